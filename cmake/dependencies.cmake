@@ -1,0 +1,23 @@
+# Third-party libraries, all from Debian's packages (docs/decisions/0001-libraries.md).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(GTest REQUIRED)
+pkg_check_modules(libseccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(libcap REQUIRED IMPORTED_TARGET libcap)
+
+# toml++ is used header-only and without exceptions, so Debian's shared library does not fit.
+add_library(tomlplusplus INTERFACE)
+target_compile_definitions(tomlplusplus INTERFACE TOML_EXCEPTIONS=0 TOML_HEADER_ONLY=1)
+add_library(tomlplusplus::tomlplusplus ALIAS tomlplusplus)
+
+# Debian's Asio is headers without a CMake or pkg-config file.
+find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
+add_library(asio INTERFACE)
+target_include_directories(asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
+target_link_libraries(asio INTERFACE Threads::Threads)
+add_library(asio::asio ALIAS asio)

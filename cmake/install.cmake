@@ -1,0 +1,27 @@
+# `cmake --install`: host programs, guest kernel and initrd, shipped configuration.
+include(GNUInstallDirs)
+
+# What is built is installed: a program without sources yet has no target (cmake/targets.cmake).
+foreach(program kata-runtime containerd-shim-kata-v2)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endforeach()
+if(TARGET kata-shim)
+  install(TARGETS kata-shim RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kata-containers)
+endif()
+
+install(FILES ${CMAKE_BINARY_DIR}/guest/vmlinux DESTINATION ${CMAKE_INSTALL_DATADIR}/kata-containers
+  RENAME vmlinux.container OPTIONAL)
+install(FILES ${CMAKE_BINARY_DIR}/guest/initrd.img DESTINATION ${CMAKE_INSTALL_DATADIR}/kata-containers
+  RENAME kata-containers-initrd.img OPTIONAL)
+
+# Written at installation, because only then the prefix is known (cmake --install --prefix).
+install(CODE "
+  set(KATA_SHARE_DIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kata-containers\")
+  set(defaults \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/defaults/kata-containers\")
+  message(STATUS \"Installing: \${defaults}/configuration-qemu.toml\")
+  file(MAKE_DIRECTORY \"\${defaults}\")
+  configure_file(\"${CMAKE_SOURCE_DIR}/share/configuration-qemu.toml.in\" \"\${defaults}/configuration-qemu.toml\" @ONLY)
+  file(CREATE_LINK configuration-qemu.toml \"\${defaults}/configuration.toml\" SYMBOLIC)
+")

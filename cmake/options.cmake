@@ -1,0 +1,46 @@
+# Build options and the compiler flags that hold for the whole tree.
+option(KATA_STATIC "Link kata-agent and kata-shim fully static, the host programs against libc only" OFF)
+option(KATA_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+set(KATA_SANITIZE "" CACHE STRING "Value for -fsanitize, e.g. address,undefined or thread")
+if(KATA_STATIC AND KATA_SANITIZE)
+  message(FATAL_ERROR "KATA_STATIC and KATA_SANITIZE exclude each other: the sanitizers need the dynamic runtime")
+endif()
+
+find_program(KATA_CCACHE ccache)
+if(KATA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${KATA_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${KATA_CCACHE})
+endif()
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+
+add_compile_options(-Wall -Wextra -Werror -Wno-missing-field-initializers -ffunction-sections -fdata-sections
+  -fstack-protector-strong -fno-strict-aliasing)
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 ASIO_STANDALONE ASIO_NO_DEPRECATED)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_options(-fstack-clash-protection -fcf-protection)
+  add_compile_definitions(_FORTIFY_SOURCE=2 _GLIBCXX_ASSERTIONS)
+endif()
+add_link_options(-Wl,--gc-sections -Wl,-z,relro,-z,now)
+
+if(KATA_SANITIZE)
+  add_compile_options(-fsanitize=${KATA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${KATA_SANITIZE})
+endif()
+if(KATA_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} describe --always --dirty --abbrev=40
+  OUTPUT_VARIABLE KATA_COMMIT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT KATA_COMMIT)
+  set(KATA_COMMIT unknown)
+endif()
+# Only this file sees the commit, so that a new one recompiles nothing else.
+set_source_files_properties(src/base/version.cc PROPERTIES
+  COMPILE_DEFINITIONS "KATA_VERSION=\"${PROJECT_VERSION}\";KATA_COMMIT=\"${KATA_COMMIT}\"")
