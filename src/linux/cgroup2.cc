@@ -1,0 +1,237 @@
+// Files of a cgroup v2 directory (Documentation/admin-guide/cgroup-v2.rst).
+#include "linux/cgroup2.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <charconv>
+#include <limits>
+#include <thread>
+
+#include "base/file.h"
+
+namespace kata::linux {
+namespace {
+
+constexpr size_t kMaxFileBytes = 4u << 20;
+constexpr int kMaxDepth = 64;
+
+std::vector<std::string> SplitWords(std::string_view text, char separator) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const size_t end = text.find(separator);
+    if (end != 0) words.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return words;
+}
+
+template <typename T>
+bool ParseNumber(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// Gives children of `directory` its controllers. A controller may refuse (busy with processes of the
+// directory itself, threaded, none left): the limit that needs it then fails with the name of its file.
+Status EnableControllers(const std::string& directory) {
+  const std::string controllers = TRY(ReadFile(directory + "/cgroup.controllers"));
+  for (const std::string& line : SplitWords(controllers, '\n')) {
+    for (const std::string& name : SplitWords(line, ' ')) {
+      (void)WriteKnob(directory + "/cgroup.subtree_control", "+" + name);
+    }
+  }
+  return {};
+}
+
+Status CollectProcesses(const std::string& directory, int depth, std::vector<pid_t>& pids) {
+  if (depth > kMaxDepth)
+    return MakeError(Code::kResourceExhausted, "list processes of '{}': too deep", directory);
+  Result<std::string> text = ReadFile(directory + "/cgroup.procs", kMaxFileBytes);
+  // A child cgroup may vanish while it is read.
+  if (!text && (text.error().sys_errno() == ENOENT || text.error().sys_errno() == ENODEV) && depth > 0)
+    return {};
+  for (const std::string& line : SplitWords(TRY(std::move(text)), '\n')) {
+    pid_t pid = 0;
+    // 0 stands for a process outside of the reader's pid namespace.
+    if (ParseNumber(line, pid) && pid > 0) pids.push_back(pid);
+  }
+  Result<std::vector<std::string>> names = ListDirectory(directory);
+  if (!names) return depth > 0 ? Status() : Status(std::move(names).error());
+  for (const std::string& name : *names) {
+    const std::string child = directory + "/" + name;
+    struct stat info{};
+    if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
+      TRY(CollectProcesses(child, depth + 1, pids));
+  }
+  return {};
+}
+
+// Children first: a cgroup with children cannot be removed.
+Status RemoveDirectories(const std::string& directory, int depth) {
+  if (depth > kMaxDepth)
+    return MakeError(Code::kResourceExhausted, "remove cgroup '{}': too deep", directory);
+  if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
+  if (errno != EBUSY) return SysError("remove cgroup '{}'", directory);
+  Result<std::vector<std::string>> names = ListDirectory(directory);
+  if (names) {
+    for (const std::string& name : *names) {
+      const std::string child = directory + "/" + name;
+      struct stat info{};
+      if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) TRY(RemoveDirectories(child, depth + 1));
+    }
+  }
+  if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
+  return SysError("remove cgroup '{}'", directory);
+}
+
+}  // namespace
+
+Result<CgroupDir> CgroupDir::Open(const std::string& directory) {
+  UniqueFd fd = TRY_CTX(kata::Open(directory, O_RDONLY | O_DIRECTORY), "open cgroup");
+  struct statfs info{};
+  if (fstatfs(fd.get(), &info) < 0) return SysError("open cgroup '{}'", directory);
+  if (info.f_type != CGROUP2_SUPER_MAGIC) {
+    return MakeError(Code::kFailedPrecondition, "open cgroup '{}': not on a cgroup2 file system", directory);
+  }
+  return CgroupDir(directory, std::move(fd));
+}
+
+Result<CgroupDir> CgroupDir::Create(const std::string& root, const std::string& path) {
+  const std::vector<std::string> parts = SplitWords(path, '/');
+  if (parts.empty())
+    return MakeError(Code::kInvalidArgument, "create cgroup '{}': path names no cgroup", path);
+  for (const std::string& part : parts) {
+    if (part == "." || part == "..")
+      return MakeError(Code::kInvalidArgument, "create cgroup '{}': '{}' in path", path, part);
+  }
+  TRY(Open(root));
+  std::string directory = root;
+  for (const std::string& part : parts) {
+    TRY_CTX(EnableControllers(directory), "create cgroup '{}'", path);
+    directory += "/" + part;
+    if (mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST)
+      return SysError("create cgroup '{}'", directory);
+  }
+  return Open(directory);
+}
+
+Status CgroupDir::AddProcess(pid_t pid) const {
+  return TRY_CTX(Write("cgroup.procs", fmt::format("{}", pid)), "add process {}", pid), Status();
+}
+
+Result<UniqueFd> CgroupDir::OpenProcs() const {
+  return OpenAt(fd_.get(), "cgroup.procs", O_WRONLY);
+}
+
+bool CgroupDir::HasFile(const std::string& name) const {
+  return faccessat(fd_.get(), name.c_str(), F_OK, 0) == 0;
+}
+
+Result<std::string> CgroupDir::Read(const std::string& name) const {
+  const UniqueFd file = TRY_CTX(OpenAt(fd_.get(), name, O_RDONLY), "cgroup '{}'", directory_);
+  std::string text = TRY_CTX(ReadFd(file.get(), kMaxFileBytes), "cgroup '{}': read '{}'", directory_, name);
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+Result<uint64_t> CgroupDir::ReadNumber(const std::string& name) const {
+  const std::string text = TRY(Read(name));
+  uint64_t value = 0;
+  if (text == "max") return std::numeric_limits<uint64_t>::max();
+  if (!ParseNumber(text, value)) {
+    return MakeError(Code::kInternal, "cgroup '{}': '{}' holds no number: '{}'", directory_, name,
+                     text.substr(0, 64));
+  }
+  return value;
+}
+
+Result<std::map<std::string, uint64_t>> CgroupDir::ReadKeyedNumbers(const std::string& name) const {
+  std::map<std::string, uint64_t> values;
+  for (const std::string& line : SplitWords(TRY(Read(name)), '\n')) {
+    const size_t space = line.find(' ');
+    uint64_t value = 0;
+    if (space != std::string::npos && ParseNumber(std::string_view(line).substr(space + 1), value)) {
+      values[line.substr(0, space)] = value;
+    }
+  }
+  return values;
+}
+
+Status CgroupDir::Write(const std::string& name, std::string_view value) const {
+  return TRY_CTX(WriteKnobAt(fd_.get(), name, value), "cgroup '{}': set '{}' to '{}'", directory_, name,
+                 value),
+         Status();
+}
+
+Status CgroupDir::WaitEvent(const std::string& key, uint64_t value, Deadline deadline) const {
+  const UniqueFd events = TRY_CTX(OpenAt(fd_.get(), "cgroup.events", O_RDONLY), "cgroup '{}'", directory_);
+  for (;;) {
+    // A read re-arms the notification, so no change between read and poll is lost.
+    char buffer[256];
+    const ssize_t n = pread(events.get(), buffer, sizeof(buffer), 0);
+    if (n < 0) return SysError("cgroup '{}': read 'cgroup.events'", directory_);
+    const std::string wanted = fmt::format("{} {}\n", key, value);
+    if (std::string_view(buffer, static_cast<size_t>(n)).find(wanted) != std::string_view::npos) return {};
+    TRY_CTX(WaitFd(events.get(), POLLPRI, deadline, fmt::format("'{} {}'", key, value)), "cgroup '{}'",
+            directory_);
+  }
+}
+
+Status CgroupDir::SetFrozen(bool frozen, Deadline deadline) const {
+  TRY(Write("cgroup.freeze", frozen ? "1" : "0"));
+  return WaitEvent("frozen", frozen ? 1 : 0, deadline);
+}
+
+Status CgroupDir::Freeze(Deadline deadline) const {
+  return SetFrozen(true, deadline);
+}
+Status CgroupDir::Thaw(Deadline deadline) const {
+  return SetFrozen(false, deadline);
+}
+
+Status CgroupDir::Kill() const {
+  return Write("cgroup.kill", "1");
+}
+
+Result<bool> CgroupDir::Populated() const {
+  const std::map<std::string, uint64_t> events = TRY(ReadKeyedNumbers("cgroup.events"));
+  const auto found = events.find("populated");
+  return found != events.end() && found->second != 0;
+}
+
+Status CgroupDir::WaitEmpty(Deadline deadline) const {
+  return WaitEvent("populated", 0, deadline);
+}
+
+Result<std::vector<pid_t>> CgroupDir::Processes() const {
+  std::vector<pid_t> pids;
+  TRY(CollectProcesses(directory_, 0, pids));
+  return pids;
+}
+
+Result<uint64_t> CgroupDir::OomKills() const {
+  if (!HasFile("memory.events")) return 0;
+  const std::map<std::string, uint64_t> events = TRY(ReadKeyedNumbers("memory.events"));
+  const auto found = events.find("oom_kill");
+  return found == events.end() ? 0 : found->second;
+}
+
+Status CgroupDir::Remove(Deadline deadline) {
+  for (;;) {
+    Status removed = RemoveDirectories(directory_, 0);
+    if (removed) {
+      fd_.Reset();
+      return {};
+    }
+    // A process that has ended counts until it is reaped: EBUSY for a moment.
+    if (removed.error().sys_errno() != EBUSY || deadline.Passed()) return removed;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+}  // namespace kata::linux

@@ -1,0 +1,78 @@
+// Namespace system calls.
+#include "linux/namespaces.h"
+
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+
+namespace kata::linux {
+
+Result<NamespaceKind> FindNamespaceKind(std::string_view oci_name) {
+  for (const NamespaceKind& kind : kNamespaceKinds) {
+    if (kind.oci_name == oci_name) return kind;
+  }
+  return MakeError(Code::kInvalidArgument, "unknown namespace '{}'", oci_name);
+}
+
+Result<NamespaceFd> NamespaceFd::FromFd(UniqueFd fd, int clone_flag) {
+  const int type = ioctl(fd.get(), NS_GET_NSTYPE);
+  if (type < 0) return SysError("read namespace type");
+  if (type != clone_flag) {
+    return MakeError(Code::kInvalidArgument, "expected namespace of type {}, found {}",
+                     DescribeNamespaces(clone_flag), DescribeNamespaces(type));
+  }
+  return NamespaceFd(std::move(fd), clone_flag);
+}
+
+Result<NamespaceFd> NamespaceFd::FromPath(const std::string& path, int clone_flag) {
+  UniqueFd fd = TRY_CTX(Open(path, O_RDONLY), "open namespace");
+  return TRY_CTX(FromFd(std::move(fd), clone_flag), "open namespace '{}'", path);
+}
+
+Result<NamespaceFd> NamespaceFd::OfProcess(pid_t pid, int clone_flag) {
+  for (const NamespaceKind& kind : kNamespaceKinds) {
+    if (kind.clone_flag != clone_flag) continue;
+    const std::string process = pid == 0 ? "thread-self" : fmt::format("{}", pid);
+    return FromPath(fmt::format("/proc/{}/ns/{}", process, kind.proc_name), clone_flag);
+  }
+  return MakeError(Code::kInvalidArgument, "unknown namespace flag {:#x}", clone_flag);
+}
+
+Status NamespaceFd::Enter() const {
+  if (setns(fd_.get(), clone_flag_) < 0)
+    return SysError("join {} namespace", DescribeNamespaces(clone_flag_));
+  return {};
+}
+
+Result<bool> NamespaceFd::IsSameAs(const NamespaceFd& other) const {
+  struct stat mine{};
+  struct stat theirs{};
+  if (fstat(fd_.get(), &mine) < 0 || fstat(other.get(), &theirs) < 0)
+    return SysError("read namespace identity");
+  return mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
+}
+
+Status EnterNamespacesOf(int pidfd, int clone_flags) {
+  if (setns(pidfd, clone_flags) < 0) return SysError("join {} namespaces", DescribeNamespaces(clone_flags));
+  return {};
+}
+
+Status Unshare(int clone_flags) {
+  if (unshare(clone_flags) < 0) return SysError("create {} namespaces", DescribeNamespaces(clone_flags));
+  return {};
+}
+
+std::string DescribeNamespaces(int clone_flags) {
+  std::string text;
+  for (const NamespaceKind& kind : kNamespaceKinds) {
+    if ((clone_flags & kind.clone_flag) == 0) continue;
+    if (!text.empty()) text += ", ";
+    text += kind.oci_name;
+  }
+  return text;
+}
+
+}  // namespace kata::linux

@@ -1,0 +1,47 @@
+#include "linux/namespaces.h"
+
+#include <unistd.h>
+
+#include <thread>
+
+#include "support/leak_checked_test.h"
+#include "support/result_matchers.h"
+
+namespace kata::linux {
+namespace {
+
+class NamespacesTest : public test::LeakCheckedTest {};
+
+TEST_F(NamespacesTest, KindsByName) {
+  ASSERT_OK_AND_ASSIGN(const NamespaceKind kind, FindNamespaceKind("network"));
+  EXPECT_EQ(kind.clone_flag, CLONE_NEWNET);
+  EXPECT_EQ(kind.proc_name, "net");
+  EXPECT_THAT(FindNamespaceKind("net"), test::IsErrorCode(Code::kInvalidArgument));
+  EXPECT_EQ(DescribeNamespaces(CLONE_NEWNS | CLONE_NEWPID), "pid, mount");
+}
+
+TEST_F(NamespacesTest, ThreadMovesToANewNamespaceAndBack) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  std::thread([] {
+    ASSERT_OK_AND_ASSIGN(const NamespaceFd old, NamespaceFd::OfProcess(0, CLONE_NEWUTS));
+    ASSERT_OK(Unshare(CLONE_NEWUTS));
+    ASSERT_OK_AND_ASSIGN(const NamespaceFd fresh, NamespaceFd::OfProcess(0, CLONE_NEWUTS));
+    ASSERT_OK_AND_ASSIGN(bool same, old.IsSameAs(fresh));
+    EXPECT_FALSE(same);
+    ASSERT_OK(old.Enter());
+    ASSERT_OK_AND_ASSIGN(const NamespaceFd now, NamespaceFd::OfProcess(0, CLONE_NEWUTS));
+    ASSERT_OK_AND_ASSIGN(same, old.IsSameAs(now));
+    EXPECT_TRUE(same);
+  }).join();
+}
+
+TEST_F(NamespacesTest, FilesOfAnotherKindAreRefused) {
+  EXPECT_THAT(
+      NamespaceFd::FromPath("/proc/self/ns/uts", CLONE_NEWIPC),
+      test::IsError(Code::kInvalidArgument, testing::HasSubstr("expected namespace of type ipc, found uts")));
+  EXPECT_FALSE(NamespaceFd::FromPath("/dev/null", CLONE_NEWIPC));
+  EXPECT_THAT(NamespaceFd::FromPath("/nosuch", CLONE_NEWIPC), test::IsErrorCode(Code::kNotFound));
+}
+
+}  // namespace
+}  // namespace kata::linux

@@ -1,0 +1,78 @@
+// Pseudo-terminals by ioctl (ioctl_tty(2), pts(4)).
+#include "linux/terminal.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+namespace kata::linux {
+namespace {
+
+Result<PtyPair> PairFromMaster(UniqueFd master) {
+  int unlock = 0;
+  if (ioctl(master.get(), TIOCSPTLCK, &unlock) < 0) return SysError("unlock pseudo-terminal");
+  UniqueFd slave(ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!slave) return SysError("open pseudo-terminal slave");
+  return PtyPair{std::move(master), std::move(slave)};
+}
+
+}  // namespace
+
+Result<PtyPair> OpenPty(const std::string& ptmx_path) {
+  return PairFromMaster(TRY(Open(ptmx_path, O_RDWR | O_NOCTTY)));
+}
+
+Result<PtyPair> OpenPtyAt(int devpts_dirfd) {
+  return PairFromMaster(TRY(OpenAt(devpts_dirfd, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW)));
+}
+
+Result<unsigned> PtyNumber(int master_fd) {
+  unsigned number = 0;
+  if (ioctl(master_fd, TIOCGPTN, &number) < 0) return SysError("read pseudo-terminal number");
+  return number;
+}
+
+Result<WindowSize> GetWindowSize(int tty_fd) {
+  winsize size{};
+  if (ioctl(tty_fd, TIOCGWINSZ, &size) < 0) return SysError("read window size");
+  return WindowSize{size.ws_row, size.ws_col};
+}
+
+Status SetWindowSize(int tty_fd, WindowSize size) {
+  winsize value{};
+  value.ws_row = size.rows;
+  value.ws_col = size.columns;
+  if (ioctl(tty_fd, TIOCSWINSZ, &value) < 0) return SysError("set window size");
+  return {};
+}
+
+bool IsTerminal(int fd) {
+  return isatty(fd) == 1;
+}
+
+Result<RawTerminal> RawTerminal::Enter(int fd) {
+  termios saved{};
+  if (tcgetattr(fd, &saved) < 0) return SysError("read terminal settings");
+  termios raw = saved;
+  cfmakeraw(&raw);
+  if (tcsetattr(fd, TCSANOW, &raw) < 0) return SysError("set terminal to raw mode");
+  return RawTerminal(fd, saved);
+}
+
+RawTerminal& RawTerminal::operator=(RawTerminal&& other) noexcept {
+  if (this != &other) {
+    Restore();
+    fd_ = std::exchange(other.fd_, -1);
+    saved_ = other.saved_;
+  }
+  return *this;
+}
+
+void RawTerminal::Restore() {
+  // Drains first, so that output written in raw mode is not mangled by the restored settings.
+  if (fd_ >= 0) tcsetattr(std::exchange(fd_, -1), TCSADRAIN, &saved_);
+}
+
+}  // namespace kata::linux

@@ -1,0 +1,56 @@
+// Terminals: pseudo-terminal pairs, window sizes, raw mode.
+#pragma once
+
+#include <termios.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace kata::linux {
+
+struct PtyPair {
+  UniqueFd master;
+  UniqueFd slave;
+};
+
+// A new pair from a ptmx device. The slave is opened through the master (TIOCGPTPEER), never by a path that
+// somebody could have replaced, and neither NSS nor grantpt(3) is needed. Both are close-on-exec and not made
+// the controlling terminal.
+Result<PtyPair> OpenPty(const std::string& ptmx_path = "/dev/ptmx");
+// The same from the devpts instance whose root directory is `devpts_dirfd`.
+Result<PtyPair> OpenPtyAt(int devpts_dirfd);
+// N of the slave's name /dev/pts/N (TIOCGPTN).
+Result<unsigned> PtyNumber(int master_fd);
+
+struct WindowSize {
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+};
+Result<WindowSize> GetWindowSize(int tty_fd);
+Status SetWindowSize(int tty_fd, WindowSize size);
+
+bool IsTerminal(int fd);
+
+// Puts a terminal into raw mode and restores it on destruction.
+class RawTerminal {
+ public:
+  // `fd` is borrowed and must outlive the object.
+  static Result<RawTerminal> Enter(int fd);
+  RawTerminal(RawTerminal&& other) noexcept : fd_(other.fd_), saved_(other.saved_) { other.fd_ = -1; }
+  RawTerminal& operator=(RawTerminal&& other) noexcept;
+  RawTerminal(const RawTerminal&) = delete;
+  RawTerminal& operator=(const RawTerminal&) = delete;
+  ~RawTerminal() { Restore(); }
+  void Restore();
+
+ private:
+  RawTerminal(int fd, const termios& saved) : fd_(fd), saved_(saved) {}
+  int fd_ = -1;
+  termios saved_{};
+};
+
+}  // namespace kata::linux
