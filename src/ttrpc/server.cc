@@ -1,0 +1,370 @@
+#include "ttrpc/server.h"
+
+#include <sys/socket.h>
+
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <utility>
+
+#include "base/log.h"
+#include "base/utf8.h"
+#include "linux/unix_socket.h"
+#include "proto/ttrpc.pb.h"
+#include "ttrpc/connection.h"
+
+namespace kata::ttrpc {
+namespace {
+
+constexpr Connection::Limits kLimits{.stop_reading_above = 8u << 20, .close_above = 64u << 20};
+constexpr size_t kMaxCallsInFlight = 4096;
+constexpr size_t kMaxRequestBytesInFlight = 64u << 20;
+constexpr size_t kMaxErrorMessage = 64u << 10;
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+// A response frame. What cannot be sent becomes an error that can.
+std::string EncodeResponse(uint32_t stream_id, Result<std::string> result) {
+  ::ttrpc::Response response;
+  if (result) {
+    response.set_payload(std::move(*result));
+  } else {
+    response.mutable_status()->set_code(static_cast<int>(result.error().code()));
+    response.mutable_status()->set_message(
+        ReplaceInvalidUtf8(std::string_view(result.error().message()).substr(0, kMaxErrorMessage)));
+  }
+  Result<std::string> frame = EncodeFrame(stream_id, FrameType::kResponse, 0, response.SerializeAsString());
+  if (frame) return std::move(*frame);
+  return EncodeResponse(stream_id, std::move(frame).error().Wrap("send the response"));
+}
+
+// The way to the loop for those who may outlive the server.
+class LoopGate {
+ public:
+  explicit LoopGate(EventLoop& loop) : loop_(&loop) {}
+  // Runs `function` on the loop thread: at once when that is the caller's. Never after Shut().
+  template <typename F>
+  void Run(F function) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (loop_ == nullptr) return;
+      if (!loop_->IsLoopThread()) {
+        loop_->Post(std::move(function));
+        return;
+      }
+    }
+    function();
+  }
+  void Shut() {
+    const std::lock_guard lock(mutex_);
+    loop_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  EventLoop* loop_;
+};
+
+// One connection and its calls.
+struct Peer {
+  std::shared_ptr<Connection> connection;
+  CallContext context;  // what is the same for all its calls
+  uint32_t last_stream_id = 0;
+  std::map<uint32_t, size_t> calls_in_flight;  // stream: bytes of its request
+  size_t request_bytes_in_flight = 0;
+  std::function<void(uint64_t)> on_closed;
+};
+
+struct Listener {
+  Listener(EventLoop& loop, size_t max)
+      : descriptor(loop.context()), pause(loop.context()), max_connections(max) {}
+  asio::posix::stream_descriptor descriptor;
+  asio::steady_timer pause;
+  const size_t max_connections;
+  size_t connections = 0;
+};
+
+}  // namespace
+
+// Touched by the loop thread only, save for the members before the first Serve().
+class Server::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  explicit Impl(EventLoop& loop) : loop_(loop), gate_(std::make_shared<LoopGate>(loop)) {}
+
+  void AddHandler(std::string service, std::string method, RawHandler handler) {
+    handlers_[std::move(service)][std::move(method)] = std::move(handler);
+  }
+  EventLoop& loop() { return loop_; }
+  LoopGate& gate() { return *gate_; }
+
+  void Serve(UniqueFd stream, std::function<void(uint64_t)> on_closed);
+  void Listen(UniqueFd socket, size_t max_connections);
+  void Answer(uint64_t connection_id, uint32_t stream_id, Result<std::string> result);
+  void Stop();
+
+ private:
+  void OnFrame(uint64_t connection_id, Frame frame);
+  void OnClosed(uint64_t connection_id, const Error& reason);
+  void Call(Peer& peer, uint32_t stream_id, std::string data);
+  Result<RawHandler*> FindHandler(const std::string& service, const std::string& method);
+
+  void WaitConnection(const std::shared_ptr<Listener>& listener);
+  void Accept(const std::shared_ptr<Listener>& listener);
+
+  EventLoop& loop_;
+  const std::shared_ptr<LoopGate> gate_;
+  std::map<std::string, std::map<std::string, RawHandler>> handlers_;
+  std::map<uint64_t, std::shared_ptr<Peer>> peers_;
+  std::vector<std::shared_ptr<Listener>> listeners_;
+  uint64_t last_connection_id_ = 0;
+  bool stopped_ = false;
+};
+
+// --- responders
+// ----------------------------------------------------------------------------------------------------
+
+class RawResponder::Impl {
+ public:
+  Impl(std::shared_ptr<LoopGate> gate, std::weak_ptr<Server::Impl> server, uint64_t connection_id,
+       uint32_t stream_id)
+      : gate_(std::move(gate)),
+        server_(std::move(server)),
+        connection_id_(connection_id),
+        stream_id_(stream_id) {}
+
+  void Respond(Result<std::string> result) {
+    gate_->Run([server = server_, connection_id = connection_id_, stream_id = stream_id_,
+                result = std::move(result)]() mutable {
+      if (const auto impl = server.lock()) impl->Answer(connection_id, stream_id, std::move(result));
+    });
+  }
+
+ private:
+  const std::shared_ptr<LoopGate> gate_;
+  const std::weak_ptr<Server::Impl> server_;
+  const uint64_t connection_id_;
+  const uint32_t stream_id_;
+};
+
+RawResponder::RawResponder(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RawResponder::RawResponder(RawResponder&&) noexcept = default;
+
+RawResponder& RawResponder::operator=(RawResponder&& other) noexcept {
+  RawResponder old(std::move(*this));
+  impl_ = std::move(other.impl_);
+  return *this;
+}
+
+RawResponder::~RawResponder() {
+  if (impl_) impl_->Respond(Error(Code::kInternal, "the handler gave no answer"));
+}
+
+void RawResponder::Respond(Result<std::string> payload) {
+  if (const std::shared_ptr<Impl> impl = std::exchange(impl_, nullptr)) impl->Respond(std::move(payload));
+}
+
+// --- connections
+// ---------------------------------------------------------------------------------------------------
+
+void Server::Impl::Serve(UniqueFd stream, std::function<void(uint64_t)> on_closed) {
+  if (stopped_) return;
+  const auto peer = std::make_shared<Peer>();
+  peer->context.connection_id = ++last_connection_id_;
+  // Other families than AF_UNIX give uid -1; a process of an outer pid namespace gives pid 0.
+  const Result<ucred> credentials = linux::PeerCredentials(stream.get());
+  if (credentials && credentials->uid != static_cast<uid_t>(-1)) {
+    peer->context.peer_pid = credentials->pid > 0 ? credentials->pid : -1;
+    peer->context.peer_uid = static_cast<int>(credentials->uid);
+  }
+  peer->on_closed = std::move(on_closed);
+  const uint64_t id = peer->context.connection_id;
+  peer->connection = std::make_shared<Connection>(
+      loop_, std::move(stream), kLimits,
+      Connection::Callbacks{.on_frame =
+                                [weak = weak_from_this(), id](Frame frame) {
+                                  if (const auto self = weak.lock()) self->OnFrame(id, std::move(frame));
+                                },
+                            .on_closed =
+                                [weak = weak_from_this(), id](const Error& reason) {
+                                  if (const auto self = weak.lock()) self->OnClosed(id, reason);
+                                }});
+  peers_[id] = peer;
+  peer->connection->Start();
+}
+
+void Server::Impl::OnClosed(uint64_t connection_id, const Error& reason) {
+  const auto found = peers_.find(connection_id);
+  if (stopped_ || found == peers_.end()) return;
+  const std::shared_ptr<Peer> peer = std::move(found->second);
+  peers_.erase(found);
+  log::Debug("ttrpc connection closed", {{"connection", connection_id}, {"reason", reason.message()}});
+  if (peer->on_closed) peer->on_closed(connection_id);
+}
+
+void Server::Impl::OnFrame(uint64_t connection_id, Frame frame) {
+  const auto found = peers_.find(connection_id);
+  if (stopped_ || found == peers_.end()) return;
+  const std::shared_ptr<Peer> peer = found->second;
+  const uint32_t id = frame.stream_id;
+  const bool is_new = id % 2 == 1 && id > peer->last_stream_id;
+  // What follows the opening of a stream that was refused.
+  if (frame.type == std::to_underlying(FrameType::kData) && id % 2 == 1 && !is_new) return;
+  if (frame.type != std::to_underlying(FrameType::kRequest) || !is_new) {
+    peer->connection->Close(MakeError(
+        Code::kInvalidArgument, "the peer broke the protocol: frame type {} on stream {}", frame.type, id));
+    return;
+  }
+  peer->last_stream_id = id;
+  const auto refuse = [&](Code code, const char* why) {
+    peer->connection->Send(EncodeResponse(id, Error(code, why)));
+  };
+  if (frame.oversize) {
+    refuse(Code::kResourceExhausted, "the request is longer than the 4 MiB that ttrpc allows");
+  } else if ((frame.flags & kFlagRemoteOpen) != 0) {
+    refuse(Code::kUnimplemented, "streaming calls are not supported");
+  } else if (peer->calls_in_flight.size() >= kMaxCallsInFlight ||
+             peer->request_bytes_in_flight + frame.data.size() > kMaxRequestBytesInFlight) {
+    refuse(Code::kResourceExhausted, "too many calls in flight");
+  } else {
+    peer->calls_in_flight[id] = frame.data.size();
+    peer->request_bytes_in_flight += frame.data.size();
+    Call(*peer, id, std::move(frame.data));
+  }
+}
+
+void Server::Impl::Call(Peer& peer, uint32_t stream_id, std::string data) {
+  RawResponder responder(
+      std::make_shared<RawResponder::Impl>(gate_, weak_from_this(), peer.context.connection_id, stream_id));
+  ::ttrpc::Request request;
+  if (!request.ParseFromString(data)) {
+    responder.Respond(Error(Code::kInvalidArgument, "the ttrpc request does not parse"));
+    return;
+  }
+  Result<RawHandler*> handler = FindHandler(request.service(), request.method());
+  if (!handler) {
+    responder.Respond(std::move(handler).error());
+    return;
+  }
+  CallContext context = peer.context;
+  if (request.timeout_nano() > 0) {
+    context.deadline = Deadline::After(std::chrono::nanoseconds(request.timeout_nano()));
+  }
+  for (const ::ttrpc::KeyValue& entry : request.metadata()) context.metadata[entry.key()] = entry.value();
+  try {
+    (**handler)(std::move(context), std::move(*request.mutable_payload()), std::move(responder));
+  } catch (const std::exception& exception) {
+    // The responder went with the handler's arguments and has answered.
+    log::Debug("exception in a ttrpc handler", {{"method", request.method()}, {"what", exception.what()}});
+  }
+}
+
+Result<Server::RawHandler*> Server::Impl::FindHandler(const std::string& service, const std::string& method) {
+  constexpr size_t kMaxNameInMessage = 100;
+  const auto methods = handlers_.find(service);
+  if (methods == handlers_.end()) {
+    return MakeError(Code::kUnimplemented, "unknown service '{}'", ToPlainLine(service, kMaxNameInMessage));
+  }
+  const auto handler = methods->second.find(method);
+  if (handler == methods->second.end()) {
+    return MakeError(Code::kUnimplemented, "service '{}' has no method '{}'", service,
+                     ToPlainLine(method, kMaxNameInMessage));
+  }
+  return &handler->second;
+}
+
+void Server::Impl::Answer(uint64_t connection_id, uint32_t stream_id, Result<std::string> result) {
+  const auto found = peers_.find(connection_id);
+  if (found == peers_.end()) return;
+  Peer& peer = *found->second;
+  const auto call = peer.calls_in_flight.find(stream_id);
+  if (call == peer.calls_in_flight.end()) return;
+  peer.request_bytes_in_flight -= call->second;
+  peer.calls_in_flight.erase(call);
+  peer.connection->Send(EncodeResponse(stream_id, std::move(result)));
+}
+
+void Server::Impl::Stop() {
+  stopped_ = true;
+  for (const auto& [id, peer] : peers_) peer->connection->Abandon();
+  peers_.clear();
+  for (const std::shared_ptr<Listener>& listener : listeners_) {
+    listener->descriptor.close();
+    listener->pause.cancel();
+  }
+  listeners_.clear();
+}
+
+// --- listening
+// -----------------------------------------------------------------------------------------------------
+
+void Server::Impl::Listen(UniqueFd socket, size_t max_connections) {
+  if (stopped_) return;
+  const auto listener = std::make_shared<Listener>(loop_, max_connections);
+  asio::error_code error;
+  listener->descriptor.assign(socket.get(), error);
+  if (error || !SetNonBlocking(socket.get(), true)) {
+    if (!error) (void)listener->descriptor.release();
+    log::Debug("cannot listen on a socket", {{"error", error.message()}});
+    return;
+  }
+  (void)socket.Release();
+  listeners_.push_back(listener);
+  WaitConnection(listener);
+}
+
+void Server::Impl::WaitConnection(const std::shared_ptr<Listener>& listener) {
+  listener->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                  [weak = weak_from_this(), listener](const asio::error_code& error) {
+                                    const auto self = weak.lock();
+                                    if (!error && self && !self->stopped_) self->Accept(listener);
+                                  });
+}
+
+void Server::Impl::Accept(const std::shared_ptr<Listener>& listener) {
+  UniqueFd stream(
+      accept4(listener->descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  const int accept_errno = errno;
+  if (stream.valid() && listener->connections < listener->max_connections) {
+    ++listener->connections;
+    Serve(std::move(stream), [listener](uint64_t) { --listener->connections; });
+  }
+  if (stream.valid() || accept_errno == EAGAIN || accept_errno == EINTR || accept_errno == ECONNABORTED) {
+    WaitConnection(listener);
+    return;
+  }
+  // Out of descriptors or memory: the connection stays pending, and waiting for it would return at once.
+  listener->pause.expires_after(kAcceptPause);
+  listener->pause.async_wait([weak = weak_from_this(), listener](const asio::error_code& error) {
+    const auto self = weak.lock();
+    if (!error && self && !self->stopped_) self->WaitConnection(listener);
+  });
+}
+
+// --- Server
+// --------------------------------------------------------------------------------------------------------
+
+Server::Server(EventLoop& loop) : impl_(std::make_shared<Impl>(loop)) {}
+
+Server::~Server() {
+  impl_->gate().Shut();
+  impl_->loop().RunAndWait([this] { impl_->Stop(); });
+}
+
+void Server::HandleRaw(std::string service, std::string method, RawHandler handler) {
+  impl_->AddHandler(std::move(service), std::move(method), std::move(handler));
+}
+
+void Server::Serve(UniqueFd stream, std::function<void(uint64_t)> on_closed) {
+  impl_->gate().Run([impl = impl_, stream = std::move(stream), on_closed = std::move(on_closed)]() mutable {
+    impl->Serve(std::move(stream), std::move(on_closed));
+  });
+}
+
+void Server::Listen(UniqueFd listening_socket, size_t max_connections) {
+  impl_->gate().Run([impl = impl_, socket = std::move(listening_socket), max_connections]() mutable {
+    impl->Listen(std::move(socket), max_connections);
+  });
+}
+
+}  // namespace kata::ttrpc
