@@ -1,0 +1,114 @@
+// Names and numbers that host and guest must agree on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace kata::protocol {
+
+// --- services (ttrpc) ---
+
+inline constexpr std::string_view kAgentService = "grpc.AgentService";
+inline constexpr std::string_view kHealthService = "grpc.Health";
+inline constexpr std::string_view kTaskService = "containerd.task.v2.Task";
+
+// type_url of google.protobuf.Any values that hold JSON of the OCI specification (Exec.spec,
+// Update.resources).
+inline constexpr std::string_view kProcessTypeUrl =
+    "types.containerd.io/opencontainers/runtime-spec/1/Process";
+inline constexpr std::string_view kResourcesTypeUrl =
+    "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+
+// --- channels ---
+
+// vsock ports on which the guest listens, each of the last three only when an agent option asks for it.
+inline constexpr uint32_t kAgentPort = 1024;
+inline constexpr uint32_t kLogPort = 1025;           // JSON lines
+inline constexpr uint32_t kDebugConsolePort = 1026;  // a shell on a pty for each connection
+inline constexpr uint32_t kPassFdPort = 1027;        // one connection for each standard stream
+// vsock port on which the host listens for spans.
+inline constexpr uint32_t kTracePort = 10240;
+
+// virtio-serial port of the agent's channel where the host has no vsock.
+inline constexpr std::string_view kAgentSerialPort = "agent.channel.0";
+
+// What a guest writes to the host's port agent.announce_port once the agent serves.
+inline constexpr std::string_view kAnnouncement = "ready";
+
+// Bytes of data that one ReadStdout, ReadStderr or WriteStdin call carries.
+inline constexpr uint32_t kStreamChunkBytes = 32u << 10;
+// Bytes of data that one CopyFile call carries.
+inline constexpr uint32_t kCopyFileChunkBytes = 1u << 20;
+
+// --- options of the agent that the host writes on the kernel command line ---
+
+inline constexpr std::string_view kOptionServerAddress = "agent.server_addr";
+inline constexpr std::string_view kOptionAnnouncePort = "agent.announce_port";  // not known to other agents
+inline constexpr std::string_view kOptionLog = "agent.log";
+inline constexpr std::string_view kOptionLogPort = "agent.log_vport";
+inline constexpr std::string_view kOptionDebugConsole = "agent.debug_console";
+inline constexpr std::string_view kOptionDebugConsolePort = "agent.debug_console_vport";
+inline constexpr std::string_view kOptionDevMode = "agent.devmode";
+inline constexpr std::string_view kOptionTrace = "agent.trace";
+inline constexpr std::string_view kOptionHotplugTimeout = "agent.hotplug_timeout";
+inline constexpr std::string_view kOptionContainerPipeSize = "agent.container_pipe_size";
+inline constexpr std::string_view kOptionPassFdPort = "agent.passfd_listener_port";
+
+// --- directories in the guest ---
+
+// CreateSandbox makes it anew, so nothing may be placed there earlier. Below it a directory for each
+// container.
+inline constexpr std::string_view kGuestRunDirectory = "/run/kata-containers";
+// Where the shared file system is mounted; a container's root is <cid>/rootfs in it.
+inline constexpr std::string_view kGuestSharedDirectory = "/run/kata-containers/shared/containers";
+// What belongs to the sandbox as a whole, and its parts.
+inline constexpr std::string_view kGuestSandboxDirectory = "/run/kata-containers/sandbox";
+inline constexpr std::string_view kGuestShmDirectory = "/run/kata-containers/sandbox/shm";
+inline constexpr std::string_view kGuestResolvConf = "/run/kata-containers/sandbox/resolv.conf";
+inline constexpr std::string_view kGuestEphemeralDirectory = "/run/kata-containers/sandbox/ephemeral";
+inline constexpr std::string_view kGuestStorageDirectory = "/run/kata-containers/sandbox/storage";
+inline constexpr std::string_view kGuestNamespaceDirectory = "/var/run/sandbox-ns";
+
+// --- storages ---
+
+// Tag of the file system that the host shares with the guest, and the Storage.source that names it.
+inline constexpr std::string_view kSharedTag = "kataShared";
+
+// Storage.driver.
+inline constexpr std::string_view kStorageVirtioFs = "virtio-fs";
+inline constexpr std::string_view kStorage9p = "9p";
+inline constexpr std::string_view kStorageBlock = "blk";
+inline constexpr std::string_view kStorageMmioBlock = "mmioblk";
+inline constexpr std::string_view kStorageCcwBlock = "blk-ccw";
+inline constexpr std::string_view kStorageScsi = "scsi";
+inline constexpr std::string_view kStorageNvdimm = "nvdimm";
+inline constexpr std::string_view kStorageOverlay = "overlayfs";
+inline constexpr std::string_view kStorageEphemeral = "ephemeral";
+inline constexpr std::string_view kStorageLocal = "local";
+inline constexpr std::string_view kStorageBind = "bind";
+inline constexpr std::string_view kStorageWatchableBind = "watchable-bind";
+
+// Storage.fstype of the shared file systems, as mount(2) wants it.
+inline constexpr std::string_view kFsTypeVirtioFs = "virtiofs";
+inline constexpr std::string_view kFsType9p = "9p";
+
+// --- devices ---
+
+// Device.type.
+inline constexpr std::string_view kDeviceBlock = "blk";
+inline constexpr std::string_view kDeviceMmioBlock = "mmioblk";
+inline constexpr std::string_view kDeviceCcwBlock = "blk-ccw";
+inline constexpr std::string_view kDeviceScsi = "scsi";
+inline constexpr std::string_view kDeviceNvdimm = "nvdimm";
+inline constexpr std::string_view kDeviceVfioPci = "vfio-pci";                // /dev/vfio/N in the container
+inline constexpr std::string_view kDeviceVfioPciGuestKernel = "vfio-pci-gk";  // driven by the guest's kernel
+inline constexpr std::string_view kDeviceVfioAp = "vfio-ap";
+inline constexpr std::string_view kDeviceVfioApColdPlug = "vfio-ap-cold";
+
+// --- others ---
+
+// GetDiagnosticDataRequest.log_type.
+inline constexpr std::string_view kTerminationLog = "termination_log";
+
+}  // namespace kata::protocol
