@@ -7,8 +7,20 @@ find_package(tl-expected REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(GTest REQUIRED)
-pkg_check_modules(libseccomp REQUIRED IMPORTED_TARGET libseccomp)
-pkg_check_modules(libcap REQUIRED IMPORTED_TARGET libcap)
+
+# kata_system_library(NAME): target NAME::NAME, the static archive where static programs are linked.
+function(kata_system_library name)
+  if(KATA_STATIC)
+    find_library(KATA_${name}_A ${name}.a REQUIRED)
+    add_library(${name}::${name} STATIC IMPORTED GLOBAL)
+    set_target_properties(${name}::${name} PROPERTIES IMPORTED_LOCATION ${KATA_${name}_A})
+  else()
+    pkg_check_modules(${name} REQUIRED IMPORTED_TARGET GLOBAL ${name})
+    add_library(${name}::${name} ALIAS PkgConfig::${name})
+  endif()
+endfunction()
+kata_system_library(libseccomp)
+kata_system_library(libcap)
 
 # toml++ is used header-only and without exceptions, so Debian's shared library does not fit.
 add_library(tomlplusplus INTERFACE)

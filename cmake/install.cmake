@@ -11,10 +11,18 @@ if(TARGET kata-shim)
   install(TARGETS kata-shim RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kata-containers)
 endif()
 
-install(FILES ${CMAKE_BINARY_DIR}/guest/vmlinux DESTINATION ${CMAKE_INSTALL_DATADIR}/kata-containers
-  RENAME vmlinux.container OPTIONAL)
-install(FILES ${CMAKE_BINARY_DIR}/guest/initrd.img DESTINATION ${CMAKE_INSTALL_DATADIR}/kata-containers
-  RENAME kata-containers-initrd.img OPTIONAL)
+# The kernel may be a link into a cache: what is installed is the file itself. Absent where the guest is not built.
+install(CODE "
+  foreach(pair vmlinux:vmlinux.container initrd.img:kata-containers-initrd.img)
+    string(REPLACE \":\" \";\" pair \"\${pair}\")
+    list(POP_FRONT pair built installed)
+    if(EXISTS \"${CMAKE_BINARY_DIR}/guest/\${built}\")
+      file(REAL_PATH \"${CMAKE_BINARY_DIR}/guest/\${built}\" file)
+      file(INSTALL DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kata-containers\" TYPE FILE
+        RENAME \${installed} FILES \"\${file}\")
+    endif()
+  endforeach()
+")
 
 # Written at installation, because only then the prefix is known (cmake --install --prefix).
 install(CODE "

@@ -1,0 +1,324 @@
+#include "agent/agent.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "agent/acceptor.h"
+#include "agent/guest_boot.h"
+#include "agent/log_channel.h"
+#include "agent/options.h"
+#include "agent/sandbox.h"
+#include "agent/serial_port.h"
+#include "agent/server_address.h"
+#include "agent/services.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "jail/jail.h"
+#include "linux/unix_socket.h"
+#include "linux/vsock.h"
+#include "protocol/constants.h"
+#include "ttrpc/server.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr size_t kWorkers = 2;
+constexpr size_t kThreadStackBytes = 256u << 10;
+constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
+constexpr char kLogPort[] = "agent.log.0";
+constexpr std::chrono::seconds kAnnounceTimeout{5};
+constexpr std::chrono::seconds kStopTimeout{10};
+constexpr unsigned kHostCid = 2;  // VMADDR_CID_HOST
+
+// One arena and early return of memory: the agent lives in the memory of its guest.
+void KeepMemorySmall() {
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kThreadStackBytes);
+  pthread_setattr_default_np(&attributes);
+  pthread_attr_destroy(&attributes);
+}
+
+// Everything that runs while the agent serves. Loop thread only.
+class Agent {
+ public:
+  Agent(const Options& options, const Settings& settings)
+      : options_(options),
+        settings_(settings),
+        reaper_(loop_),
+        workers_(kWorkers),
+        jobs_(loop_, workers_, reaper_),
+        stop_signals_(loop_.context()),
+        stop_timer_(loop_.context()) {}
+
+  Status Run(std::shared_ptr<LogStream> log_stream);
+
+ private:
+  Status OpenChannel();
+  void ServeStream(UniqueFd stream);
+  Status ServeLog(std::shared_ptr<LogStream> log_stream);
+  void Announce();
+  Status AwaitStopSignal();
+  void StopGracefully();
+
+  const Options& options_;
+  const Settings& settings_;
+  EventLoop loop_;
+  Reaper reaper_;  // blocks its signal before the threads of workers_ begin
+  WorkerPool workers_;
+  JobRunner jobs_;
+  StorageTable storages_;
+  std::unique_ptr<OomWatcher> oom_watcher_;
+  std::unique_ptr<Sandbox> sandbox_;
+  std::unique_ptr<ttrpc::Server> server_;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<SerialPort> serial_port_;
+  std::unique_ptr<Acceptor> log_acceptor_;
+  asio::posix::stream_descriptor stop_signals_;
+  asio::steady_timer stop_timer_;
+};
+
+Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
+  oom_watcher_ = TRY(OomWatcher::Create(loop_));
+  const Context context{settings_, loop_, reaper_, jobs_, *oom_watcher_, storages_};
+  sandbox_ = std::make_unique<Sandbox>(context);
+  server_ = std::make_unique<ttrpc::Server>(loop_);
+  RegisterHealthService(*server_);
+  RegisterSandboxService(*server_, *sandbox_, context);
+  RegisterContainerService(*server_, *sandbox_, context);
+  RegisterStdioService(*server_, *sandbox_);
+  RegisterNotBuilt(*server_);
+  if (!settings_.is_init) TRY(AwaitStopSignal());
+  TRY_CTX(OpenChannel(), "serve on '{}'", options_.server_addr);
+  if (options_.log_vport != 0 && log_stream) {
+    TRY_CTX(ServeLog(std::move(log_stream)), "serve the log on vsock port {}", options_.log_vport);
+  }
+  if (options_.announce_port != 0) Announce();
+  loop_.Run();
+  return {};
+}
+
+Status Agent::OpenChannel() {
+  const ServerAddress address = TRY(ParseServerAddress(options_.server_addr));
+  if (address.kind == ServerAddress::Kind::kSerial) {
+    serial_port_ = std::make_unique<SerialPort>(loop_, address.name,
+                                                [this](UniqueFd stream) { ServeStream(std::move(stream)); });
+    serial_port_->Open();
+    return {};
+  }
+  UniqueFd socket = address.kind == ServerAddress::Kind::kVsock ? TRY(linux::ListenVsock(address.port))
+                                                                : TRY(linux::ListenUnix(address.name));
+  acceptor_ = std::make_unique<Acceptor>(loop_, std::move(socket),
+                                         [this](UniqueFd stream) { ServeStream(std::move(stream)); });
+  return {};
+}
+
+void Agent::ServeStream(UniqueFd stream) {
+  server_->Serve(std::move(stream), [this](uint64_t connection_id) {
+    log::Info("the host closed its connection");
+    sandbox_->DropConnection(connection_id);
+    if (serial_port_) serial_port_->Open();
+  });
+}
+
+Status Agent::ServeLog(std::shared_ptr<LogStream> log_stream) {
+  UniqueFd socket = TRY(linux::ListenVsock(options_.log_vport));
+  log_acceptor_ = std::make_unique<Acceptor>(
+      loop_, std::move(socket), [log_stream](UniqueFd stream) { log_stream->Attach(std::move(stream)); });
+  return {};
+}
+
+void Agent::Announce() {
+  jobs_.Run([port = options_.announce_port]() -> Completion {
+    const auto announce = [port]() -> Status {
+      const UniqueFd stream = TRY(linux::ConnectVsock(kHostCid, port, Deadline::After(kAnnounceTimeout)));
+      return WriteAll(stream.get(), std::string(protocol::kAnnouncement) + "\n");
+    };
+    if (Status status = announce(); !status) {
+      log::LogError("announcement to the host failed", {{"error", status.error().message()}});
+    }
+    return {};
+  });
+}
+
+Status Agent::AwaitStopSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return SysError("signalfd");
+  stop_signals_.assign(fd.Release());
+  stop_signals_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
+    if (!error) StopGracefully();
+  });
+  return {};
+}
+
+void Agent::StopGracefully() {
+  stop_timer_.expires_after(kStopTimeout);
+  stop_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) loop_.Stop();
+  });
+  sandbox_->Destroy([this](const Status& status) {
+    if (!status) log::Warning("sandbox was not removed cleanly", {{"error", status.error().message()}});
+    loop_.Stop();
+  });
+}
+
+// The port for log lines if the host gave one, else the console, else standard output. Opened anew in each
+// case, so that "non-blocking" is the agent's own setting.
+UniqueFd OpenLogDescriptor(bool is_init) {
+  constexpr int kFlags = O_WRONLY | O_NONBLOCK | O_NOCTTY;
+  if (is_init) {
+    if (const Result<std::string> path = FindSerialPort(kLogPort)) {
+      if (Result<UniqueFd> port = Open(*path, kFlags)) return std::move(*port);
+    }
+    for (const char* console : {"/dev/console", "/dev/hvc0"}) {
+      if (Result<UniqueFd> fd = Open(console, kFlags)) return std::move(*fd);
+    }
+  }
+  Result<UniqueFd> output = Open("/proc/self/fd/1", kFlags);
+  return output ? std::move(*output) : UniqueFd();
+}
+
+std::shared_ptr<LogStream> StartLog(const Options& options, bool is_init) {
+  auto stream = std::make_shared<LogStream>();
+  log::SetLevel(options.log_level);
+  log::AddSink(MakeLogStreamSink(stream));
+  if (options.log_vport == 0) stream->Attach(OpenLogDescriptor(is_init));
+  return stream;
+}
+
+void LogAnnouncement(const Options& options, const std::vector<std::string>& problems) {
+  log::Info("announce", {{"agent-version", Version()},
+                         {"agent-commit", Commit()},
+                         {"api-version", "0.0.1"},
+                         {"config", DescribeOptions(options)},
+                         {"extra-features", ""}});
+  for (const std::string& problem : problems) log::Warning("problem at start", {{"error", problem}});
+}
+
+struct Arguments {
+  bool version = false;
+  bool init = false;
+  std::string config_file;
+};
+
+Result<Arguments> ParseArguments(int argc, char** argv) {
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "-v" || word == "--version") {
+      arguments.version = true;
+    } else if ((word == "-c" || word == "--config") && i + 1 < argc) {
+      arguments.config_file = argv[++i];
+    } else if (word == "init") {
+      arguments.init = true;
+    } else {
+      return MakeError(Code::kInvalidArgument,
+                       "unknown argument '{}'; usage: kata-agent [-v|--version] [-c|--config FILE] [init]",
+                       word);
+    }
+  }
+  return arguments;
+}
+
+// From the kernel command line (of a guest's init), or from the configuration file that replaces it.
+Result<ParsedOptions> ReadOptions(const Arguments& arguments, bool is_init) {
+  ParsedOptions parsed;
+  if (is_init) parsed = ParseCommandLine(TRY(ReadFile("/proc/cmdline", 64u << 10)));
+  const std::string config_file =
+      arguments.config_file.empty() ? parsed.options.config_file : arguments.config_file;
+  if (!config_file.empty()) {
+    const std::string text = TRY_CTX(ReadFile(config_file, 1u << 20), "read configuration file");
+    parsed = TRY_CTX(ParseConfigFile(text), "configuration file '{}'", config_file);
+    parsed.options.config_file = config_file;
+  }
+  ApplyEnvironment(parsed);
+  return parsed;
+}
+
+bool HasCgroup2() {
+  constexpr long kCgroup2Magic = 0x63677270;  // CGROUP2_SUPER_MAGIC
+  struct statfs info{};
+  return statfs(kCgroupRoot, &info) == 0 && info.f_type == kCgroup2Magic;
+}
+
+Status RunAgent(const Arguments& arguments, bool is_init) {
+  std::vector<std::string> problems;
+  if (is_init) problems = TRY_CTX(BootGuest(), "boot the guest");
+  ParsedOptions parsed = TRY(ReadOptions(arguments, is_init));
+  problems.insert(problems.end(), parsed.problems.begin(), parsed.problems.end());
+
+  Settings settings;
+  settings.is_init = is_init;
+  if (HasCgroup2()) settings.cgroup_root = kCgroupRoot;
+  settings.pipe_size_bytes = parsed.options.container_pipe_size_bytes;
+  if (is_init) {
+    for (std::string& problem : ProtectAgent(settings.cgroup_root, parsed.options.dev_mode)) {
+      problems.push_back(std::move(problem));
+    }
+  }
+  const std::shared_ptr<LogStream> log_stream = StartLog(parsed.options, is_init);
+  LogAnnouncement(parsed.options, problems);
+  Agent agent(parsed.options, settings);
+  return agent.Run(log_stream);
+}
+
+}  // namespace
+
+int AgentMain(int argc, char** argv) {
+  // Only words of ours: the kernel hands those that it does not know to PID 1 as arguments.
+  const bool is_init = IsGuestInit();
+  Arguments arguments;
+  if (!is_init) {
+    Result<Arguments> parsed = ParseArguments(argc, argv);
+    if (!parsed) {
+      std::fprintf(stderr, "kata-agent: %s\n", parsed.error().message().c_str());
+      return 2;
+    }
+    arguments = std::move(*parsed);
+  }
+  if (arguments.init) jail::JailMain();
+  if (arguments.version) {
+    std::printf("kata-agent version %s (api version: 0.0.1, commit version: %s, type: c++, features: )\n",
+                std::string(Version()).c_str(), std::string(Commit()).c_str());
+    return 0;
+  }
+  KeepMemorySmall();
+  signal(SIGPIPE, SIG_IGN);
+  if (is_init) HandleCrashes();
+  const Status status = RunAgent(arguments, is_init);
+  if (status && !is_init) return 0;
+  const std::string reason = status ? "the event loop ended" : status.error().message();
+  log::LogError("fatal", {{"error", reason}});
+  if (!is_init) {
+    std::fprintf(stderr, "kata-agent: %s\n", reason.c_str());
+    return 1;
+  }
+  WriteKernelLog(reason);
+  PowerOff();
+}
+
+}  // namespace kata::agent

@@ -1,0 +1,320 @@
+// The API from end to end: a client, the agent, containers from busybox in real namespaces.
+#include "agent/agent.h"
+
+#include <csignal>
+#include <cstring>
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "agent/agent_fixture_test.h"
+#include "jail/jail.h"
+
+// The test program is also the agent's `<self> init`, and the agent itself.
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "init") == 0) kata::jail::JailMain();
+  if (argc > 1 && std::strcmp(argv[1], "serve") == 0) return kata::agent::ServeInNamespaces();
+  testing::InitGoogleMock(&argc, argv);
+  return RUN_ALL_TESTS();
+}
+
+namespace kata::agent {
+namespace {
+
+using test::IsError;
+using test::IsErrorCode;
+using testing::_;
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST_F(AgentTest, HealthAndGuestDetails) {
+  ASSERT_OK_AND_ASSIGN(const auto health,
+                       client_->CallSync<grpc::HealthCheckResponse>(
+                           "grpc.Health", "Check", grpc::CheckRequest(), std::chrono::seconds(30)));
+  EXPECT_EQ(health.status(), grpc::HealthCheckResponse::SERVING);
+  ASSERT_OK_AND_ASSIGN(const auto version,
+                       client_->CallSync<grpc::VersionCheckResponse>(
+                           "grpc.Health", "Version", grpc::CheckRequest(), std::chrono::seconds(30)));
+  EXPECT_FALSE(version.agent_version().empty());
+  grpc::GuestDetailsRequest request;
+  request.set_mem_block_size(true);
+  ASSERT_OK_AND_ASSIGN(const auto details, Call<grpc::GuestDetailsResponse>("GetGuestDetails", request));
+  EXPECT_FALSE(details.agent_details().init_daemon());
+  EXPECT_EQ(details.agent_details().storage_handlers_size(), 5);
+  EXPECT_THAT(Call("SetGuestDateTime", grpc::SetGuestDateTimeRequest()),
+              IsErrorCode(Code::kFailedPrecondition));
+}
+
+TEST_F(AgentTest, WhatIsNotBuiltSaysSo) {
+  EXPECT_THAT(Call("AddSwap", grpc::AddSwapRequest()),
+              IsError(Code::kUnimplemented, HasSubstr("'AddSwap' is not built")));
+  EXPECT_THAT(Call("NoSuchMethod", Empty()), IsErrorCode(Code::kUnimplemented));
+}
+
+TEST_F(AgentTest, RunsAContainerToItsExitCode) {
+  ASSERT_OK(Run("c1", "echo out; echo err >&2; hostname; echo pid $$; exit 3"));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "c1").value_or("error"), "out\npod\npid 1\n");
+  EXPECT_EQ(ReadAll("ReadStderr", "c1", "c1").value_or("error"), "err\n");
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 3);
+  // A late waiter gets it too, until the removal; so does one that names no process.
+  EXPECT_EQ(Wait("c1", "").value_or(-1), 3);
+  EXPECT_OK(Signal("c1", "", SIGKILL));
+  ASSERT_OK(Remove("c1"));
+  EXPECT_THAT(Wait("c1", "c1"), IsErrorCode(Code::kInvalidArgument));
+}
+
+TEST_F(AgentTest, WaitsForStartAfterCreate) {
+  ASSERT_OK(Create(ShellRequest("c1", "echo started; sleep 1000")));
+  auto output = std::async(std::launch::async, [&] { return ReadUntil("c1", "c1", "started"); });
+  EXPECT_EQ(output.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  EXPECT_OK(output.get());
+  EXPECT_THAT(Call("StartContainer", For<grpc::StartContainerRequest>("c1")),
+              IsErrorCode(Code::kFailedPrecondition));
+  ASSERT_OK(Remove("c1"));
+}
+
+TEST_F(AgentTest, RemovesAContainerThatWasNotStarted) {
+  ASSERT_OK(Create(ShellRequest("c1", "true")));
+  ASSERT_OK(Remove("c1"));
+  ASSERT_OK(Run("c1", "exit 4"));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 4);
+}
+
+TEST_F(AgentTest, ReportsAProgramThatCannotStartAtCreate) {
+  grpc::CreateContainerRequest request = ShellRequest("c1", "");
+  request.mutable_oci()->mutable_process()->clear_args();
+  request.mutable_oci()->mutable_process()->add_args("nosuch");
+  EXPECT_THAT(Create(request),
+              IsError(Code::kNotFound, AllOf(HasSubstr("create container 'c1'"), HasSubstr("nosuch"))));
+  request.mutable_oci()->mutable_process()->set_args(0, "/bin/notexec");
+  EXPECT_THAT(Create(request), IsError(_, HasSubstr("/bin/notexec")));
+  request.mutable_oci()->mutable_process()->set_args(0, "/bin/sh");
+  request.mutable_oci()->mutable_process()->set_cwd("/nosuchdir");
+  EXPECT_THAT(Create(request), IsError(_, HasSubstr("/nosuchdir")));
+  // Nothing is left of them: the id is free.
+  ASSERT_OK(Run("c1", "exit 0"));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 0);
+}
+
+TEST_F(AgentTest, UnknownAndBadIds) {
+  EXPECT_THAT(Call("StartContainer", For<grpc::StartContainerRequest>("nosuch")),
+              IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Remove("nosuch"), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Wait("nosuch", "x"), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Create(ShellRequest("../x", "true")), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Create(ShellRequest("sandbox", "true")), IsErrorCode(Code::kInvalidArgument));
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  EXPECT_THAT(Create(ShellRequest("c1", "true")), IsErrorCode(Code::kAlreadyExists));
+  EXPECT_THAT(Wait("c1", "nosuch"), IsErrorCode(Code::kNotFound));
+  EXPECT_THAT(Read("ReadStdout", "c1", "nosuch"), IsErrorCode(Code::kNotFound));
+  EXPECT_THAT(Signal("c1", "nosuch", SIGTERM), IsErrorCode(Code::kNotFound));
+  EXPECT_THAT(Signal("c1", "c1", 99), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Exec("c1", "a/b", "true"), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Exec("c1", "c1", "true"), IsErrorCode(Code::kAlreadyExists));
+}
+
+TEST_F(AgentTest, StdinUntilItsEnd) {
+  ASSERT_OK(Run("c1", "cat; echo end"));
+  EXPECT_EQ(Write("c1", "c1", "hello ").value_or(0), 6u);
+  EXPECT_EQ(Write("c1", "c1", "world\n").value_or(0), 6u);
+  ASSERT_OK(CloseStdin("c1", "c1"));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "c1").value_or("error"), "hello world\nend\n");
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 0);
+  EXPECT_THAT(Write("c1", "c1", "late"), IsErrorCode(Code::kFailedPrecondition));
+}
+
+TEST_F(AgentTest, AnEmptyWriteEndsStdin) {
+  ASSERT_OK(Run("c1", "cat"));
+  EXPECT_EQ(Write("c1", "c1", "x").value_or(9), 1u);
+  EXPECT_EQ(Write("c1", "c1", "").value_or(9), 0u);
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "c1").value_or("error"), "x");
+}
+
+TEST_F(AgentTest, AWriteWaitsForAContainerThatDoesNotRead) {
+  ASSERT_OK(Run("c1", "sleep 1000; cat"));
+  auto write = std::async(std::launch::async, [&] { return Write("c1", "c1", std::string(1u << 20, 'x')); });
+  EXPECT_EQ(write.wait_for(std::chrono::milliseconds(500)), std::future_status::timeout);
+  EXPECT_THAT(Write("c1", "c1", "y"), IsErrorCode(Code::kResourceExhausted));
+  ASSERT_OK(Signal("c1", "", SIGKILL));
+  EXPECT_FALSE(write.get().has_value());
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 137);
+}
+
+TEST_F(AgentTest, CarriesMuchData) {
+  ASSERT_OK(Run("c1", "head -c 5000000 /dev/zero | wc -c; cat | wc -c"));
+  EXPECT_EQ(ReadUntil("c1", "c1", "\n").value_or("error"), "5000000\n");
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(Write("c1", "c1", std::string(100000, 'x')).value_or(0), 100000u);
+  ASSERT_OK(CloseStdin("c1", "c1"));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "c1").value_or("error"), "2000000\n");
+}
+
+TEST_F(AgentTest, TerminalWithSize) {
+  grpc::CreateContainerRequest request = ShellRequest("c1", "stty size; read x; stty size; tty; exit 5");
+  request.mutable_oci()->mutable_process()->set_terminal(true);
+  request.mutable_oci()->mutable_process()->mutable_consolesize()->set_height(25);
+  request.mutable_oci()->mutable_process()->mutable_consolesize()->set_width(81);
+  ASSERT_OK(Create(request));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  EXPECT_THAT(ReadUntil("c1", "c1", "25 81\r\n"), test::IsOk());
+  auto resize = For<grpc::TtyWinResizeRequest>("c1", "c1");
+  resize.set_row(40);
+  resize.set_column(132);
+  ASSERT_OK(Call("TtyWinResize", resize));
+  ASSERT_OK(Write("c1", "c1", "go\n"));
+  ASSERT_OK_AND_ASSIGN(const std::string rest, ReadAll("ReadStdout", "c1", "c1"));
+  EXPECT_THAT(rest, HasSubstr("40 132\r\n/dev/"));
+  EXPECT_EQ(Read("ReadStderr", "c1", "c1").value_or("error"), "");
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 5);
+}
+
+TEST_F(AgentTest, ResizeWithoutATerminalIsRefused) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  EXPECT_THAT(Call("TtyWinResize", For<grpc::TtyWinResizeRequest>("c1", "c1")),
+              IsErrorCode(Code::kFailedPrecondition));
+}
+
+TEST_F(AgentTest, ExecsRunBesideInit) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  ASSERT_OK(Exec("c1", "e1", "cat; exit 9"));
+  EXPECT_THAT(Exec("c1", "e1", "true"), IsErrorCode(Code::kAlreadyExists));
+  EXPECT_EQ(Write("c1", "e1", "in").value_or(0), 2u);
+  ASSERT_OK(CloseStdin("c1", "e1"));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "e1").value_or("error"), "in");
+  EXPECT_EQ(ReadAll("ReadStderr", "c1", "e1").value_or("error"), "");
+  EXPECT_EQ(Wait("c1", "e1").value_or(-1), 9);
+  EXPECT_THAT(Wait("c1", "e1"), IsErrorCode(Code::kNotFound));  // told and read to its end
+  ASSERT_OK(Exec("c1", "e2", "stty size; exit 2", true));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "e2").value_or("error"), "0 0\r\n");
+  EXPECT_EQ(Wait("c1", "e2").value_or(-1), 2);
+  auto missing = For<grpc::ExecProcessRequest>("c1", "e3");
+  missing.mutable_process()->add_args("nosuch");
+  missing.mutable_process()->set_cwd("/");
+  EXPECT_THAT(Call("ExecProcess", missing), IsError(Code::kNotFound, HasSubstr("nosuch")));
+  ASSERT_OK(Exec("c1", "e3", "exit 1"));
+}
+
+TEST_F(AgentTest, AnExecEndsThoughItsChildHoldsTheStream) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  ASSERT_OK(Exec("c1", "e1", "sleep 1000 & echo parent"));
+  EXPECT_EQ(Wait("c1", "e1").value_or(-1), 0);
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "e1").value_or("error"), "parent\n");
+}
+
+TEST_F(AgentTest, ManyWaitersGetTheStatus) {
+  ASSERT_OK(Run("c1", "read x; exit 21"));
+  std::vector<std::future<Result<int>>> waiters;
+  for (int i = 0; i < 50; ++i) {
+    waiters.push_back(std::async(std::launch::async, [&] { return Wait("c1", "c1"); }));
+  }
+  ASSERT_OK(Write("c1", "c1", "go\n"));
+  for (auto& waiter : waiters) EXPECT_EQ(waiter.get().value_or(-1), 21);
+}
+
+TEST_F(AgentTest, ContainersInParallel) {
+  std::vector<std::future<Status>> runs;
+  for (int i = 0; i < 6; ++i) {
+    runs.push_back(std::async(std::launch::async, [&, i]() -> Status {
+      const std::string id = fmt::format("c{}", i);
+      TRY(Run(id, fmt::format("echo {}; exit {}", id, i)));
+      if (TRY(ReadAll("ReadStdout", id, id)) != id + "\n") return Error(Code::kInternal, "wrong output");
+      if (TRY(Wait(id, id)) != i) return Error(Code::kInternal, "wrong exit code");
+      return Remove(id);
+    }));
+  }
+  for (auto& run : runs) EXPECT_OK(run.get());
+}
+
+TEST_F(AgentTest, TermWithoutHandlerBecomesKill) {
+  ASSERT_OK(Run("c1", "exec sleep 1000"));
+  ASSERT_OK(Signal("c1", "c1", SIGTERM));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 137);
+  ASSERT_OK(Run("c2", "trap 'exit 12' TERM; echo ready; while true; do sleep 0.1; done"));
+  ASSERT_OK(ReadUntil("c2", "c2", "ready"));
+  ASSERT_OK(Signal("c2", "", SIGTERM));
+  EXPECT_EQ(Wait("c2", "c2").value_or(-1), 12);
+}
+
+TEST_F(AgentTest, KillWithoutProcessReachesAll) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  ASSERT_OK(Exec("c1", "e1", "trap '' TERM; echo ready; sleep 1000"));
+  ASSERT_OK(ReadUntil("c1", "e1", "ready"));
+  ASSERT_OK(Signal("c1", "", SIGKILL));
+  EXPECT_EQ(Wait("c1", "e1").value_or(-1), 137);
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 137);
+  EXPECT_THAT(Exec("c1", "e2", "true"), IsErrorCode(Code::kFailedPrecondition));
+}
+
+TEST_F(AgentTest, SharedPidNamespaceIsTheFirstContainers) {
+  grpc::CreateContainerRequest first = ShellRequest("c1", "exec sleep 1000");
+  first.set_sandbox_pidns(true);
+  ASSERT_OK(Create(first));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  grpc::CreateContainerRequest second = ShellRequest("c2", "echo $$; cat /proc/1/comm");
+  second.set_sandbox_pidns(true);
+  ASSERT_OK(Create(second));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
+  ASSERT_OK_AND_ASSIGN(const std::string output, ReadAll("ReadStdout", "c2", "c2"));
+  EXPECT_THAT(output, HasSubstr("sleep\n"));
+  EXPECT_NE(output.substr(0, 2), "1\n");
+}
+
+TEST_F(AgentTest, PauseStopsAndResumeGoesOn) {
+  ASSERT_OK(Run("c1", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.05; done"));
+  ASSERT_OK(ReadUntil("c1", "c1", "2\n"));
+  const auto pause = For<grpc::PauseContainerRequest>("c1");
+  const Result<Empty> paused = Call("PauseContainer", pause);
+  if (!paused) GTEST_SKIP() << "needs cgroup v2: " << paused.error().message();
+  EXPECT_THAT(Exec("c1", "e1", "true"), IsErrorCode(Code::kFailedPrecondition));
+  // What was written before is read; then there is nothing more.
+  while (true) {
+    auto read = std::async(std::launch::async, [&] { return Read("ReadStdout", "c1", "c1"); });
+    if (read.wait_for(std::chrono::milliseconds(500)) == std::future_status::ready) continue;
+    ASSERT_OK(Call("ResumeContainer", For<grpc::ResumeContainerRequest>("c1")));
+    EXPECT_FALSE(read.get().value_or("").empty());
+    break;
+  }
+  ASSERT_OK(Call("PauseContainer", pause));
+  ASSERT_OK(Remove("c1"));  // a paused container can be removed
+}
+
+TEST_F(AgentTest, StatsOfARunningContainer) {
+  ASSERT_OK(Run("c1", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 1000"));
+  ASSERT_OK(ReadUntil("c1", "c1", "done"));
+  ASSERT_OK_AND_ASSIGN(const auto stats, Call<grpc::StatsContainerResponse>(
+                                             "StatsContainer", For<grpc::StatsContainerRequest>("c1")));
+  if (!stats.has_cgroup_stats()) GTEST_SKIP() << "needs cgroup v2";
+  EXPECT_GT(stats.cgroup_stats().cpu_stats().cpu_usage().total_usage(), 0u);
+}
+
+TEST_F(AgentTest, DestroyRemovesAllContainers) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  ASSERT_OK(Create(ShellRequest("c2", "true")));
+  ASSERT_OK(Call("DestroySandbox", grpc::DestroySandboxRequest()));
+  EXPECT_THAT(Wait("c1", "c1"), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(Create(ShellRequest("c3", "true")), IsErrorCode(Code::kFailedPrecondition));
+  ASSERT_OK(Call("CreateSandbox", grpc::CreateSandboxRequest()));
+  ASSERT_OK(Run("c1", "exit 6"));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 6);
+}
+
+TEST_F(AgentTest, StoragesAreMountedAndReleased) {
+  grpc::CreateContainerRequest request = ShellRequest("c1", "cat /data/file");
+  grpc::Storage& storage = *request.add_storages();
+  storage.set_driver("ephemeral");
+  storage.set_source("tmpfs");
+  storage.set_fstype("tmpfs");
+  storage.set_mount_point("/run/kata-containers/sandbox/ephemeral/v");
+  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
+  mount.set_destination("/data");
+  mount.set_source(storage.mount_point());
+  mount.set_type("bind");
+  mount.add_options("rbind");
+  ASSERT_OK(Create(request));
+  ASSERT_OK(Remove("c1"));
+  storage.set_driver("nosuch");
+  EXPECT_THAT(Create(request), IsError(Code::kUnimplemented, HasSubstr("unknown storage driver 'nosuch'")));
+}
+
+}  // namespace
+}  // namespace kata::agent

@@ -1,0 +1,300 @@
+#include "agent/container.h"
+
+#include <csignal>
+#include <utility>
+
+#include "agent/stats.h"
+#include "base/log.h"
+#include "linux/cgroup2.h"
+#include "oci/json.h"
+#include "protocol/oci_convert.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr std::chrono::seconds kFreezeTimeout{10};
+constexpr std::chrono::seconds kJailTimeout{30};
+// How long the output of an exec that was waited for stays readable.
+constexpr std::chrono::seconds kForgetTime{60};
+
+// What a new process of the container takes over from init's description where the request is silent. Rlimits
+// and the OOM score are the request's own alone.
+Result<oci::Process> ExecSpec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
+  if (request.has_string_user()) {
+    return Error(Code::kUnimplemented, "users by name are not supported");
+  }
+  if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
+    return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
+  }
+  if (!request.has_process()) return Error(Code::kInvalidArgument, "the request has no process");
+  oci::Process process = TRY(protocol::FromProto(request.process()));
+  if (!process.capabilities) process.capabilities = init.capabilities;
+  // A container without the right to gain privileges must not get it through an exec.
+  process.no_new_privileges |= init.no_new_privileges;
+  if (!process.oom_score_adj) process.oom_score_adj = 0;
+  TRY(oci::Validate(process));
+  return process;
+}
+
+struct NewExec {
+  Result<ChildProcess> child = Error(Code::kInternal, "not started");
+  StdioEnds stdio;
+};
+
+NewExec StartExec(jail::Container& jail, const oci::Process& process, const Settings& settings) {
+  NewExec exec;
+  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
+  Result<StdioEnds> stdio =
+      process.terminal ? MakeTerminal(size.height, size.width) : MakePipes(settings.pipe_size_bytes);
+  if (!stdio) {
+    exec.child = std::move(stdio).error();
+    return exec;
+  }
+  exec.stdio = std::move(*stdio);
+  jail::ExecOptions options;
+  options.stdio = exec.stdio.ForJail();
+  options.enable_seccomp = jail::SeccompSupported();
+  options.self_executable = settings.self_executable;
+  options.deadline = Deadline::After(kJailTimeout);
+  exec.child = jail.Exec(process, options);
+  exec.stdio.CloseChildEnds();
+  return exec;
+}
+
+}  // namespace
+
+Container::Container(Context context, ContainerParts parts)
+    : context_(context),
+      id_(parts.id),
+      process_spec_(*parts.spec.process),
+      cgroup_directory_(parts.jail->cgroup_directory()),
+      parts_(std::make_shared<ContainerParts>(std::move(parts))),
+      jobs_(context.jobs) {}
+
+Result<std::shared_ptr<Container>> Container::Adopt(Context context, NewContainer created) {
+  std::shared_ptr<Container> container(new Container(context, std::move(created.parts)));
+  Result<std::shared_ptr<Process>> init =
+      Process::Adopt(context.loop, context.reaper, fmt::format("init of container '{}'", container->id_),
+                     std::move(created.init), std::move(created.stdio));
+  if (!init) {
+    container->TearDown();
+    return std::move(init).error();
+  }
+  container->init_ = std::move(*init);
+  container->init_->OnExit([weak = std::weak_ptr(container)] {
+    if (const std::shared_ptr<Container> self = weak.lock()) self->InitEnded();
+  });
+  if (!container->cgroup_directory_.empty()) {
+    if (Status status = context.oom_watcher.Add(container->id_, container->cgroup_directory_); !status) {
+      log::Warning("memory events are not watched",
+                   {{"container", container->id_}, {"error", status.error().message()}});
+    }
+  }
+  return container;
+}
+
+Result<std::shared_ptr<Process>> Container::FindProcess(const std::string& exec_id) const {
+  if (exec_id.empty() || exec_id == id_) return init_;
+  const auto it = execs_.find(exec_id);
+  if (it == execs_.end() || it->second == nullptr) {
+    return MakeError(Code::kNotFound, "container '{}' has no process '{}'", id_, exec_id);
+  }
+  return it->second;
+}
+
+Status Container::CheckUsable(bool unpaused) const {
+  if (removing_) return MakeError(Code::kFailedPrecondition, "container '{}' is being removed", id_);
+  if (!running()) return MakeError(Code::kFailedPrecondition, "container '{}' is not running", id_);
+  if (unpaused && paused_) return MakeError(Code::kFailedPrecondition, "container '{}' is paused", id_);
+  return {};
+}
+
+void Container::RunStep(std::move_only_function<Status(jail::Container&)> step, StatusCallback callback) {
+  jobs_.Add([parts = parts_, step = std::move(step), callback = std::move(callback)]() mutable -> Completion {
+    Status status = parts->jail
+                        ? step(*parts->jail)
+                        : MakeError(Code::kFailedPrecondition, "container '{}' is removed", parts->id);
+    return [status = std::move(status), callback = std::move(callback)]() mutable {
+      callback(std::move(status));
+    };
+  });
+}
+
+void Container::Start(StatusCallback callback) {
+  if (Status status = CheckUsable(true); !status) return callback(std::move(status));
+  RunStep([](jail::Container& jail) { return jail.Start(); }, std::move(callback));
+}
+
+void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback callback) {
+  const std::string& exec_id = request.exec_id();
+  if (Status status = CheckUsable(true); !status) return callback(std::move(status));
+  Result<oci::Process> process = ExecSpec(request, process_spec_);
+  if (!process) return callback(std::move(process).error());
+  const auto it = execs_.find(exec_id);
+  const bool reusable = it != execs_.end() && it->second && it->second->ended() && it->second->waited_for();
+  if (exec_id == id_ || (it != execs_.end() && !reusable)) {
+    return callback(
+        MakeError(Code::kAlreadyExists, "container '{}' has a process '{}' already", id_, exec_id));
+  }
+  execs_[exec_id] = nullptr;
+  forget_timers_.erase(exec_id);
+  jobs_.Add([self = shared_from_this(), exec_id, process = std::move(*process),
+             callback = std::move(callback)]() mutable -> Completion {
+    NewExec exec;
+    if (self->parts_->jail) exec = StartExec(*self->parts_->jail, process, self->context_.settings);
+    return [self, exec_id, exec = std::move(exec), callback = std::move(callback)]() mutable {
+      self->AdoptExec(exec_id, std::move(exec.child), std::move(exec.stdio), std::move(callback));
+    };
+  });
+}
+
+void Container::AdoptExec(const std::string& exec_id, Result<ChildProcess> child, StdioEnds stdio,
+                          StatusCallback callback) {
+  if (!child) {
+    execs_.erase(exec_id);
+    return callback(std::move(child).error());
+  }
+  Result<std::shared_ptr<Process>> process = Process::Adopt(
+      context_.loop, context_.reaper, fmt::format("process '{}' of container '{}'", exec_id, id_),
+      std::move(*child), std::move(stdio));
+  if (!process) {
+    execs_.erase(exec_id);
+    return callback(std::move(process).error());
+  }
+  execs_[exec_id] = std::move(*process);
+  callback({});
+}
+
+Status Container::Signal(const std::string& exec_id, int signal) {
+  if (exec_id.empty() && signal == SIGKILL) {
+    KillAll();
+    return {};
+  }
+  const std::shared_ptr<Process> process = TRY(FindProcess(exec_id));
+  // Init of a pid namespace is not ended by a signal that it does not handle (pid_namespaces(7)); for
+  // SIGTERM, with which engines stop containers, that would only cost the time until SIGKILL.
+  if (process == init_ && signal == SIGTERM && !init_->ended() && !init_->Catches(SIGTERM)) signal = SIGKILL;
+  return process->Signal(signal);
+}
+
+void Container::KillAll() {
+  // Not by the jail, which a job may be using: the kill must not wait for it.
+  if (!cgroup_directory_.empty()) {
+    Result<linux::CgroupDir> cgroup = linux::CgroupDir::Open(cgroup_directory_);
+    if (cgroup) {
+      if (Status status = cgroup->Kill(); !status) {
+        log::Warning("kill container", {{"container", id_}, {"error", status.error().message()}});
+      }
+    }
+  }
+  if (Status status = init_->Signal(SIGKILL); !status) {
+    log::Warning("kill container", {{"container", id_}, {"error", status.error().message()}});
+  }
+  for (const auto& [exec_id, process] : execs_) {
+    if (process) (void)process->Signal(SIGKILL);
+  }
+}
+
+void Container::Pause(StatusCallback callback) {
+  if (Status status = CheckUsable(false); !status) return callback(std::move(status));
+  RunStep([](jail::Container& jail) { return jail.Pause(Deadline::After(kFreezeTimeout)); },
+          [self = shared_from_this(), callback = std::move(callback)](Status status) mutable {
+            if (status) self->paused_ = true;
+            callback(std::move(status));
+          });
+}
+
+void Container::Resume(StatusCallback callback) {
+  if (Status status = CheckUsable(false); !status) return callback(std::move(status));
+  RunStep([](jail::Container& jail) { return jail.Resume(Deadline::After(kFreezeTimeout)); },
+          [self = shared_from_this(), callback = std::move(callback)](Status status) mutable {
+            if (status) self->paused_ = false;
+            callback(std::move(status));
+          });
+}
+
+void Container::Update(oci::Resources resources, StatusCallback callback) {
+  if (Status status = CheckUsable(false); !status) return callback(std::move(status));
+  RunStep([resources = std::move(resources)](jail::Container& jail) { return jail.Update(resources); },
+          std::move(callback));
+}
+
+void Container::Stats(StatsCallback callback) {
+  // Without a cgroup nothing is known.
+  if (cgroup_directory_.empty()) return callback(grpc::StatsContainerResponse());
+  context_.jobs.Run([directory = cgroup_directory_, callback = std::move(callback)]() mutable -> Completion {
+    Result<grpc::StatsContainerResponse> stats = ReadCgroupStats(directory);
+    return
+        [stats = std::move(stats), callback = std::move(callback)]() mutable { callback(std::move(stats)); };
+  });
+}
+
+void Container::Remove(std::chrono::seconds timeout, StatusCallback callback) {
+  PendingRemoval removal{std::move(callback), nullptr};
+  if (timeout.count() > 0) {
+    removal.timer = std::make_unique<asio::steady_timer>(context_.loop.context(), timeout);
+    removal.timer->async_wait(
+        [weak = weak_from_this(), timeout, timer = removal.timer.get()](const asio::error_code& error) {
+          const std::shared_ptr<Container> self = weak.lock();
+          if (error || !self) return;
+          for (PendingRemoval& pending : self->removals_) {
+            if (pending.timer.get() != timer || !pending.callback) continue;
+            std::exchange(pending.callback,
+                          {})(MakeError(Code::kDeadlineExceeded, "container '{}' was not removed within {} s",
+                                        self->id_, timeout.count()));
+          }
+        });
+  }
+  removals_.push_back(std::move(removal));
+  if (removing_) return;
+  removing_ = true;
+  KillAll();
+  if (init_->ended()) TearDown();
+}
+
+void Container::InitEnded() {
+  if (removing_) TearDown();
+}
+
+void Container::TearDown() {
+  context_.oom_watcher.Remove(id_);
+  jobs_.Add([self = shared_from_this()]() -> Completion {
+    ContainerParts parts = std::move(*self->parts_);
+    *self->parts_ = ContainerParts{};
+    TearDownContainer(self->context_.storages, std::move(parts));
+    return [self] {
+      for (PendingRemoval& pending : std::exchange(self->removals_, {})) {
+        if (pending.callback) pending.callback({});
+      }
+      if (self->on_removed_) std::exchange(self->on_removed_, {})();
+    };
+  });
+}
+
+void Container::ForgetIfFinished(const std::string& exec_id) {
+  const auto it = execs_.find(exec_id);
+  if (it == execs_.end() || !it->second || !it->second->waited_for()) return;
+  if (it->second->finished()) {
+    execs_.erase(it);
+    forget_timers_.erase(exec_id);
+    return;
+  }
+  std::unique_ptr<asio::steady_timer>& timer = forget_timers_[exec_id];
+  if (timer) return;
+  timer = std::make_unique<asio::steady_timer>(context_.loop.context(), kForgetTime);
+  timer->async_wait([weak = weak_from_this(), exec_id](const asio::error_code& error) {
+    const std::shared_ptr<Container> self = weak.lock();
+    if (error || !self) return;
+    self->execs_.erase(exec_id);
+    self->forget_timers_.erase(exec_id);
+  });
+}
+
+void Container::DropConnection(uint64_t connection_id) {
+  init_->DropConnection(connection_id);
+  for (const auto& [exec_id, process] : execs_) {
+    if (process) process->DropConnection(connection_id);
+  }
+}
+
+}  // namespace kata::agent

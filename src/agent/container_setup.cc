@@ -1,0 +1,130 @@
+#include "agent/container_setup.h"
+
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/scope_exit.h"
+#include "linux/mounts.h"
+#include "oci/json.h"
+#include "protocol/constants.h"
+#include "protocol/oci_convert.h"
+
+namespace kata::agent {
+namespace {
+
+constexpr std::chrono::seconds kJailTimeout{30};
+
+Status CheckSupported(const grpc::CreateContainerRequest& request) {
+  if (request.devices_size() > 0) {
+    return MakeError(Code::kUnimplemented, "device '{}' of type '{}': hot-plugged devices are not supported",
+                     request.devices(0).container_path(), request.devices(0).type());
+  }
+  if (request.shared_mounts_size() > 0) return Error(Code::kUnimplemented, "shared mounts are not supported");
+  if (request.has_string_user()) {
+    return Error(Code::kUnimplemented, "users by name are not supported");
+  }
+  if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
+    return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
+  }
+  return {};
+}
+
+// Makes `<bundle>/rootfs` show the root file system, which may be there already.
+Result<std::string> MountRoot(const std::string& bundle_directory, const std::string& source) {
+  std::string rootfs = bundle_directory + "/rootfs";
+  TRY(MakeDirectories(rootfs));
+  if (source != rootfs) TRY_CTX(linux::Mount(source, rootfs, "", MS_BIND | MS_REC), "root file system");
+  return rootfs;
+}
+
+Result<StdioEnds> MakeStdio(const oci::Process& process, uint32_t pipe_size_bytes) {
+  if (!process.terminal) return MakePipes(pipe_size_bytes);
+  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
+  return MakeTerminal(size.height, size.width);
+}
+
+Status MakeBundle(const ContainerParts& parts) {
+  TRY(MakeDirectories(parts.bundle_directory, 0700));
+  return WriteFileAtomic(parts.bundle_directory + "/config.json", oci::ToJson(parts.spec), 0600);
+}
+
+}  // namespace
+
+Status AdaptSpec(oci::Spec& spec) {
+  if (!spec.process) return Error(Code::kInvalidArgument, "the specification has no process");
+  if (!spec.root) return Error(Code::kInvalidArgument, "the specification has no root");
+  if (!spec.linux) spec.linux.emplace();
+  std::vector<oci::Namespace>& namespaces = spec.linux->namespaces;
+  std::erase_if(namespaces, [](const oci::Namespace& entry) { return entry.type == "network"; });
+  for (oci::Namespace& entry : namespaces) entry.path.clear();  // paths are the host's
+  for (const char* type : {"mount", "pid", "ipc", "uts", "cgroup"}) {
+    const bool listed = std::any_of(namespaces.begin(), namespaces.end(),
+                                    [&](const oci::Namespace& entry) { return entry.type == type; });
+    if (!listed) namespaces.push_back({type, {}});
+  }
+  oci::Hooks hooks;
+  hooks.start_container = std::move(spec.hooks.start_container);
+  spec.hooks = std::move(hooks);
+  // The agent's own score, which is inherited, protects it from the OOM killer (proc(5)).
+  if (!spec.process->oom_score_adj) spec.process->oom_score_adj = 0;
+  return {};
+}
+
+Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
+                                    const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    const grpc::CreateContainerRequest& request) {
+  TRY(CheckSupported(request));
+  NewContainer created;
+  ContainerParts& parts = created.parts;
+  parts.id = request.container_id();
+  parts.spec = TRY(protocol::FromProto(request.oci()));
+  TRY(AdaptSpec(parts.spec));
+  TRY(oci::Validate(parts.spec));
+  parts.bundle_directory = fmt::format("{}/{}", protocol::kGuestRunDirectory, parts.id);
+
+  ScopeExit undo([&] { TearDownContainer(storages, std::move(parts)); });
+  TRY(MakeBundle(parts));
+  TRY(AcquireStorages(storages, request.storages(), parts.storages));
+
+  jail::CreateOptions options;
+  options.container_id = parts.id;
+  options.rootfs = TRY(MountRoot(parts.bundle_directory, parts.spec.root->path));
+  if (!settings.cgroup_root.empty()) {
+    options.cgroup_root = settings.cgroup_root;
+    options.cgroup_path = fmt::format("/kata/{}", parts.id);
+  }
+  options.ipc_namespace_fd = namespaces.ipc.get();
+  options.uts_namespace_fd = namespaces.uts.get();
+  if (shared_pid != nullptr && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
+  created.stdio = TRY(MakeStdio(*parts.spec.process, settings.pipe_size_bytes));
+  options.stdio = created.stdio.ForJail();
+  options.enable_seccomp = jail::SeccompSupported();
+  options.self_executable = settings.self_executable;
+  options.deadline = Deadline::After(kJailTimeout);
+  parts.jail = TRY(jail::Container::Create(parts.spec, options));
+  if (shared_pid != nullptr && !shared_pid->fd.valid()) {
+    shared_pid->fd = TRY(linux::NamespaceFd::OfProcess(parts.jail->init_pid(), CLONE_NEWPID));
+  }
+  created.init = parts.jail->TakeInit();
+  created.stdio.CloseChildEnds();
+  undo.Release();
+  return created;
+}
+
+void TearDownContainer(StorageTable& storages, ContainerParts parts) {
+  parts.jail.reset();
+  const auto note = [&](const Status& status) {
+    if (status) return;
+    log::Warning("container was not removed cleanly",
+                 {{"container", parts.id}, {"error", status.error().message()}});
+  };
+  note(linux::UnmountAll(parts.bundle_directory + "/rootfs"));
+  ReleaseStorages(storages, parts.storages);
+  note(RemoveTree(parts.bundle_directory));
+}
+
+}  // namespace kata::agent

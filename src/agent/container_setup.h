@@ -1,0 +1,48 @@
+// Making a container and undoing it: storages, bundle directory, root file system, jail. Blocks; for workers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/context.h"
+#include "agent/sandbox_namespaces.h"
+#include "agent/stdio_stream.h"
+#include "base/process.h"
+#include "base/result.h"
+#include "jail/jail.h"
+#include "oci/spec.h"
+#include "proto/agent.pb.h"
+
+namespace kata::agent {
+
+// What a container holds in the guest. Undo with TearDownContainer.
+struct ContainerParts {
+  std::string id;
+  oci::Spec spec;
+  std::string bundle_directory;
+  std::vector<std::string> storages;  // mount points in use
+  std::unique_ptr<jail::Container> jail;
+};
+
+struct NewContainer {
+  ContainerParts parts;
+  ChildProcess init;
+  StdioEnds stdio;
+};
+
+// `shared_pid`: joined when it is there, else filled from this container, which becomes its owner; null: the
+// container has a pid namespace of its own. What was made is undone on failure.
+Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
+                                    const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    const grpc::CreateContainerRequest& request);
+
+// Kills what runs in the container and removes everything. Goes on after failures, which are logged.
+void TearDownContainer(StorageTable& storages, ContainerParts parts);
+
+// Fits a specification to the guest: every container gets its own mount, pid and cgroup namespace and the
+// sandbox's ipc and uts, shares the guest's network, and has no hooks but startContainer (the host has run
+// the others). kInvalidArgument if there is no process or root.
+Status AdaptSpec(oci::Spec& spec);
+
+}  // namespace kata::agent

@@ -1,0 +1,33 @@
+// What all parts of the agent share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "agent/jobs.h"
+#include "agent/oom_watcher.h"
+#include "agent/reaper.h"
+#include "agent/storage/registry.h"
+#include "base/event_loop.h"
+
+namespace kata::agent {
+
+// How this agent runs; fixed once it serves.
+struct Settings {
+  bool is_init = false;     // PID 1 of a guest, whose clock and devices are the agent's to set
+  std::string cgroup_root;  // mount point of cgroup2; empty: containers get no cgroup
+  std::string self_executable = "/proc/self/exe";  // run as `<self> init` for each container process
+  uint32_t pipe_size_bytes = 0;                    // of stdio pipes; 0: the kernel's default
+};
+
+// All borrowed; they live as long as the agent serves.
+struct Context {
+  const Settings& settings;
+  EventLoop& loop;
+  Reaper& reaper;
+  JobRunner& jobs;
+  OomWatcher& oom_watcher;
+  StorageTable& storages;
+};
+
+}  // namespace kata::agent

@@ -1,0 +1,158 @@
+#include "agent/sandbox.h"
+
+#include <utility>
+
+#include "agent/sandbox_setup.h"
+#include "base/log.h"
+#include "protocol/ids.h"
+
+namespace kata::agent {
+namespace {
+
+// Names below the run directory that are not containers' bundles.
+constexpr std::string_view kReservedIds[] = {"sandbox", "shared", "virtual-volumes"};
+
+Status CheckNewContainerId(const std::string& id) {
+  TRY(protocol::CheckContainerId(id));
+  for (const std::string_view reserved : kReservedIds) {
+    if (id == reserved) return MakeError(Code::kInvalidArgument, "container id '{}' is reserved", id);
+  }
+  return {};
+}
+
+}  // namespace
+
+Sandbox::Sandbox(Context context) : context_(context), shared_pid_jobs_(context.jobs) {}
+
+void Sandbox::Create(const grpc::CreateSandboxRequest& request, StatusCallback callback) {
+  if (state_ != State::kNone) return callback(Error(Code::kAlreadyExists, "the guest has a sandbox already"));
+  if (!request.guest_hook_path().empty()) {
+    log::Warning("guest hooks are not run", {{"path", request.guest_hook_path()}});
+  }
+  state_ = State::kCreating;
+  context_.jobs.Run(
+      [this, settings = context_.settings, request, callback = std::move(callback)]() mutable -> Completion {
+        Result<SandboxNamespaces> namespaces =
+            CatchExceptions([&] { return SetUpSandbox(settings, context_.storages, request); });
+        return [this, namespaces = std::move(namespaces), callback = std::move(callback)]() mutable {
+          FinishCreate(std::move(namespaces), std::move(callback));
+        };
+      });
+}
+
+void Sandbox::FinishCreate(Result<SandboxNamespaces> namespaces, StatusCallback callback) {
+  if (!namespaces) {
+    state_ = State::kNone;
+    return callback(std::move(namespaces).error().Wrap("create sandbox"));
+  }
+  namespaces_ = std::make_shared<const SandboxNamespaces>(std::move(*namespaces));
+  shared_pid_ = std::make_shared<SharedPidNamespace>();
+  state_ = State::kReady;
+  callback({});
+}
+
+void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallback callback) {
+  const std::string container_id = request.container_id();
+  if (Status status = CheckNewContainerId(container_id); !status) return callback(std::move(status));
+  if (state_ != State::kReady) return callback(Error(Code::kFailedPrecondition, "there is no sandbox"));
+  if (!containers_.emplace(container_id, nullptr).second) {
+    return callback(MakeError(Code::kAlreadyExists, "container '{}' exists already", container_id));
+  }
+  const bool share_pid = request.sandbox_pidns();
+  Job job = [this, settings = context_.settings, namespaces = namespaces_,
+             shared_pid = share_pid ? shared_pid_ : nullptr, request = std::move(request),
+             callback = std::move(callback)]() mutable -> Completion {
+    Result<NewContainer> created = CatchExceptions(
+        [&] { return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), request); });
+    return [this, container_id = request.container_id(), created = std::move(created),
+            callback = std::move(callback)]() mutable {
+      FinishContainer(container_id, std::move(created), std::move(callback));
+    };
+  };
+  if (share_pid) {
+    shared_pid_jobs_.Add(std::move(job));
+  } else {
+    context_.jobs.Run(std::move(job));
+  }
+}
+
+void Sandbox::FinishContainer(const std::string& container_id, Result<NewContainer> created,
+                              StatusCallback callback) {
+  const auto adopt = [&]() -> Result<std::shared_ptr<Container>> {
+    NewContainer parts = TRY(std::move(created));
+    return Container::Adopt(context_, std::move(parts));
+  };
+  Result<std::shared_ptr<Container>> container = adopt();
+  if (!container) {
+    containers_.erase(container_id);
+    callback(std::move(container).error().Wrap(fmt::format("create container '{}'", container_id)));
+    ContinueDestroy();
+    return;
+  }
+  containers_[container_id] = *container;
+  (*container)->OnRemoved([this, container_id] {
+    containers_.erase(container_id);
+    ContinueDestroy();
+  });
+  if (state_ == State::kDestroying) (*container)->Remove({}, [](Status) {});
+  callback({});
+}
+
+void Sandbox::RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
+                              StatusCallback callback) {
+  Result<std::shared_ptr<Container>> container = FindContainer(container_id);
+  if (!container) return callback(std::move(container).error());
+  (*container)->Remove(timeout, std::move(callback));
+}
+
+void Sandbox::Destroy(StatusCallback callback) {
+  if (state_ == State::kNone) return callback({});
+  if (state_ == State::kCreating) {
+    return callback(Error(Code::kFailedPrecondition, "the sandbox is being created"));
+  }
+  destroy_callbacks_.push_back(std::move(callback));
+  if (state_ == State::kDestroying) return;
+  state_ = State::kDestroying;
+  // A copy, as removed containers leave the map.
+  const auto containers = containers_;
+  for (const auto& [id, container] : containers) {
+    if (container) container->Remove({}, [](Status) {});
+  }
+  ContinueDestroy();
+}
+
+void Sandbox::ContinueDestroy() {
+  if (state_ != State::kDestroying || !containers_.empty()) return;
+  namespaces_.reset();
+  shared_pid_.reset();
+  context_.jobs.Run([this]() -> Completion {
+    Status status = TearDownSandbox(context_.storages);
+    return [this, status = std::move(status)] {
+      state_ = State::kNone;
+      for (StatusCallback& callback : std::exchange(destroy_callbacks_, {})) callback(status);
+    };
+  });
+}
+
+Result<std::shared_ptr<Container>> Sandbox::FindContainer(const std::string& container_id) const {
+  const auto it = containers_.find(container_id);
+  if (it == containers_.end() || !it->second) {
+    return MakeError(Code::kInvalidArgument, "unknown container '{}'", container_id);
+  }
+  return it->second;
+}
+
+Result<std::shared_ptr<Process>> Sandbox::FindProcess(const std::string& container_id,
+                                                      const std::string& exec_id) const {
+  const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
+  return container->FindProcess(exec_id);
+}
+
+void Sandbox::DropConnection(uint64_t connection_id) {
+  for (const auto& [id, container] : containers_) {
+    if (container) container->DropConnection(connection_id);
+  }
+  context_.oom_watcher.DropConnection(connection_id);
+}
+
+}  // namespace kata::agent

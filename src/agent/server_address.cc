@@ -1,0 +1,27 @@
+#include "agent/server_address.h"
+
+#include <charconv>
+
+namespace kata::agent {
+
+Result<ServerAddress> ParseServerAddress(std::string_view text) {
+  constexpr std::string_view kVsock = "vsock://";
+  constexpr std::string_view kUnix = "unix://";
+  constexpr std::string_view kSerial = "serial://";
+  if (text.starts_with(kUnix) && text.substr(kUnix.size()).starts_with('/')) {
+    return ServerAddress{ServerAddress::Kind::kUnix, 0, std::string(text.substr(kUnix.size()))};
+  }
+  if (text.starts_with(kSerial) && text.size() > kSerial.size()) {
+    return ServerAddress{ServerAddress::Kind::kSerial, 0, std::string(text.substr(kSerial.size()))};
+  }
+  if (text.starts_with(kVsock) && text.rfind(':') > kVsock.size()) {
+    const std::string_view port = text.substr(text.rfind(':') + 1);
+    ServerAddress address;
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+    if (error == std::errc() && end == port.data() + port.size() && address.port > 0) return address;
+  }
+  return MakeError(Code::kInvalidArgument,
+                   "server address '{}': expected vsock://CID:PORT, unix:///PATH or serial://NAME", text);
+}
+
+}  // namespace kata::agent

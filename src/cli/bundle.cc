@@ -1,0 +1,58 @@
+#include "cli/bundle.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <memory>
+
+#include "base/file.h"
+#include "oci/json.h"
+
+namespace kata::cli {
+namespace {
+
+Result<std::string> ReadConfig(const std::string& file) {
+  // Without O_NONBLOCK the open of a FIFO would wait for a writer.
+  const UniqueFd fd = TRY(Open(file, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  struct stat info{};
+  if (fstat(fd.get(), &info) < 0) return SysError("stat '{}'", file);
+  if (!S_ISREG(info.st_mode)) return MakeError(Code::kInvalidArgument, "'{}' is not a regular file", file);
+  return TRY_CTX(ReadFd(fd.get(), oci::kMaxConfigBytes), "'{}'", file);
+}
+
+Status CheckDirectory(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) < 0) return SysError("'{}'", path);
+  if (!S_ISDIR(info.st_mode)) return MakeError(Code::kInvalidArgument, "'{}' is not a directory", path);
+  return {};
+}
+
+Status CheckSections(const oci::Spec& spec) {
+  const char* missing = !spec.process ? "process" : !spec.root ? "root" : !spec.linux ? "linux" : nullptr;
+  if (missing != nullptr) return MakeError(Code::kInvalidArgument, "{}: it is missing", missing);
+  return {};
+}
+
+}  // namespace
+
+Result<Bundle> LoadBundle(const std::string& path) {
+  const std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), &free);
+  if (!resolved) return SysError("open bundle '{}'", path);
+  Bundle bundle;
+  bundle.path = resolved.get();
+  TRY_CTX(CheckDirectory(bundle.path), "open bundle");
+
+  const std::string file = bundle.path + "/config.json";
+  const std::string text = TRY_CTX(ReadConfig(file), "read specification");
+  bundle.spec = TRY_CTX(oci::ParseSpec(text), "read specification '{}'", file);
+  TRY_CTX(oci::Validate(bundle.spec), "read specification '{}'", file);
+  TRY_CTX(CheckSections(bundle.spec), "read specification '{}'", file);
+
+  const std::string& root = bundle.spec.root->path;
+  bundle.rootfs = root.starts_with('/') ? root : bundle.path + "/" + root;
+  TRY_CTX(CheckDirectory(bundle.rootfs), "open root file system");
+  return bundle;
+}
+
+}  // namespace kata::cli

@@ -1,0 +1,218 @@
+// The command-line forms of engines and people, and what is said about wrong ones.
+#include "cli/command_line.h"
+
+#include <unistd.h>
+
+#include <optional>
+
+#include "support/result_matchers.h"
+
+namespace kata::cli {
+namespace {
+
+using test::IsError;
+using test::IsOk;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// What a command line means for a command of type `Options`; nullopt, and a failure, if it means something
+// else.
+template <typename Options>
+std::optional<Options> Parse(const std::vector<std::string>& args, GlobalOptions* globals = nullptr) {
+  GlobalOptions own;
+  GlobalOptions& target = globals != nullptr ? *globals : own;
+  Result<CommandLine> line = ParseCommandLine(args, target);
+  EXPECT_OK(line);
+  if (!line) return std::nullopt;
+  const Options* options = std::get_if<Options>(&line->command);
+  EXPECT_NE(options, nullptr);
+  return options != nullptr ? std::optional(*options) : std::nullopt;
+}
+
+std::string MessageOf(const std::vector<std::string>& args) {
+  GlobalOptions globals;
+  const Result<CommandLine> line = ParseCommandLine(args, globals);
+  return line ? "no error" : line.error().message();
+}
+
+TEST(CommandLine, CreateAsContainerdsRuncShimCallsIt) {
+  GlobalOptions globals;
+  const auto create = Parse<CreateOptions>(
+      {"--root", "/var/run/docker/runtime-runc/moby", "--log", "/b/log.json", "--log-format", "json",
+       "--systemd-cgroup", "create", "--bundle", "/b", "--pid-file", "/b/init.pid", "--console-socket",
+       "/tmp/s", "--no-pivot", "--no-new-keyring", "--preserve-fds", "0", "c1"},
+      &globals);
+  ASSERT_TRUE(create);
+  EXPECT_EQ(globals.root, "/var/run/docker/runtime-runc/moby");
+  EXPECT_EQ(globals.log, "/b/log.json");
+  EXPECT_EQ(globals.log_format, log::Format::kJson);
+  EXPECT_FALSE(globals.debug);
+  EXPECT_EQ(create->id, "c1");
+  EXPECT_EQ(create->bundle, "/b");
+  EXPECT_EQ(create->stdio.pid_file, "/b/init.pid");
+  EXPECT_EQ(create->stdio.console_socket, "/tmp/s");
+  EXPECT_TRUE(create->stdio.detach);
+}
+
+TEST(CommandLine, GlobalsAsConmonPassesThem) {
+  GlobalOptions globals;
+  const auto create = Parse<CreateOptions>({"--log-format=json", "--log=/x/log", "--cgroup-manager",
+                                            "disabled", "create", "--bundle", "/b", "--pid-file", "/p", "c1"},
+                                           &globals);
+  ASSERT_TRUE(create);
+  EXPECT_EQ(globals.log, "/x/log");
+  EXPECT_EQ(globals.log_format, log::Format::kJson);
+  EXPECT_EQ(globals.root, "/run/kata-containers");
+  EXPECT_EQ(globals.config, std::nullopt);
+}
+
+TEST(CommandLine, RelativePathsAreTakenFromTheWorkingDirectory) {
+  char* const directory = get_current_dir_name();
+  const std::string here = directory;
+  free(directory);
+  GlobalOptions globals;
+  const auto run = Parse<RunOptions>(
+      {"--root", "r/", "--config", "c.toml", "--log", "l", "run", "-d", "--pid-file", "p", "c1"}, &globals);
+  ASSERT_TRUE(run);
+  EXPECT_EQ(globals.root, here + "/r");
+  EXPECT_EQ(globals.config, here + "/c.toml");
+  EXPECT_EQ(globals.log, here + "/l");
+  EXPECT_EQ(run->bundle, here + "/.");
+  EXPECT_EQ(run->stdio.pid_file, here + "/p");
+  EXPECT_TRUE(run->stdio.detach);
+}
+
+TEST(CommandLine, KillTakesNamesAndNumbers) {
+  const auto by_number = Parse<KillOptions>({"kill", "--all", "c1", "9"});
+  ASSERT_TRUE(by_number);
+  EXPECT_EQ(by_number->id, "c1");
+  EXPECT_EQ(by_number->signal, "9");
+  EXPECT_TRUE(by_number->all);
+  const auto by_default = Parse<KillOptions>({"kill", "c1"});
+  ASSERT_TRUE(by_default);
+  EXPECT_EQ(by_default->signal, "SIGTERM");
+  EXPECT_FALSE(by_default->all);
+}
+
+TEST(CommandLine, DeleteTakesForceOnBothSidesOfTheId) {
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"delete", "--force", "c1"},
+                                               {"delete", "c1", "--force"},
+                                               {"delete", "-f", "c1"}}) {
+    const auto remove = Parse<DeleteOptions>(args);
+    ASSERT_TRUE(remove);
+    EXPECT_EQ(remove->id, "c1");
+    EXPECT_TRUE(remove->force);
+  }
+}
+
+TEST(CommandLine, ExecWithAProcessFile) {
+  const auto exec = Parse<ExecOptions>(
+      {"exec", "--process", "/p.json", "--detach", "--pid-file", "/b/e.pid", "--console-socket", "/s", "c1"});
+  ASSERT_TRUE(exec);
+  EXPECT_EQ(exec->id, "c1");
+  EXPECT_EQ(exec->process_file, "/p.json");
+  EXPECT_TRUE(exec->stdio.detach);
+  EXPECT_EQ(exec->stdio.pid_file, "/b/e.pid");
+  EXPECT_EQ(exec->stdio.console_socket, "/s");
+  EXPECT_THAT(exec->args, IsEmpty());
+}
+
+TEST(CommandLine, ExecLeavesFlagsBehindTheIdToTheCommand) {
+  const auto exec = Parse<ExecOptions>({"exec",  "--env", "A=b",      "--env=C=d e", "-t", "--user", "1:2",
+                                        "--cwd", "/tmp",  "-c",       "CAP_NET_RAW", "-g", "7",      "c1",
+                                        "sh",    "-c",    "--detach", "--",          "",   "-x"});
+  ASSERT_TRUE(exec);
+  EXPECT_EQ(exec->id, "c1");
+  EXPECT_THAT(exec->args, ElementsAre("sh", "-c", "--detach", "--", "", "-x"));
+  EXPECT_THAT(exec->env, ElementsAre("A=b", "C=d e"));
+  EXPECT_THAT(exec->capabilities, ElementsAre("CAP_NET_RAW"));
+  EXPECT_THAT(exec->additional_gids, ElementsAre(7u));
+  EXPECT_EQ(exec->user, "1:2");
+  EXPECT_EQ(exec->cwd, "/tmp");
+  EXPECT_TRUE(exec->terminal);
+  EXPECT_FALSE(exec->stdio.detach);
+}
+
+TEST(CommandLine, ACommandMayHaveTheNameOfACommand) {
+  const auto state = Parse<StateOptions>({"state", "start"});
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->id, "start");
+  const auto exec = Parse<ExecOptions>({"exec", "c1", "kill", "1"});
+  ASSERT_TRUE(exec);
+  EXPECT_THAT(exec->args, ElementsAre("kill", "1"));
+}
+
+TEST(CommandLine, TheOthers) {
+  ASSERT_TRUE(Parse<StartOptions>({"start", "c1"}));
+  ASSERT_TRUE(Parse<PauseOptions>({"pause", "c1"}));
+  ASSERT_TRUE(Parse<ResumeOptions>({"resume", "c1"}));
+  ASSERT_TRUE(Parse<FeaturesOptions>({"features"}));
+  const auto ps = Parse<PsOptions>({"ps", "--format", "json", "c1"});
+  ASSERT_TRUE(ps);
+  EXPECT_EQ(ps->format, "json");
+  const auto list = Parse<ListOptions>({"list", "--format=json", "-q"});
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->format, "json");
+  EXPECT_TRUE(list->quiet);
+  const auto update = Parse<UnavailableOptions>({"update", "--resources=-", "c1"});
+  ASSERT_TRUE(update);
+  EXPECT_EQ(update->command, "update");
+}
+
+TEST(CommandLine, AnEmptyIdIsAnId) {
+  const auto create = Parse<CreateOptions>({"create", "--bundle", "/b", ""});
+  ASSERT_TRUE(create);
+  EXPECT_EQ(create->id, "");
+}
+
+TEST(CommandLine, VersionHasThreeLines) {
+  for (const char* arg : {"--version", "-v", "version"}) {
+    const auto show = Parse<ShowText>({arg});
+    ASSERT_TRUE(show);
+    EXPECT_THAT(show->text, testing::MatchesRegex(
+                                "kata-runtime  : [^\n]+\n   commit   : [^\n]+\n   OCI specs: [^\n]+\n"));
+  }
+}
+
+TEST(CommandLine, HelpAndConfigurationPaths) {
+  EXPECT_THAT(Parse<ShowText>({"--help"})->text, HasSubstr("create"));
+  EXPECT_THAT(Parse<ShowText>({"create", "--help"})->text, HasSubstr("--bundle"));
+  EXPECT_THAT(Parse<ShowText>({"--show-default-config-paths"})->text,
+              testing::StartsWith("/etc/kata-containers/configuration.toml\n"
+                                  "/usr/share/defaults/kata-containers/configuration.toml\n"));
+}
+
+TEST(CommandLine, WrongOnesAreNamed) {
+  const std::pair<std::vector<std::string>, std::string> cases[] = {
+      {{"create", "--nosuchflag", "x"}, "create: unknown flag '--nosuchflag'"},
+      {{"--nosuchflag", "create", "x"}, "create: unknown flag '--nosuchflag'"},
+      {{"exec", "--nosuchflag", "x", "y"}, "exec: unknown flag '--nosuchflag'"},
+      {{"nosuchcommand"}, "unknown command 'nosuchcommand'; 'kata-runtime --help' shows the commands"},
+      {{"create"}, "create: it takes exactly one argument, the container's id"},
+      {{"create", "a", "b"}, "create: it takes exactly one argument, the container's id"},
+      {{"kill"}, "kill: it takes the container's id, then perhaps a signal"},
+      {{"list", "x"}, "list: it takes no arguments"},
+      {{"exec", "c1"}, "exec: it takes either a command behind the container's id or --process FILE"},
+      {{"exec", "--process", "/p", "c1", "sh"},
+       "exec: it takes either a command behind the container's id or --process FILE"},
+      {{"create", "--preserve-fds", "2", "x"},
+       "create: --preserve-fds 2: descriptors cannot be passed on to a process in a virtual machine"},
+      {{"--log-format", "xml", "list"}, "--log-format: 'xml' is not one of text, json"},
+  };
+  for (const auto& [args, message] : cases)
+    EXPECT_EQ(MessageOf(args), message) << testing::PrintToString(args);
+  EXPECT_THAT(MessageOf({"create", "--bundle"}), HasSubstr("--bundle"));
+  EXPECT_THAT(MessageOf({"create", "--preserve-fds", "many", "x"}), HasSubstr("--preserve-fds"));
+}
+
+TEST(CommandLine, AWrongOneStillTellsWhereTheLogIs) {
+  GlobalOptions globals;
+  EXPECT_FALSE(
+      ParseCommandLine({"--log", "/l.json", "--log-format", "json", "create", "--nosuchflag"}, globals));
+  EXPECT_EQ(globals.log, "/l.json");
+  EXPECT_EQ(globals.log_format, log::Format::kJson);
+}
+
+}  // namespace
+}  // namespace kata::cli

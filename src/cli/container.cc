@@ -1,0 +1,116 @@
+#include "cli/container.h"
+
+#include <poll.h>
+
+#include <csignal>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+
+namespace kata::cli {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds kServerEndTimeout{20};
+constexpr seconds kKilledEndTimeout{10};
+
+std::string StatusName(task::Status status) {
+  switch (status) {
+    case task::CREATED:
+      return "created";
+    case task::RUNNING:
+      return "running";
+    case task::PAUSED:
+    case task::PAUSING:
+      return "paused";
+    case task::STOPPED:
+      return "stopped";
+    default:
+      return "creating";
+  }
+}
+
+// Waits for the end of a process, after `grace` ends it by force.
+Status EnsureEnded(const sandbox::ProcessId& process, seconds grace, std::string_view what) {
+  if (!sandbox::IsAlive(process)) return {};
+  Result<UniqueFd> pidfd = OpenPidfd(process.pid);
+  // Between the two calls the pid may have become another's: asked again with the descriptor held.
+  if (!pidfd || !sandbox::IsAlive(process)) return {};
+  if (grace > seconds(0) && WaitFd(pidfd->get(), POLLIN, Deadline::After(grace), what)) return {};
+  (void)SignalPidfd(pidfd->get(), SIGKILL);  // fails only if it has ended
+  return WaitFd(pidfd->get(), POLLIN, Deadline::After(kKilledEndTimeout), fmt::format("the end of {}", what));
+}
+
+}  // namespace
+
+Result<Container> Container::Open(const GlobalOptions& globals, const std::string& id) {
+  sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Open(globals.root, id));
+  sandbox::ContainerState state;
+  if (Result<sandbox::ContainerState> read = directory.ReadState()) {
+    state = std::move(*read);
+  } else {
+    log::Debug("container without a readable state", {{"container", id}, {"error", read.error().message()}});
+  }
+  // A container of a pod is served by the server of its sandbox.
+  sandbox::StateDirectory server_directory = directory;
+  if (!state.sandbox_id.empty() && state.sandbox_id != id) {
+    if (Result<sandbox::StateDirectory> other =
+            sandbox::StateDirectory::Open(globals.root, state.sandbox_id)) {
+      server_directory = std::move(*other);
+    }
+  }
+  std::unique_ptr<TaskClient> server;
+  Result<UniqueFd> connection = server_directory.ConnectTask();
+  if (connection) {
+    server = std::make_unique<TaskClient>(std::move(*connection));
+  } else if (connection.error().code() != Code::kUnavailable) {
+    return std::move(connection).error().Wrap("connect to the sandbox server");
+  }
+  return Container(std::move(directory), std::move(server_directory), std::move(state), std::move(server));
+}
+
+Result<std::string> Container::CurrentStatus() {
+  if (server_ == nullptr) return std::string("stopped");
+  const Result<task::StateResponse> response = server_->State(id());
+  if (response) return StatusName(response->status());
+  switch (response.error().code()) {
+    case Code::kUnavailable:  // it has ended meanwhile
+      return std::string("stopped");
+    case Code::kNotFound:  // it does not have the container yet, or not any more
+    case Code::kDeadlineExceeded:
+      return state_.status.empty() ? std::string("creating") : state_.status;
+    default:
+      return response.error();
+  }
+}
+
+Error ContainerError(Error error, const std::string& verb, const std::string& id) {
+  const std::string context = fmt::format("{} container '{}'", verb, id);
+  if (error.code() == Code::kUnavailable) {
+    return MakeError(Code::kFailedPrecondition, "{}: container not running: {}", context, error.message());
+  }
+  return std::move(error).Wrap(context);
+}
+
+Status RemoveContainer(Container& container) {
+  sandbox::ContainerState state = container.state();
+  // The server may have written more since the container was opened.
+  if (Result<sandbox::ContainerState> read = container.directory().ReadState()) state = std::move(*read);
+  const bool owns_server = state.sandbox_id.empty() || state.sandbox_id == container.id();
+  if (TaskClient* server = container.server(); server != nullptr && owns_server) {
+    const Status status = server->Shutdown(container.id(), /*now=*/true);
+    if (!status)
+      log::Debug("the sandbox server does not end when asked to", {{"error", status.error().message()}});
+  }
+  if (owns_server) {
+    const seconds grace = container.server() != nullptr ? kServerEndTimeout : seconds(0);
+    TRY(EnsureEnded(state.server, grace, "the sandbox server"));
+    TRY(EnsureEnded(state.vmm, seconds(0), "the virtual machine"));
+  }
+  TRY(EnsureEnded(state.shim, seconds(1), "kata-shim"));
+  return container.directory().Remove();
+}
+
+}  // namespace kata::cli

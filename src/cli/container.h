@@ -1,0 +1,56 @@
+// A container that exists: its directory, its state, its sandbox server if that still runs.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "cli/commands.h"
+#include "cli/task_client.h"
+#include "sandbox/state_directory.h"
+
+namespace kata::cli {
+
+class Container {
+ public:
+  // kNotFound: "container 'ID': container does not exist". A container whose state cannot be read is opened
+  // too: it can be deleted.
+  static Result<Container> Open(const GlobalOptions& globals, const std::string& id);
+
+  const sandbox::StateDirectory& directory() const { return directory_; }
+  // Of the sandbox that the container is in: where the server's sockets are.
+  const sandbox::StateDirectory& server_directory() const { return server_directory_; }
+  const std::string& id() const { return directory_.id(); }
+  // As it was when the container was opened; empty members if it cannot be read.
+  const sandbox::ContainerState& state() const { return state_; }
+  // nullptr when no server runs.
+  TaskClient* server() { return server_.get(); }
+
+  // "creating", "created", "running", "paused", "stopped": what the server says; without a server it is
+  // stopped.
+  Result<std::string> CurrentStatus();
+
+ private:
+  Container(sandbox::StateDirectory directory, sandbox::StateDirectory server_directory,
+            sandbox::ContainerState state, std::unique_ptr<TaskClient> server)
+      : directory_(std::move(directory)),
+        server_directory_(std::move(server_directory)),
+        state_(std::move(state)),
+        server_(std::move(server)) {}
+
+  sandbox::StateDirectory directory_;
+  sandbox::StateDirectory server_directory_;
+  sandbox::ContainerState state_;
+  std::unique_ptr<TaskClient> server_;
+};
+
+// `error` of a command on a container: "VERB container 'ID': ..." and, for a process that is not there any
+// more, the words by which engines recognize that.
+Error ContainerError(Error error, const std::string& verb, const std::string& id);
+
+// Ends the container's server and whatever it has left behind, and removes the directory. The container's
+// processes must not matter any more. Idempotent; waits for each step with a deadline and goes on by force.
+Status RemoveContainer(Container& container);
+
+}  // namespace kata::cli

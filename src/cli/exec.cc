@@ -1,0 +1,183 @@
+// kata-runtime exec
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/bundle.h"
+#include "cli/commands.h"
+#include "cli/container.h"
+#include "cli/launch.h"
+#include "cli/pid_file.h"
+#include "oci/json.h"
+#include "sandbox/attach.h"
+
+namespace kata::cli {
+namespace {
+
+constexpr std::chrono::seconds kAttachTimeout{15};
+
+Result<uint32_t> ParseId(std::string_view text, std::string_view flag) {
+  uint32_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return MakeError(Code::kInvalidArgument, "{}: expected UID[:GID] in numbers", flag);
+  }
+  return id;
+}
+
+Status SetUser(const std::string& text, oci::User& user) {
+  const std::string flag = fmt::format("--user '{}'", text);
+  const size_t colon = text.find(':');
+  user.uid = TRY(ParseId(std::string_view(text).substr(0, colon), flag));
+  if (colon != std::string::npos) user.gid = TRY(ParseId(std::string_view(text).substr(colon + 1), flag));
+  user.username.clear();
+  return {};
+}
+
+void AddCapabilities(const std::vector<std::string>& names, oci::Process& process) {
+  if (names.empty()) return;
+  if (!process.capabilities) process.capabilities.emplace();
+  oci::Capabilities& sets = *process.capabilities;
+  for (const std::string& name : names) {
+    for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted}) set->push_back(name);
+  }
+}
+
+// The bundle's process with what the flags change.
+Result<oci::Process> ProcessFromFlags(const std::string& bundle_path, const ExecOptions& options) {
+  oci::Process process = *TRY(LoadBundle(bundle_path)).spec.process;
+  process.args = options.args;
+  process.terminal = options.terminal;
+  process.console_size.reset();
+  process.env.insert(process.env.end(), options.env.begin(), options.env.end());
+  if (!options.cwd.empty()) process.cwd = options.cwd;
+  if (!options.user.empty()) TRY(SetUser(options.user, process.user));
+  process.user.additional_gids.insert(process.user.additional_gids.end(), options.additional_gids.begin(),
+                                      options.additional_gids.end());
+  AddCapabilities(options.capabilities, process);
+  if (options.no_new_privileges) process.no_new_privileges = true;
+  if (!options.apparmor_profile.empty()) process.apparmor_profile = options.apparmor_profile;
+  if (!options.process_label.empty()) process.selinux_label = options.process_label;
+  TRY(oci::Validate(process));
+  return process;
+}
+
+Result<oci::Process> ProcessFromFile(const std::string& path) {
+  const std::string text = TRY_CTX(ReadFile(path, oci::kMaxConfigBytes), "read process");
+  oci::Process process = TRY_CTX(oci::ParseProcess(text), "read process '{}'", path);
+  TRY_CTX(oci::Validate(process), "read process '{}'", path);
+  return process;
+}
+
+// Unique among the processes of a container: no two of our processes have the same pid at the same time.
+std::string MakeExecId() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return fmt::format("exec-{}-{:x}", getpid(),
+                     std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
+Status CheckStatus(Container& container) {
+  const std::string status = TRY(container.CurrentStatus());
+  if (status == "stopped") return Error(Code::kFailedPrecondition, "container not running: it has stopped");
+  if (status == "paused") return Error(Code::kFailedPrecondition, "cannot exec in a paused container");
+  if (status == "creating") return Error(Code::kFailedPrecondition, "the container is still being created");
+  return {};
+}
+
+// The process while it is being started; what was started is ended when a step fails.
+class NewProcess {
+ public:
+  NewProcess(Container& container, const ExecOptions& options) : container_(container), options_(options) {}
+  NewProcess(const NewProcess&) = delete;
+  NewProcess& operator=(const NewProcess&) = delete;
+  ~NewProcess() {
+    if (!known_to_server_) return;
+    stand_in_ = StandIn();  // its end makes the server kill the process
+    container_.server()->Unwatch(signals_fd_);
+    (void)container_.server()->Delete(container_.id(), exec_id_);  // it goes with the container at the latest
+  }
+
+  Status Start(const oci::Process& process, SignalQueue& signals) {
+    TaskClient& server = *container_.server();
+    signals_fd_ = signals.fd();
+    const linux::NamespaceFd network_namespace =
+        TRY(linux::NamespaceFd::OfProcess(container_.state().shim.pid, CLONE_NEWNET));
+    stdio_ = TRY(OpenStdio(process, options_.stdio));
+    stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, stdio_, network_namespace,
+                                 /*die_with_us=*/!options_.stdio.detach));
+    TRY(Attach());
+    server.WatchWhileWaiting(signals_fd_, [&signals] { return signals.CheckInterrupt(); });
+    TRY(server.Exec(container_.id(), exec_id_, process));
+    known_to_server_ = true;
+    TRY(server.Start(container_.id(), exec_id_));
+    server.Unwatch(signals_fd_);
+    TRY(WritePidFile(options_.stdio.pid_file, stand_in_.process.pid()));
+    TRY(attachment_->Commit());
+    known_to_server_ = false;
+    return {};
+  }
+
+  void Detach() { (void)stand_in_.process.Detach(); }
+  Result<int> ServeToEnd(SignalQueue& signals) {
+    const int exit_code = TRY(ServeForeground(stand_in_.process, signals, std::move(stdio_)));
+    (void)container_.server()->Delete(container_.id(), exec_id_);  // it goes with the container at the latest
+    return exit_code;
+  }
+
+ private:
+  Status Attach() {
+    sandbox::AttachRequest attach;
+    attach.id = container_.id();
+    attach.exec_id = exec_id_;
+    attach.terminal = stdio_.terminal;
+    attach.shim_pid = stand_in_.process.pid();
+    attach.channel = std::move(stand_in_.channel);
+    attach.stdin_fd = TRY(stdio_.in.Duplicate());
+    attach.stdout_fd = TRY(stdio_.out.Duplicate());
+    if (!stdio_.terminal) attach.stderr_fd = TRY(stdio_.err.Duplicate());
+    UniqueFd socket = TRY(container_.server_directory().ConnectAttach());
+    attachment_ = TRY(
+        sandbox::Attachment::Attach(std::move(socket), std::move(attach), Deadline::After(kAttachTimeout)));
+    return {};
+  }
+
+  Container& container_;
+  const ExecOptions& options_;
+  const std::string exec_id_ = MakeExecId();
+  Stdio stdio_;
+  StandIn stand_in_;
+  std::optional<sandbox::Attachment> attachment_;
+  int signals_fd_ = -1;
+  bool known_to_server_ = false;
+};
+
+Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
+  // Before the container is opened, as its client has a thread.
+  SignalQueue signals = TRY(options.stdio.detach ? SignalQueue::ForEnding() : SignalQueue::ForForwarding());
+  Container container = TRY(Container::Open(globals, options.id));
+  TRY(CheckStatus(container));
+  const oci::Process process =
+      TRY(options.process_file.empty() ? ProcessFromFlags(container.state().bundle, options)
+                                       : ProcessFromFile(options.process_file));
+  TRY(CheckTerminal(process.terminal, options.stdio));
+  TRY(CheckPidFile(options.stdio.pid_file));
+  NewProcess new_process(container, options);
+  TRY(new_process.Start(process, signals));
+  if (!options.stdio.detach) return new_process.ServeToEnd(signals);
+  new_process.Detach();
+  return 0;
+}
+
+}  // namespace
+
+Result<int> Execute(const GlobalOptions& globals, const ExecOptions& options) {
+  Result<int> result = Exec(globals, options);
+  if (!result) return ContainerError(std::move(result).error(), "exec in", options.id);
+  return result;
+}
+
+}  // namespace kata::cli

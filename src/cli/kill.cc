@@ -1,0 +1,38 @@
+// kata-runtime kill
+#include "cli/commands.h"
+#include "cli/container.h"
+#include "linux/signals.h"
+
+namespace kata::cli {
+namespace {
+
+// The words by which engines recognize that there is nothing left to kill.
+Error NotRunning() {
+  return Error(Code::kNotFound, "container not running");
+}
+
+Status Kill(const GlobalOptions& globals, const KillOptions& options) {
+  Container container = TRY(Container::Open(globals, options.id));
+  const int signal = TRY(linux::ParseSignal(options.signal));
+  const std::string status = TRY(container.CurrentStatus());
+  if (status == "stopped") {
+    // With --all the wish is that no process is left, and so it is.
+    return options.all ? Status() : NotRunning();
+  }
+  const Status sent = container.server()->Kill(options.id, signal, options.all);
+  if (sent) return sent;
+  const Code code = sent.error().code();
+  const bool ended_meanwhile =
+      code == Code::kNotFound || code == Code::kFailedPrecondition || code == Code::kUnavailable;
+  if (!ended_meanwhile) return sent;
+  return options.all ? Status() : NotRunning();
+}
+
+}  // namespace
+
+Result<int> Execute(const GlobalOptions& globals, const KillOptions& options) {
+  TRY_CTX(Kill(globals, options), "kill container '{}'", options.id);
+  return 0;
+}
+
+}  // namespace kata::cli

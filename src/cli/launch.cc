@@ -1,0 +1,161 @@
+#include "cli/launch.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+#include <vector>
+
+#include "base/file.h"
+#include "base/shim_message.h"
+
+namespace kata::cli {
+namespace {
+
+constexpr char kServerProgram[] = "containerd-shim-kata-v2";
+constexpr char kShimProgram[] = "kata-shim";
+// The server takes its sockets under these numbers.
+constexpr int kTaskSocketFd = 3;
+constexpr int kAttachSocketFd = 4;
+constexpr size_t kMaxWords = 8u << 10;
+constexpr size_t kMaxWordsInError = 1000;
+
+bool IsExecutable(const std::string& path) {
+  return access(path.c_str(), X_OK) == 0;
+}
+
+// The directories of PATH, absolute ones only: a privileged program does not look in the working directory.
+std::vector<std::string> PathDirectories() {
+  const char* path = getenv("PATH");
+  std::string_view rest =
+      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::vector<std::string> directories;
+  while (!rest.empty()) {
+    const std::string_view directory = rest.substr(0, rest.find(':'));
+    if (directory.starts_with('/')) directories.emplace_back(directory);
+    rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
+  }
+  return directories;
+}
+
+}  // namespace
+
+Result<std::string> FindProgram(const std::string& name) {
+  const std::unique_ptr<char, decltype(&free)> self(realpath("/proc/self/exe", nullptr), &free);
+  if (!self) return SysError("find '/proc/self/exe'");
+  std::string directory = self.get();
+  directory.erase(directory.find_last_of('/'));
+  const std::string beside = directory + "/" + name;
+  directory.erase(std::min(directory.size(), directory.find_last_of('/')));
+  const std::string libexec = directory + "/libexec/kata-containers/" + name;
+  for (const std::string& path : {beside, libexec}) {
+    if (IsExecutable(path)) return path;
+  }
+  for (const std::string& place : PathDirectories()) {
+    if (IsExecutable(place + "/" + name)) return place + "/" + name;
+  }
+  return MakeError(Code::kNotFound, "find program '{}': it is neither '{}' nor '{}', nor in PATH", name,
+                   beside, libexec);
+}
+
+Result<SandboxServer> SandboxServer::Start(const sandbox::StateDirectory& directory,
+                                           const std::string& config_file, const GlobalOptions& globals) {
+  const UniqueFd task_socket = TRY(directory.ListenTask());
+  const UniqueFd attach_socket = TRY(directory.ListenAttach());
+  PipeEnds stderr_pipe = TRY(MakePipe());
+  TRY(SetNonBlocking(stderr_pipe.read.get(), true));
+
+  Command command;
+  command.program = TRY(FindProgram(kServerProgram));
+  command.args = {"-id", directory.id(), "-state-dir", directory.path(), "-config", config_file};
+  if (globals.debug) command.args.push_back("-debug");
+  if (!globals.log.empty()) {
+    command.args.insert(command.args.end(), {"-log", globals.log, "-log-format",
+                                             globals.log_format == log::Format::kJson ? "json" : "text"});
+  }
+  command.working_directory = "/";
+  command.stderr_fd = stderr_pipe.write.get();
+  command.inherited_fds = {{kTaskSocketFd, task_socket.get()}, {kAttachSocketFd, attach_socket.get()}};
+  command.new_session = true;
+  ChildProcess process = TRY_CTX(Spawn(command), "start sandbox server");
+  // Only the server must hold the sockets: when it ends, its clients notice.
+  return SandboxServer(std::move(process), std::move(stderr_pipe.read));
+}
+
+void SandboxServer::ReadStderr() {
+  char buffer[4096];
+  ssize_t count;
+  while ((count = read(stderr_.get(), buffer, sizeof buffer)) > 0) {
+    words_.append(buffer, static_cast<size_t>(count));
+    if (words_.size() > kMaxWords) words_.erase(0, words_.size() - kMaxWords);
+  }
+}
+
+std::string SandboxServer::LastWords() {
+  ReadStderr();
+  std::string line;
+  for (const char c : words_) line += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  const size_t end = line.find_last_not_of(' ');
+  line.erase(end == std::string::npos ? 0 : end + 1);
+  if (line.size() > kMaxWordsInError) line = "..." + line.substr(line.size() - kMaxWordsInError);
+  return line;
+}
+
+Error SandboxServer::Explain(Error error, std::chrono::milliseconds grace) {
+  if (!process_.valid()) return error;
+  const Result<ExitStatus> status = process_.Wait(Deadline::After(grace));
+  if (!status) return error;
+  const std::string words = LastWords();
+  return MakeError(error.code(), "the sandbox server ended with {}: {}", status->Describe(),
+                   words.empty() ? error.message() : words);
+}
+
+void SandboxServer::AwaitEnd(std::chrono::milliseconds grace) {
+  if (!process_.valid()) return;
+  const Deadline deadline = Deadline::After(grace);
+  // It must not hang on a full pipe meanwhile.
+  while (!deadline.Passed()) {
+    ReadStderr();
+    pollfd fds[] = {{process_.pidfd(), POLLIN, 0}, {stderr_.get(), POLLIN, 0}};
+    if (poll(fds, 2, deadline.RemainingPollMs()) < 0 && errno != EINTR) break;
+    if (fds[0].revents != 0) break;
+    if ((fds[1].revents & POLLHUP) != 0) {
+      (void)WaitFd(process_.pidfd(), POLLIN, deadline, "the end of the sandbox server");
+      break;
+    }
+  }
+  constexpr std::chrono::seconds kGrace{5};
+  (void)process_.Terminate(kGrace);
+}
+
+void SandboxServer::Detach() {
+  if (process_.valid()) (void)process_.Detach();
+  stderr_.Reset();
+}
+
+Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
+                             const linux::NamespaceFd& network_namespace, bool die_with_us) {
+  SocketPairEnds channel = TRY(MakeSocketPair(SOCK_SEQPACKET));
+  Command command;
+  command.program = TRY(FindProgram(kShimProgram));
+  // Only for those who look at the list of processes.
+  command.args = {id};
+  if (!exec_id.empty()) command.args.push_back(exec_id);
+  command.environment.emplace();
+  command.working_directory = "/";
+  command.stdin_fd = stdio.in.get();
+  command.stdout_fd = stdio.out.get();
+  command.stderr_fd = stdio.err.get();
+  command.inherited_fds = {{kShimChannelFd, channel.second.get()}};
+  command.new_session = true;
+  if (stdio.terminal) command.controlling_tty_fd = stdio.in.get();
+  if (die_with_us) command.parent_death_signal = SIGKILL;
+  command.namespace_fds = {network_namespace.get()};
+  ChildProcess process = TRY_CTX(Spawn(command), "start kata-shim");
+  return StandIn{std::move(process), std::move(channel.first)};
+}
+
+}  // namespace kata::cli

@@ -1,0 +1,62 @@
+// Starting the two programs behind a container: the sandbox server and kata-shim.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "base/process.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "linux/namespaces.h"
+#include "sandbox/state_directory.h"
+
+namespace kata::cli {
+
+// Where a program of this installation is: beside this one, in ../libexec/kata-containers, else in PATH.
+// kNotFound names all places.
+Result<std::string> FindProgram(const std::string& name);
+
+// containerd-shim-kata-v2 for one sandbox. Killed on destruction unless detached.
+class SandboxServer {
+ public:
+  // Listens on the directory's sockets and starts the server with them. `config_file`: what the server reads.
+  static Result<SandboxServer> Start(const sandbox::StateDirectory& directory, const std::string& config_file,
+                                     const GlobalOptions& globals);
+
+  int pidfd() const { return process_.pidfd(); }
+  int stderr_fd() const { return stderr_.get(); }
+
+  // Reads what the server has written to its stderr so far; never waits.
+  void ReadStderr();
+  // `error` of a call to the server; if the server ends within `grace`, that and its last words in front of
+  // it.
+  Error Explain(Error error, std::chrono::milliseconds grace);
+  // Until it has ended by itself, after `grace` by force.
+  void AwaitEnd(std::chrono::milliseconds grace);
+  // From now on it lives on without this program, and may not write to its stderr any more.
+  void Detach();
+
+ private:
+  SandboxServer(ChildProcess process, UniqueFd stderr_fd)
+      : process_(std::move(process)), stderr_(std::move(stderr_fd)) {}
+  std::string LastWords();
+
+  ChildProcess process_;
+  UniqueFd stderr_;
+  std::string words_;  // the last part of what came from stderr
+};
+
+// kata-shim, and our end of its channel, which goes to the sandbox server.
+struct StandIn {
+  ChildProcess process;
+  UniqueFd channel;
+};
+
+// Starts kata-shim with `stdio` in `network_namespace`, in a session of its own. `die_with_us`: it is killed
+// when this program ends, however that happens; else it is left to the engine.
+Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
+                             const linux::NamespaceFd& network_namespace, bool die_with_us);
+
+}  // namespace kata::cli

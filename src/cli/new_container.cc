@@ -1,0 +1,169 @@
+#include "cli/new_container.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/configuration.h"
+#include "cli/network_namespace.h"
+#include "cli/pid_file.h"
+
+namespace kata::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds kAttachTimeout{15};
+// For the server to report its own time-outs before the client gives up.
+constexpr seconds kCreateSlack{10};
+// How long a server that broke off a connection may take to end, and to be told of as the cause.
+constexpr seconds kExplainGrace{3};
+constexpr seconds kServerEndTimeout{10};
+
+// As runc names it: the user's name where there is one.
+std::string OwnerName() {
+  const uid_t uid = geteuid();
+  passwd entry;
+  passwd* found = nullptr;
+  char buffer[4096];
+  if (getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
+  return fmt::format("#{}", uid);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& globals,
+                                                           const NewContainerRequest& request,
+                                                           SignalQueue& signals) {
+  // What can be found wrong without leaving a trace comes first.
+  const config::Config config = TRY(LoadConfiguration(globals));
+  const Bundle bundle = TRY(LoadBundle(request.bundle));
+  TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
+  TRY(CheckPidFile(request.stdio.pid_file));
+
+  sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Create(globals.root, request.id));
+  std::unique_ptr<NewContainer> container(new NewContainer(globals, request, signals, std::move(directory)));
+  TRY(container->WriteFirstState(bundle));
+  TRY(container->Launch(bundle, config.file));
+  const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack;
+  TRY(container->CreateInServer(bundle, timeout));
+  return container;
+}
+
+Status NewContainer::WriteFirstState(const Bundle& bundle) {
+  sandbox::ContainerState state;
+  state.oci_version = bundle.spec.oci_version;
+  state.id = request_.id;
+  state.sandbox_id = request_.id;
+  state.bundle = bundle.path;
+  state.rootfs = bundle.rootfs;
+  state.created = log::FormatTime(std::chrono::system_clock::now());
+  state.owner = OwnerName();
+  state.status = "creating";
+  state.annotations = bundle.spec.annotations;
+  return directory_.WriteState(state);
+}
+
+Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file) {
+  const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
+  stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
+  server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
+  stand_in_ =
+      TRY(StartStandIn(request_.id, "", stdio_, network_namespace, /*die_with_us=*/!request_.stdio.detach));
+  return {};
+}
+
+Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout) {
+  TRY(signals_.CheckInterrupt());
+  sandbox::AttachRequest attach;
+  attach.id = request_.id;
+  attach.terminal = stdio_.terminal;
+  attach.shim_pid = stand_in_.process.pid();
+  attach.channel = std::move(stand_in_.channel);
+  attach.stdin_fd = TRY(stdio_.in.Duplicate());
+  attach.stdout_fd = TRY(stdio_.out.Duplicate());
+  if (!stdio_.terminal) attach.stderr_fd = TRY(stdio_.err.Duplicate());
+
+  Result<UniqueFd> attach_socket = directory_.ConnectAttach();
+  if (!attach_socket) return server_->Explain(std::move(attach_socket).error(), kExplainGrace);
+  Result<sandbox::Attachment> attachment = sandbox::Attachment::Attach(
+      std::move(*attach_socket), std::move(attach), Deadline::After(kAttachTimeout));
+  if (!attachment) return server_->Explain(std::move(attachment).error(), kExplainGrace);
+  attachment_ = std::move(*attachment);
+
+  Result<UniqueFd> task_socket = directory_.ConnectTask();
+  if (!task_socket) return server_->Explain(std::move(task_socket).error(), kExplainGrace);
+  client_ = std::make_unique<TaskClient>(std::move(*task_socket));
+  client_->WatchWhileWaiting(signals_.fd(), [this] { return signals_.CheckInterrupt(); });
+  client_->WatchWhileWaiting(server_->stderr_fd(), [this]() -> Status {
+    server_->ReadStderr();
+    return {};
+  });
+  const Status created = client_->Create(request_.id, bundle.path, stdio_.terminal, timeout);
+  if (!created) {
+    if (created.error().code() != Code::kUnavailable) return created.error();
+    return server_->Explain(created.error(), kExplainGrace);
+  }
+  return signals_.CheckInterrupt();
+}
+
+Status NewContainer::Start() {
+  return client_->Start(request_.id);
+}
+
+Status NewContainer::Release() {
+  TRY(signals_.CheckInterrupt());
+  TRY(WritePidFile(request_.stdio.pid_file, stand_in_.process.pid()));
+  pid_file_written_ = !request_.stdio.pid_file.empty();
+  TRY(attachment_->Commit());
+  released_ = true;
+  attachment_.reset();
+  client_.reset();
+  server_->Detach();
+  (void)stand_in_.process.Detach();
+  return {};
+}
+
+Result<int> NewContainer::ServeToEnd() {
+  // From here on they are for the container.
+  client_->Unwatch(signals_.fd());
+  TRY(WritePidFile(request_.stdio.pid_file, stand_in_.process.pid()));
+  pid_file_written_ = !request_.stdio.pid_file.empty();
+  TRY(Start());
+  return ServeForeground(stand_in_.process, signals_, std::move(stdio_));
+}
+
+Status NewContainer::Remove() {
+  // It stays, as with runc, for those who look for it later.
+  pid_file_written_ = false;
+  const Status deleted = client_->Delete(request_.id);
+  if (!deleted)
+    log::Debug("the sandbox server cannot delete the container", {{"error", deleted.error().message()}});
+  Undo();
+  return directory_.Remove();
+}
+
+NewContainer::~NewContainer() {
+  if (!released_) Undo();
+}
+
+void NewContainer::Undo() {
+  released_ = true;
+  if (pid_file_written_) unlink(request_.stdio.pid_file.c_str());
+  // Without a commit its end tells the server to destroy all it has; one that nobody has attached to has
+  // nothing.
+  const seconds grace = attachment_ ? kServerEndTimeout : seconds(0);
+  attachment_.reset();
+  stand_in_ = StandIn();
+  if (client_ != nullptr) {
+    client_->Unwatch(signals_.fd());
+    (void)client_->Shutdown(request_.id, /*now=*/true);  // else by force below
+    client_.reset();
+  }
+  if (server_) server_->AwaitEnd(grace);
+  const Status removed = directory_.Remove();
+  if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
+}
+
+}  // namespace kata::cli

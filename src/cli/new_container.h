@@ -1,0 +1,71 @@
+// A container on its way into the world: all that `create` and `run` make, and its removal when a step fails.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "cli/bundle.h"
+#include "cli/commands.h"
+#include "cli/launch.h"
+#include "cli/signal_queue.h"
+#include "cli/task_client.h"
+#include "sandbox/attach.h"
+#include "sandbox/state_directory.h"
+
+namespace kata::cli {
+
+// What create and run have in common.
+struct NewContainerRequest {
+  std::string id;
+  std::string bundle;
+  StdioOptions stdio;
+};
+
+// Until Release() everything is undone on destruction: processes ended, state directory and pid file removed.
+// If this program is killed instead, the sandbox server does the same, as its client ends without a commit.
+class NewContainer {
+ public:
+  // Makes directory, sandbox server and kata-shim, and lets the server boot the VM and create the container.
+  // `signals` is borrowed: when one of those that end a command comes, the result is kCancelled.
+  static Result<std::unique_ptr<NewContainer>> Create(const GlobalOptions& globals,
+                                                      const NewContainerRequest& request,
+                                                      SignalQueue& signals);
+  ~NewContainer();
+
+  // Lets the container's program run.
+  Status Start();
+  // Leaves the container to the engine: the pid file is written, the server told, kata-shim set free.
+  Status Release();
+  // Serves the container in the foreground until it has ended; its exit code.
+  Result<int> ServeToEnd();
+  // Removes the container after its end.
+  Status Remove();
+
+ private:
+  NewContainer(const GlobalOptions& globals, NewContainerRequest request, SignalQueue& signals,
+               sandbox::StateDirectory directory)
+      : globals_(globals),
+        request_(std::move(request)),
+        signals_(signals),
+        directory_(std::move(directory)) {}
+
+  Status WriteFirstState(const Bundle& bundle);
+  Status Launch(const Bundle& bundle, const std::string& config_file);
+  Status CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout);
+  void Undo();
+
+  const GlobalOptions& globals_;
+  NewContainerRequest request_;
+  SignalQueue& signals_;
+  sandbox::StateDirectory directory_;
+  std::optional<SandboxServer> server_;
+  Stdio stdio_;
+  StandIn stand_in_;
+  std::optional<sandbox::Attachment> attachment_;
+  std::unique_ptr<TaskClient> client_;
+  bool pid_file_written_ = false;
+  bool released_ = false;
+};
+
+}  // namespace kata::cli

@@ -1,0 +1,71 @@
+#include "cli/program.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/log.h"
+#include "cli/command_line.h"
+#include "cli/stdout.h"
+
+namespace kata::cli {
+namespace {
+
+constexpr char kSyslogIdent[] = "kata-runtime";
+
+// A caller may start us without them; a descriptor that is opened later must not take the number of one.
+void EnsureStandardDescriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) < 0)
+      (void)open("/dev/null", O_RDWR);  // gets the lowest free number, which is `fd`
+  }
+}
+
+Status OpenLogs(const GlobalOptions& globals) {
+  log::SetLevel(globals.debug ? log::Level::kDebug : log::Level::kInfo);
+  log::AddSink(log::MakeSyslogSink(kSyslogIdent));
+  if (!globals.log.empty()) {
+    log::AddSink(TRY(log::MakeFileSink(globals.log, globals.log_format)));
+  } else if (globals.debug) {
+    log::AddSink(log::MakeFdSink(STDERR_FILENO, log::Format::kText));
+  }
+  return {};
+}
+
+void Report(const Error& error, bool stderr_is_log) {
+  log::LogError(error.message());
+  if (stderr_is_log) return;
+  const std::vector<log::Field> no_fields;
+  log::MakeFdSink(STDERR_FILENO, log::Format::kText)
+      ->Write({std::chrono::system_clock::now(), log::Level::kError, error.message(), no_fields});
+}
+
+Result<int> Execute(const GlobalOptions&, const ShowText& show) {
+  TRY(WriteStdout(show.text));
+  return 0;
+}
+
+}  // namespace
+
+int RunProgram(const std::vector<std::string>& args) {
+  EnsureStandardDescriptors();
+  signal(SIGPIPE, SIG_IGN);
+  GlobalOptions globals;
+  const Result<CommandLine> command_line = ParseCommandLine(args, globals);
+  const Status logs = OpenLogs(globals);
+  Result<int> exit_code = 1;
+  if (!command_line) {
+    exit_code = command_line.error();
+  } else if (!logs) {
+    exit_code = logs.error();
+  } else {
+    exit_code =
+        std::visit([&](const auto& options) { return Execute(globals, options); }, command_line->command);
+  }
+  if (exit_code) return *exit_code;
+  Report(exit_code.error(), globals.debug && globals.log.empty());
+  return 1;
+}
+
+}  // namespace kata::cli

@@ -1,0 +1,190 @@
+#include "cli/task_client.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "base/deadline.h"
+#include "oci/json.h"
+#include "protocol/constants.h"
+
+namespace kata::cli {
+namespace {
+
+using std::chrono::seconds;
+
+// The server answers these from memory, or after one call to the agent. Generous, as a guest under software
+// emulation on a busy host may be slow.
+constexpr seconds kStateTimeout{10};
+constexpr seconds kCallTimeout{60};
+constexpr seconds kShutdownTimeout{15};
+
+// Where the answer of a call waits for the thread that called. Shared with the callback, which may come later
+// than anybody waits.
+class Answer {
+ public:
+  static Result<std::shared_ptr<Answer>> Create() {
+    UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!event) return SysError("create event descriptor");
+    return std::make_shared<Answer>(std::move(event));
+  }
+  explicit Answer(UniqueFd event) : event_(std::move(event)) {}
+
+  int fd() const { return event_.get(); }
+  void Set(Result<std::string> payload) {
+    const std::lock_guard lock(mutex_);
+    payload_ = std::move(payload);
+    eventfd_write(event_.get(), 1);  // cannot fail: the counter is 0
+  }
+  std::optional<Result<std::string>> Take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(payload_, std::nullopt);
+  }
+
+ private:
+  UniqueFd event_;
+  std::mutex mutex_;
+  std::optional<Result<std::string>> payload_;
+};
+
+}  // namespace
+
+void TaskClient::WatchWhileWaiting(int fd, std::function<Status()> on_readable) {
+  watches_.push_back({fd, std::move(on_readable)});
+}
+
+void TaskClient::Unwatch(int fd) {
+  std::erase_if(watches_, [fd](const Watch& watch) { return watch.fd == fd; });
+}
+
+Result<std::string> TaskClient::CallRaw(const char* method, std::string payload,
+                                        std::chrono::nanoseconds timeout) {
+  const std::shared_ptr<Answer> answer = TRY(Answer::Create());
+  client_.CallRaw(std::string(protocol::kTaskService), method, std::move(payload), timeout,
+                  [answer](Result<std::string> response) { answer->Set(std::move(response)); });
+  std::vector<pollfd> fds = {{answer->fd(), POLLIN, 0}};
+  for (const Watch& watch : watches_) fds.push_back({watch.fd, POLLIN, 0});
+  for (;;) {
+    // Without a time-out of its own: the client answers when that of the call is over.
+    if (poll(fds.data(), fds.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      return SysError("wait for the sandbox server");
+    }
+    if (std::optional<Result<std::string>> response = answer->Take()) return std::move(*response);
+    for (size_t i = 1; i < fds.size(); ++i) {
+      if (fds[i].revents == 0) continue;
+      TRY(watches_[i - 1].on_readable());
+      // At its end a pipe stays readable; poll ignores a negative descriptor.
+      if ((fds[i].revents & POLLHUP) != 0) fds[i].fd = -1;
+    }
+  }
+}
+
+template <typename Response, typename Request>
+Result<Response> TaskClient::Call(const char* method, const Request& request,
+                                  std::chrono::nanoseconds timeout) {
+  const std::string payload = TRY(CallRaw(method, request.SerializeAsString(), timeout));
+  Response response;
+  if (!response.ParseFromString(payload)) {
+    return MakeError(Code::kInternal, "the sandbox server's answer to {} does not parse", method);
+  }
+  return response;
+}
+
+Result<task::StateResponse> TaskClient::State(const std::string& id, const std::string& exec_id) {
+  task::StateRequest request;
+  request.set_id(id);
+  request.set_exec_id(exec_id);
+  return Call<task::StateResponse>("State", request, kStateTimeout);
+}
+
+Status TaskClient::Create(const std::string& id, const std::string& bundle, bool terminal,
+                          std::chrono::nanoseconds timeout) {
+  task::CreateTaskRequest request;
+  request.set_id(id);
+  request.set_bundle(bundle);
+  request.set_terminal(terminal);
+  TRY(Call<task::CreateTaskResponse>("Create", request, timeout));
+  return {};
+}
+
+Status TaskClient::Exec(const std::string& id, const std::string& exec_id, const oci::Process& process) {
+  task::ExecProcessRequest request;
+  request.set_id(id);
+  request.set_exec_id(exec_id);
+  request.set_terminal(process.terminal);
+  request.mutable_spec()->set_type_url(std::string(protocol::kProcessTypeUrl));
+  request.mutable_spec()->set_value(oci::ToJson(process));
+  TRY(Call<Empty>("Exec", request, kCallTimeout));
+  return {};
+}
+
+Status TaskClient::Start(const std::string& id, const std::string& exec_id) {
+  task::StartRequest request;
+  request.set_id(id);
+  request.set_exec_id(exec_id);
+  TRY(Call<task::StartResponse>("Start", request, kCallTimeout));
+  return {};
+}
+
+Status TaskClient::Kill(const std::string& id, int signal, bool all) {
+  task::KillRequest request;
+  request.set_id(id);
+  request.set_signal(static_cast<uint32_t>(signal));
+  request.set_all(all);
+  TRY(Call<Empty>("Kill", request, kCallTimeout));
+  return {};
+}
+
+Status TaskClient::Wait(const std::string& id, std::chrono::nanoseconds timeout) {
+  task::WaitRequest request;
+  request.set_id(id);
+  TRY(Call<task::WaitResponse>("Wait", request, timeout));
+  return {};
+}
+
+Status TaskClient::Delete(const std::string& id, const std::string& exec_id) {
+  task::DeleteRequest request;
+  request.set_id(id);
+  request.set_exec_id(exec_id);
+  TRY(Call<task::DeleteResponse>("Delete", request, kCallTimeout));
+  return {};
+}
+
+Status TaskClient::Pause(const std::string& id) {
+  task::PauseRequest request;
+  request.set_id(id);
+  TRY(Call<Empty>("Pause", request, kCallTimeout));
+  return {};
+}
+
+Status TaskClient::Resume(const std::string& id) {
+  task::ResumeRequest request;
+  request.set_id(id);
+  TRY(Call<Empty>("Resume", request, kCallTimeout));
+  return {};
+}
+
+Result<std::vector<pid_t>> TaskClient::Pids(const std::string& id) {
+  task::PidsRequest request;
+  request.set_id(id);
+  const task::PidsResponse response = TRY(Call<task::PidsResponse>("Pids", request, kCallTimeout));
+  std::vector<pid_t> pids;
+  for (const task::ProcessInfo& process : response.processes())
+    pids.push_back(static_cast<pid_t>(process.pid()));
+  return pids;
+}
+
+Status TaskClient::Shutdown(const std::string& id, bool now) {
+  task::ShutdownRequest request;
+  request.set_id(id);
+  request.set_now(now);
+  TRY(Call<Empty>("Shutdown", request, kShutdownTimeout));
+  return {};
+}
+
+}  // namespace kata::cli

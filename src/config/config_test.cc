@@ -1,0 +1,304 @@
+// configuration.toml: values, exact messages, drop-ins, and the table in docs/configuration.md.
+#include "config/config.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "base/file.h"
+#include "config/loader.h"
+#include "support/leak_checked_test.h"
+#include "support/result_matchers.h"
+
+namespace kata::config {
+namespace {
+
+using test::IsError;
+using test::IsErrorCode;
+using test::IsOk;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class ConfigTest : public test::LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    auto directory = TempDir::Create();
+    ASSERT_OK(directory);
+    directory_.emplace(std::move(*directory));
+    ASSERT_OK(WriteFileAtomic(Path("qemu"), "", 0755));
+    ASSERT_OK(WriteFileAtomic(Path("virtiofsd"), "", 0755));
+    ASSERT_OK(WriteFileAtomic(Path("vmlinux"), "kernel"));
+    ASSERT_OK(WriteFileAtomic(Path("initrd"), "initrd"));
+  }
+
+  std::string Path(const std::string& name) const { return directory_->path() + "/" + name; }
+
+  Host TestHost() const {
+    Host host;
+    host.cpus = 4;
+    host.memory_mib = 8192;
+    host.hypervisor_paths = {Path("noqemu"), Path("qemu")};
+    host.virtio_fs_daemon_paths = {Path("novirtiofsd"), Path("virtiofsd")};
+    return host;
+  }
+
+  // A hypervisor table that is complete, and `rest` behind it from line 4 on.
+  std::string Complete(const std::string& rest) const {
+    return fmt::format("[hypervisor.qemu]\nkernel = \"{}\"\ninitrd = \"{}\"\n{}", Path("vmlinux"),
+                       Path("initrd"), rest);
+  }
+
+  Result<Config> LoadText(const std::string& text) const {
+    Loader loader(TestHost());
+    TRY(loader.Add(text, "c.toml"));
+    return loader.Finish();
+  }
+
+  // The message of loading Complete(rest).
+  std::string MessageOf(const std::string& rest) const {
+    const Result<Config> config = LoadText(Complete(rest));
+    return config ? "no error" : config.error().message();
+  }
+
+  std::optional<TempDir> directory_;
+};
+
+TEST_F(ConfigTest, DefaultsFillWhatTheFileLeavesOut) {
+  ASSERT_OK_AND_ASSIGN(const Config config, LoadText(Complete("")));
+  EXPECT_EQ(config.hypervisor_name, "qemu");
+  EXPECT_EQ(config.hypervisor.path, Path("qemu"));
+  EXPECT_EQ(config.hypervisor.virtio_fs_daemon, Path("virtiofsd"));
+  EXPECT_EQ(config.hypervisor.default_memory_mib, 256u);
+  EXPECT_EQ(config.hypervisor.default_max_memory_mib, 8192u);
+  EXPECT_EQ(config.hypervisor.default_vcpus, 1u);
+  EXPECT_EQ(config.hypervisor.default_max_vcpus, 4u);
+  EXPECT_EQ(config.hypervisor.shared_fs, "virtio-fs");
+  EXPECT_EQ(config.agent.dial_timeout, std::chrono::seconds(45));
+  EXPECT_THAT(config.warnings, IsEmpty());
+}
+
+TEST_F(ConfigTest, EveryTypeOfValueArrives) {
+  ASSERT_OK_AND_ASSIGN(const Config config, LoadText(Complete(R"(
+default_memory = 128
+default_vcpus = 2
+enable_hugepages = true
+shared_fs = "virtio-9p"
+virtio_fs_extra_args = ["--thread-pool-size=1", "--announce-submounts"]
+kernel_params = "quiet"
+acceleration = "tcg"
+[agent.kata]
+dial_timeout = 15
+kernel_modules = ["e1000e"]
+[runtime]
+enable_debug = true
+create_container_timeout = 90
+)")));
+  EXPECT_EQ(config.hypervisor.default_memory_mib, 128u);
+  EXPECT_EQ(config.hypervisor.default_vcpus, 2u);
+  EXPECT_TRUE(config.hypervisor.enable_hugepages);
+  EXPECT_EQ(config.hypervisor.shared_fs, "virtio-9p");
+  EXPECT_THAT(config.hypervisor.virtio_fs_extra_args,
+              ElementsAre("--thread-pool-size=1", "--announce-submounts"));
+  EXPECT_EQ(config.hypervisor.kernel_params, "quiet");
+  EXPECT_EQ(config.hypervisor.acceleration, "tcg");
+  EXPECT_EQ(config.agent.dial_timeout, std::chrono::seconds(15));
+  EXPECT_THAT(config.agent.kernel_modules, ElementsAre("e1000e"));
+  EXPECT_TRUE(config.runtime.enable_debug);
+  EXPECT_EQ(config.runtime.create_container_timeout, std::chrono::seconds(90));
+}
+
+TEST_F(ConfigTest, CountsAreAdjustedToTheHost) {
+  struct Case {
+    const char* text;
+    uint32_t vcpus;
+    uint32_t max_vcpus;
+  };
+  for (const Case& c : {
+           Case{"default_vcpus = 0", 1, 4},
+           Case{"default_vcpus = -1", 4, 4},
+           Case{"default_vcpus = 99", 4, 4},
+           Case{"default_vcpus = 1.5", 2, 4},
+           Case{"default_vcpus = 3\ndefault_maxvcpus = 2", 3, 3},
+           Case{"default_maxvcpus = 0", 1, 4},
+           Case{"default_maxvcpus = 2", 1, 2},
+       }) {
+    SCOPED_TRACE(c.text);
+    ASSERT_OK_AND_ASSIGN(const Config config, LoadText(Complete(c.text)));
+    EXPECT_EQ(config.hypervisor.default_vcpus, c.vcpus);
+    EXPECT_EQ(config.hypervisor.default_max_vcpus, c.max_vcpus);
+  }
+  ASSERT_OK_AND_ASSIGN(const Config config,
+                       LoadText(Complete("default_maxmemory = 99999\nmemory_slots = 0")));
+  EXPECT_EQ(config.hypervisor.default_max_memory_mib, 8192u);
+  EXPECT_EQ(config.hypervisor.memory_slots, 10u);
+}
+
+TEST_F(ConfigTest, WrongValuesNameFileLineKeyAndWhatIsAllowed) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"shared_fs = \"nfs\"",
+       "c.toml:4: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p, none"},
+      {"\ndefault_vcpus = \"two\"",
+       "c.toml:5: hypervisor.qemu.default_vcpus: expected a number, found a string"},
+      {"default_vcpus = nan",
+       "c.toml:4: hypervisor.qemu.default_vcpus: expected a number, found a number with a fraction"},
+      {"default_memory = 63",
+       "c.toml:4: hypervisor.qemu.default_memory: 63 is not in the range 64 to 16777216"},
+      {"default_memory = -1",
+       "c.toml:4: hypervisor.qemu.default_memory: -1 is not in the range 64 to 16777216"},
+      {"default_memory = 256.5",
+       "c.toml:4: hypervisor.qemu.default_memory: expected an integer, found a number with a fraction"},
+      {"default_memory = 9000",
+       "c.toml:4: hypervisor.qemu.default_memory: 9000 MiB is more than the host's 8192 MiB"},
+      {"memory_slots = 99999999999",
+       "c.toml:4: hypervisor.qemu.memory_slots: 99999999999 is not in the range 0 to 255"},
+      {"kernel_params = [\"a\"]", "c.toml:4: hypervisor.qemu.kernel_params: expected a string, found a list"},
+      {"kernel_params = \"a\\u0000b\"", "c.toml:4: hypervisor.qemu.kernel_params: a NUL byte in the text"},
+      {"enable_hugepages = 1",
+       "c.toml:4: hypervisor.qemu.enable_hugepages: expected a boolean, found an integer"},
+      {"enable_hugepages = 2020-01-01",
+       "c.toml:4: hypervisor.qemu.enable_hugepages: expected a boolean, found a date or time"},
+      {"virtio_fs_extra_args = [\"-o\", 1]",
+       "c.toml:4: hypervisor.qemu.virtio_fs_extra_args: element 2: expected a string, found an integer"},
+      {"virtio_fs_extra_args = \"-o\"",
+       "c.toml:4: hypervisor.qemu.virtio_fs_extra_args: expected a list of strings, found a string"},
+      {"virtio_fs_queue_size = 100",
+       "c.toml:4: hypervisor.qemu.virtio_fs_queue_size: 100 is not a power of two"},
+      {"path = \"/nosuch/qemu\"",
+       "c.toml:4: hypervisor.qemu.path: '/nosuch/qemu': No such file or directory"},
+      {"path = \"qemu\"", "c.toml:4: hypervisor.qemu.path: 'qemu' is not an absolute path"},
+      {"virtio_fs_daemon = \"/tmp\"",
+       "c.toml:4: hypervisor.qemu.virtio_fs_daemon: '/tmp' is not a regular file"},
+      {"image = \"/tmp/image\"", "c.toml:3: hypervisor.qemu.initrd: both 'image' and 'initrd' are set"},
+      {"[hypervisor.clh]", "c.toml:4: hypervisor.clh: 'clh' is not one of qemu"},
+      {"[agent.kata]\ndial_timeout = 0",
+       "c.toml:5: agent.kata.dial_timeout: 0 is not in the range 1 to 3600"},
+      {"[runtime]\ninternetworking_model = \"bridge\"",
+       "c.toml:5: runtime.internetworking_model: 'bridge' is not one of tcfilter, macvtap, none"},
+      {"[runtime]\nsandbox_bind_mounts = [\"/etc\", \"/nosuch/x\"]",
+       "c.toml:5: runtime.sandbox_bind_mounts: '/nosuch/x': No such file or directory"},
+      {"[runtime]\nsandbox_bind_mounts = [\"/usr/bin\", \"/bin\"]",
+       "c.toml:5: runtime.sandbox_bind_mounts: two paths end in 'bin'"},
+  };
+  for (const auto& [text, message] : cases) EXPECT_EQ(MessageOf(text), message) << text;
+}
+
+TEST_F(ConfigTest, TextThatIsNoTomlIsNamedByItsLine) {
+  const std::string message = MessageOf("\n= 3\n");
+  EXPECT_THAT(message, testing::StartsWith("c.toml:5: "));
+  EXPECT_THAT(LoadText("hypervisor = 3"),
+              IsError(Code::kInvalidArgument, "c.toml:1: hypervisor: expected a table, found an integer"));
+  EXPECT_THAT(LoadText("[runtime]\n"),
+              IsError(Code::kInvalidArgument, "c.toml: there is no table [hypervisor.qemu]"));
+}
+
+TEST_F(ConfigTest, GuestFilesMustBeThere) {
+  EXPECT_THAT(LoadText("[hypervisor.qemu]\n"),
+              IsError(Code::kInvalidArgument, "c.toml: hypervisor.qemu.kernel: it is not set"));
+  EXPECT_THAT(LoadText("[hypervisor.qemu]\nkernel = \"/nosuch/kernel\"\n"),
+              IsError(Code::kInvalidArgument,
+                      "c.toml:2: hypervisor.qemu.kernel: '/nosuch/kernel': No such file or directory"));
+  EXPECT_THAT(
+      LoadText(fmt::format("[hypervisor.qemu]\nkernel = \"{}\"\n", Path("vmlinux"))),
+      IsError(Code::kInvalidArgument, "c.toml: hypervisor.qemu.initrd: neither 'image' nor 'initrd' is set"));
+}
+
+TEST_F(ConfigTest, MemoryMustHoldTheInitrd) {
+  std::filesystem::resize_file(Path("initrd"), 200u << 20);
+  EXPECT_EQ(
+      MessageOf("default_memory = 128"),
+      fmt::format("c.toml:4: hypervisor.qemu.default_memory: 128 MiB of memory is too small for the initrd "
+                  "'{}' of 201 MiB",
+                  Path("initrd")));
+  EXPECT_EQ(MessageOf("default_memory = 256"), "no error");
+}
+
+TEST_F(ConfigTest, ProgramsThatAreNotNamedAreLookedFor) {
+  std::filesystem::remove(Path("virtiofsd"));
+  EXPECT_EQ(MessageOf(""),
+            fmt::format("c.toml: hypervisor.qemu.virtio_fs_daemon: it is not set, and there is no "
+                        "'{}' or '{}'",
+                        Path("novirtiofsd"), Path("virtiofsd")));
+  EXPECT_EQ(MessageOf("shared_fs = \"virtio-9p\""), "no error");
+}
+
+TEST_F(ConfigTest, UnusedAndUnknownKeysAreWarnings) {
+  ASSERT_OK_AND_ASSIGN(const Config config, LoadText(Complete(R"(rootless = true
+no_such_key = 1
+[factory]
+enable_template = true
+[agent.kata]
+enable_tracing = false
+[agent.other]
+[runtime]
+vfio_mode = "vfio"
+[surprise]
+)")));
+  EXPECT_THAT(config.warnings, testing::UnorderedElementsAre(
+                                   "c.toml:4: key 'hypervisor.qemu.rootless' is not used by this version",
+                                   "c.toml:5: unknown key 'hypervisor.qemu.no_such_key'",
+                                   "c.toml:7: key 'factory.enable_template' is not used by this version",
+                                   "c.toml:9: key 'agent.kata.enable_tracing' is not used by this version",
+                                   "c.toml:10: unknown key 'agent.other'",
+                                   "c.toml:12: key 'runtime.vfio_mode' is not used by this version",
+                                   "c.toml:13: unknown key 'surprise'"));
+}
+
+TEST_F(ConfigTest, FilesOfConfigDWinInTheOrderOfTheirNames) {
+  ASSERT_OK(
+      WriteFileAtomic(Path("main.toml"),
+                      Complete(fmt::format("path = \"{}\"\nvirtio_fs_daemon = \"{}\"\ndefault_memory = 100\n",
+                                           Path("qemu"), Path("virtiofsd")))));
+  std::filesystem::create_symlink("main.toml", Path("configuration.toml"));
+  ASSERT_OK(MakeDirectories(Path("config.d")));
+  ASSERT_OK(WriteFileAtomic(Path("config.d/20.toml"),
+                            "[hypervisor.qemu]\ndefault_memory = 120\nmsize_9p = 9000\n"));
+  ASSERT_OK(WriteFileAtomic(Path("config.d/10.toml"),
+                            "[hypervisor.qemu]\ndefault_memory = 110\nmsize_9p = 8000\n"));
+  ASSERT_OK(WriteFileAtomic(Path("config.d/30.toml.bak"), "not TOML"));
+  ASSERT_OK_AND_ASSIGN(const Config config, Load(Path("configuration.toml")));
+  EXPECT_EQ(config.hypervisor.default_memory_mib, 120u);
+  EXPECT_EQ(config.hypervisor.msize_9p, 9000u);
+  EXPECT_EQ(config.file, Path("main.toml"));
+
+  ASSERT_OK(WriteFileAtomic(Path("config.d/30.toml"), "[hypervisor.qemu]\n\nkernel = \"/nosuch\"\n"));
+  EXPECT_THAT(
+      Load(Path("configuration.toml")),
+      IsError(Code::kInvalidArgument,
+              Path("config.d/30.toml") + ":3: hypervisor.qemu.kernel: '/nosuch': No such file or directory"));
+}
+
+TEST_F(ConfigTest, FilesThatCannotBeReadAreNamed) {
+  EXPECT_THAT(
+      Load("/nosuch/configuration.toml"),
+      IsError(Code::kNotFound, "open configuration '/nosuch/configuration.toml': No such file or directory"));
+  EXPECT_THAT(Load(directory_->path()), IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
+  ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(Load(Path("fifo")), IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
+  ASSERT_OK(WriteFileAtomic(Path("big"), std::string(2u << 20, '#')));
+  EXPECT_THAT(Load(Path("big")), IsErrorCode(Code::kResourceExhausted));
+}
+
+TEST(ConfigDocumentation, ShowsTheTableOfOptions) {
+  const std::filesystem::path source(__FILE__);
+  std::ifstream file(source.parent_path() / "../../docs/configuration.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(text, HasSubstr(OptionsAsMarkdown())) << "docs/configuration.md must contain exactly this:\n"
+                                                    << OptionsAsMarkdown();
+}
+
+TEST(ConfigOptions, NoKeyIsBothHonouredAndUnused) {
+  Config config;
+  for (const Option& option : OptionsOf(config)) {
+    const std::string kind = option.section == Section::kHypervisor ? "hypervisor"
+                             : option.section == Section::kAgent    ? "agent"
+                                                                    : "runtime";
+    EXPECT_FALSE(IsUnusedKataKey(fmt::format("{}.{}", kind, option.key))) << option.key;
+  }
+}
+
+}  // namespace
+}  // namespace kata::config

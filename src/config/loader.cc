@@ -1,0 +1,223 @@
+// TOML to values, by the table of options. The only file that includes the TOML library.
+#include "config/loader.h"
+
+#include <fmt/format.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <sstream>
+
+namespace kata::config {
+namespace {
+
+std::string_view TypeName(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "an integer";
+    case toml::node_type::floating_point:
+      return "a number with a fraction";
+    case toml::node_type::boolean:
+      return "a boolean";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::table:
+      return "a table";
+    default:
+      return "a date or time";
+  }
+}
+
+Error Expected(std::string_view expected, const toml::node& node) {
+  return MakeError(Code::kInvalidArgument, "expected {}, found {}", expected, TypeName(node));
+}
+
+Result<std::string> ReadString(const toml::node& node) {
+  const toml::value<std::string>* text = node.as_string();
+  if (text == nullptr) return Expected("a string", node);
+  // Paths and arguments end at a NUL byte wherever they go.
+  if (text->get().contains('\0')) return Error(Code::kInvalidArgument, "a NUL byte in the text");
+  return text->get();
+}
+
+Result<uint64_t> ReadInteger(const toml::node& node, const Option& option) {
+  const toml::value<int64_t>* number = node.as_integer();
+  if (number == nullptr) return Expected("an integer", node);
+  const int64_t value = number->get();
+  if (value < 0 || static_cast<uint64_t>(value) < option.min || static_cast<uint64_t>(value) > option.max) {
+    return MakeError(Code::kInvalidArgument, "{} is not in the range {} to {}", value, option.min,
+                     option.max);
+  }
+  return static_cast<uint64_t>(value);
+}
+
+// Stores a value where its option says.
+struct StoreValue {
+  const Option& option;
+  const toml::node& node;
+  const Host& host;
+
+  Status operator()(bool* target) const {
+    const toml::value<bool>* value = node.as_boolean();
+    if (value == nullptr) return Expected("a boolean", node);
+    *target = value->get();
+    return {};
+  }
+  Status operator()(std::string* target) const {
+    std::string text = TRY(ReadString(node));
+    if (!option.allowed.empty() &&
+        std::find(option.allowed.begin(), option.allowed.end(), text) == option.allowed.end()) {
+      return MakeError(Code::kInvalidArgument, "'{}' is not one of {}", text,
+                       fmt::join(option.allowed, ", "));
+    }
+    *target = std::move(text);
+    return {};
+  }
+  Status operator()(uint32_t* target) const {
+    *target = static_cast<uint32_t>(TRY(ReadInteger(node, option)));
+    return {};
+  }
+  Status operator()(uint64_t* target) const {
+    *target = TRY(ReadInteger(node, option));
+    return {};
+  }
+  Status operator()(std::chrono::seconds* target) const {
+    *target = std::chrono::seconds(TRY(ReadInteger(node, option)));
+    return {};
+  }
+  Status operator()(const CpuCount& target) const {
+    const std::optional<double> number = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!number || !std::isfinite(*number)) return Expected("a number", node);
+    uint32_t count = host.cpus;
+    if (*number == 0) {
+      count = target.zero_means == 0 ? host.cpus : target.zero_means;
+    } else if (*number > 0 && *number < host.cpus) {
+      count = static_cast<uint32_t>(std::ceil(*number));
+    }
+    *target.value = count;
+    return {};
+  }
+  Status operator()(std::vector<std::string>* target) const {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return Expected("a list of strings", node);
+    std::vector<std::string> list;
+    for (const toml::node& element : *array)
+      list.push_back(TRY_CTX(ReadString(element), "element {}", list.size() + 1));
+    *target = std::move(list);
+    return {};
+  }
+};
+
+}  // namespace
+
+// Walks through one file.
+class Loader::TableReader {
+ public:
+  TableReader(Loader& loader, const std::string& file) : loader_(loader), file_(file) {}
+
+  Status ReadRoot(const toml::table& root) {
+    for (const auto& [key, node] : root) {
+      if (key.str() == "hypervisor") {
+        TRY(ReadHypervisors(*TRY(AsTable(node, "hypervisor"))));
+      } else if (key.str() == "agent") {
+        TRY(ReadAgents(*TRY(AsTable(node, "agent"))));
+      } else if (key.str() == "runtime") {
+        TRY(ReadSection(*TRY(AsTable(node, "runtime")), Section::kRuntime, "runtime"));
+      } else if (key.str() == "factory") {
+        for (const auto& [name, value] : *TRY(AsTable(node, "factory"))) {
+          WarnUnused(fmt::format("factory.{}", name.str()), fmt::format("factory.{}", name.str()), value);
+        }
+      } else {
+        WarnUnused(key.str(), std::string(key.str()), node);
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::string At(const toml::node& node) const {
+    return fmt::format("{}:{}", file_, node.source().begin.line);
+  }
+
+  Result<const toml::table*> AsTable(const toml::node& node, std::string_view path) const {
+    if (const toml::table* table = node.as_table()) return table;
+    return Expected("a table", node).Wrap(fmt::format("{}: {}", At(node), path));
+  }
+
+  Status ReadHypervisors(const toml::table& hypervisors) {
+    for (const auto& [key, node] : hypervisors) {
+      const std::string path = fmt::format("hypervisor.{}", key.str());
+      const toml::table& table = *TRY(AsTable(node, path));
+      const std::vector<std::string_view>& known = HypervisorNames();
+      if (std::find(known.begin(), known.end(), key.str()) == known.end()) {
+        return MakeError(Code::kInvalidArgument, "{}: {}: '{}' is not one of {}", At(node), path, key.str(),
+                         fmt::join(known, ", "));
+      }
+      std::string& name = loader_.config_.hypervisor_name;
+      if (!name.empty() && name != key.str()) {
+        return MakeError(Code::kInvalidArgument, "{}: {}: a second hypervisor beside '{}'", At(node), path,
+                         name);
+      }
+      name = key.str();
+      TRY(ReadSection(table, Section::kHypervisor, "hypervisor"));
+    }
+    return {};
+  }
+
+  Status ReadAgents(const toml::table& agents) {
+    for (const auto& [key, node] : agents) {
+      const std::string path = fmt::format("agent.{}", key.str());
+      if (key.str() == "kata") {
+        TRY(ReadSection(*TRY(AsTable(node, path)), Section::kAgent, "agent"));
+      } else {
+        WarnUnused(path, path, node);
+      }
+    }
+    return {};
+  }
+
+  // `kind` stands for the section in the list of unused keys.
+  Status ReadSection(const toml::table& table, Section section, std::string_view kind) {
+    for (const auto& [key, node] : table) {
+      const std::string path =
+          fmt::format("{}.{}", SectionPath(section, loader_.config_.hypervisor_name), key.str());
+      const auto option =
+          std::find_if(loader_.options_.begin(), loader_.options_.end(),
+                       [&](const Option& o) { return o.section == section && o.key == key.str(); });
+      if (option == loader_.options_.end()) {
+        WarnUnused(fmt::format("{}.{}", kind, key.str()), path, node);
+        continue;
+      }
+      TRY_CTX(std::visit(StoreValue{*option, node, loader_.host_}, option->target), "{}: {}", At(node), path);
+      loader_.locations_[path] = At(node);
+    }
+    return {};
+  }
+
+  void WarnUnused(std::string_view unused_key, const std::string& path, const toml::node& node) {
+    loader_.config_.warnings.push_back(
+        IsUnusedKataKey(unused_key) ? fmt::format("{}: key '{}' is not used by this version", At(node), path)
+                                    : fmt::format("{}: unknown key '{}'", At(node), path));
+  }
+
+  Loader& loader_;
+  const std::string& file_;
+};
+
+Loader::Loader(Host host) : host_(std::move(host)), options_(OptionsOf(config_)) {}
+
+Status Loader::Add(std::string_view text, const std::string& file) {
+  const toml::parse_result result = toml::parse(text, file);
+  if (!result) {
+    const toml::parse_error& error = result.error();
+    return MakeError(Code::kInvalidArgument, "{}:{}: {}", file, error.source().begin.line,
+                     error.description());
+  }
+  if (config_.file.empty()) config_.file = file;
+  return TableReader(*this, file).ReadRoot(result.table());
+}
+
+}  // namespace kata::config

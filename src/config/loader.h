@@ -1,0 +1,59 @@
+// From the text of configuration files to a checked Config: Add() each file, then Finish().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "config/config.h"
+#include "config/options.h"
+
+namespace kata::config {
+
+// What of the host decides about values.
+struct Host {
+  uint32_t cpus = 1;  // that this process may use
+  uint64_t memory_mib = 0;
+  // Where distributions install the programs: used when the file names none, the first that exists.
+  std::vector<std::string> hypervisor_paths;
+  std::vector<std::string> virtio_fs_daemon_paths;
+
+  static Host Detect();
+};
+
+// Not thread safe. Not movable: the options point into it.
+class Loader {
+ public:
+  explicit Loader(Host host);
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  // Takes over the values of one file; those of a later file win. `file` is for messages. kInvalidArgument
+  // for what is no TOML or a wrong value; the loader is then of no further use.
+  Status Add(std::string_view text, const std::string& file);
+
+  // Checks what depends on several values or on the host's files and fills in what follows from them.
+  Result<Config> Finish();
+
+ private:
+  class TableReader;
+
+  // The beginning of a message about `key`: "FILE:LINE: hypervisor.qemu.KEY", without a line if no file sets
+  // it.
+  std::string Where(Section section, std::string_view key) const;
+  Status CheckPrograms();
+  Status CheckGuestFiles();
+  Status CheckMemory();
+  Status CheckBindMounts();
+  void AdjustCounts();
+
+  Host host_;
+  Config config_;
+  std::vector<Option> options_;
+  std::map<std::string, std::string> locations_;  // TOML path -> "FILE:LINE"
+};
+
+}  // namespace kata::config

@@ -1,0 +1,74 @@
+// The cut between the sandbox and a virtual machine monitor: plan (pure), then start under the supervisor,
+// then control.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/process.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "hypervisor/vm_spec.h"
+
+namespace kata::hypervisor {
+
+struct Capabilities {
+  bool virtio_fs = false;
+  bool virtio_9p = false;
+  bool block_hotplug = false;
+  bool serial_channel = false;  // agent over virtio-serial
+  bool vhost_vsock = false;
+  bool hybrid_vsock = false;
+  uint32_t max_vcpus = 1;
+};
+
+// How to start the VMM: what to execute and what it inherits.
+struct LaunchPlan {
+  std::string program;
+  std::vector<std::string> args;
+  // Child's descriptor number -> descriptor of the VmSpec (borrowed). Numbers start at 3 and are fixed by the
+  // plan, so that a plan is reproducible and can be compared with a golden file.
+  std::map<int, int> inherited_fds;
+  // Child's descriptor numbers that the supervisor fills: the control channel and the guest console.
+  int control_fd = -1;
+  int console_fd = -1;
+};
+
+// What the live VM offers. Thread safe; every call has a deadline.
+class VmControl {
+ public:
+  virtual ~VmControl() = default;
+  virtual Status Pause(Deadline deadline) = 0;
+  virtual Status Resume(Deadline deadline) = 0;
+  virtual Status Attach(const DeviceSpec& device, Deadline deadline) = 0;
+  virtual Status Detach(const std::string& device_id, Deadline deadline) = 0;
+  // Asks the VMM to end by itself, without the guest's help.
+  virtual Status Quit(Deadline deadline) = 0;
+};
+
+class Driver {
+ public:
+  virtual ~Driver() = default;
+  virtual std::string_view name() const = 0;
+  virtual Capabilities capabilities() const = 0;
+  // Pure: reads no file, needs no privilege. kInvalidArgument names the member of `spec` that cannot be had.
+  virtual Result<LaunchPlan> Plan(const VmSpec& spec) const = 0;
+  // Speaks to a VMM started from a plan of this driver over its control channel.
+  virtual Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, Deadline deadline) const = 0;
+};
+
+// The driver for a [hypervisor.NAME] table: "qemu". kUnimplemented names what this build has.
+Result<std::unique_ptr<Driver>> MakeDriver(const std::string& name);
+
+// kAuto resolved: KVM where /dev/kvm opens with API version 12 *and* the processor shows vmx or svm (a machine
+// may offer /dev/kvm without either and then run guests a hundred times slower than TCG), else TCG. On other
+// architectures than x86 an opening /dev/kvm is enough.
+Acceleration ResolveAcceleration(Acceleration wanted);
+std::string_view AccelerationName(Acceleration acceleration);
+
+}  // namespace kata::hypervisor

@@ -1,0 +1,325 @@
+// QemuDriver::Plan: from a VmSpec to QEMU's command line.
+#include <fnmatch.h>
+
+#include <set>
+
+#include "hypervisor/qemu/devices.h"
+#include "hypervisor/qemu/driver.h"
+
+namespace kata::hypervisor::qemu {
+namespace {
+
+// q35 without an interrupt-remapping IOMMU addresses 255 APIC ids; the guest kernel and Kata's own limit are lower.
+constexpr uint32_t kMaxVcpus = 240;
+// include/hw/acpi: ACPI_MAX_RAM_SLOTS.
+constexpr uint32_t kMaxMemorySlots = 256;
+// arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE 2048 with the terminating NUL.
+constexpr size_t kMaxKernelCommandLine = 2047;
+// pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the cold-plugged.
+constexpr uint32_t kMaxHotplugPorts = 16;
+
+// Starts a hundred milliseconds earlier than SeaBIOS, because it knows how to start a kernel and nothing else.
+constexpr char kDefaultFirmware[] = "qboot.rom";
+
+constexpr int kControlFd = 3;
+constexpr int kConsoleFd = 4;
+constexpr int kFirstDeviceFd = 5;
+
+// Ids of the driver's own objects, which no device of the spec may take.
+constexpr const char* kOwnIds[] = {"ram", "control", "console", "console0", "serial0", "rng0", "entropy",
+                                   "balloon0", "image"};
+
+Error Invalid(std::string_view member, std::string_view reason) {
+  return MakeError(Code::kInvalidArgument, "{}: {}", member, reason);
+}
+
+bool IsKnownMachine(const std::string& type) { return type == "q35" || type.starts_with("pc-q35-"); }
+
+Status ValidatePath(std::string_view member, const std::string& path) {
+  if (!path.starts_with('/')) return Invalid(member, fmt::format("'{}' is not an absolute path", path));
+  return {};
+}
+
+Status ValidateProgram(const VmSpec& spec) {
+  TRY(ValidatePath("vmm_path", spec.vmm_path));
+  if (spec.valid_vmm_paths.empty()) return {};
+  for (const std::string& pattern : spec.valid_vmm_paths) {
+    if (fnmatch(pattern.c_str(), spec.vmm_path.c_str(), FNM_PATHNAME) == 0) return {};
+  }
+  return Invalid("vmm_path", fmt::format("'{}' is not among the valid hypervisor paths", spec.vmm_path));
+}
+
+Status ValidateCpus(const VmSpec& spec) {
+  if (spec.vcpus == 0) return Invalid("vcpus", "must be at least 1");
+  if (spec.vcpus > spec.max_vcpus) {
+    return Invalid("vcpus", fmt::format("{} is more than max_vcpus, {}", spec.vcpus, spec.max_vcpus));
+  }
+  if (spec.max_vcpus > kMaxVcpus) {
+    return Invalid("max_vcpus", fmt::format("{} is more than qemu's {}", spec.max_vcpus, kMaxVcpus));
+  }
+  return {};
+}
+
+Status ValidateMemory(const VmSpec& spec) {
+  if (spec.memory_mib == 0) return Invalid("memory_mib", "must be at least 1");
+  if (spec.max_memory_mib < spec.memory_mib) {
+    return Invalid("max_memory_mib",
+                   fmt::format("{} is less than memory_mib, {}", spec.max_memory_mib, spec.memory_mib));
+  }
+  if (spec.memory_slots > kMaxMemorySlots) {
+    return Invalid("memory_slots", fmt::format("{} is more than {}", spec.memory_slots, kMaxMemorySlots));
+  }
+  return {};
+}
+
+Status ValidateBoot(const VmSpec& spec) {
+  TRY(ValidatePath("kernel", spec.kernel));
+  if (spec.initrd.empty() == spec.image.empty()) {
+    return Invalid("initrd", spec.initrd.empty() ? "neither an initrd nor an image is set"
+                                                 : "an initrd and an image exclude each other");
+  }
+  return spec.initrd.empty() ? ValidatePath("image", spec.image) : ValidatePath("initrd", spec.initrd);
+}
+
+Status ValidateDevices(const VmSpec& spec) {
+  std::set<std::string> ids(std::begin(kOwnIds), std::end(kOwnIds));
+  for (uint32_t port = 0; port < spec.hotplug_ports; ++port) ids.insert(fmt::format("{}{}", kPortPrefix, port));
+  for (const DeviceSpec& device : spec.devices) {
+    TRY(ValidateDevice(device));
+    if (!ids.insert(DeviceId(device)).second) {
+      return Invalid("devices", fmt::format("id '{}' is taken", DeviceId(device)));
+    }
+    if (std::holds_alternative<VirtioFsDevice>(device) && !spec.shared_memory) {
+      return Invalid("shared_memory", fmt::format("device '{}' needs guest memory that its back end can map",
+                                                  DeviceId(device)));
+    }
+  }
+  return {};
+}
+
+Status ValidateSpec(const VmSpec& spec) {
+  if (spec.id.empty()) return Invalid("id", "is empty");
+  TRY(ValidateProgram(spec));
+  if (!IsKnownMachine(spec.machine_type)) {
+    return Invalid("machine_type", fmt::format("'{}' is unknown (known: q35)", spec.machine_type));
+  }
+  if (spec.acceleration == Acceleration::kAuto) return Invalid("acceleration", "is not resolved to kvm or tcg");
+  TRY(ValidateCpus(spec));
+  TRY(ValidateMemory(spec));
+  TRY(ValidateBoot(spec));
+  if (spec.hotplug_ports > kMaxHotplugPorts) {
+    return Invalid("hotplug_ports", fmt::format("{} is more than {}", spec.hotplug_ports, kMaxHotplugPorts));
+  }
+  return ValidateDevices(spec);
+}
+
+// A UUID that is the same for the same sandbox: RFC 9562 version 8, whose bits are the application's own.
+std::string SandboxUuid(std::string_view id) {
+  const auto fnv1a = [id](uint64_t hash) {
+    for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+  };
+  const uint64_t high = (fnv1a(0xcbf29ce484222325) & ~uint64_t{0xf000}) | 0x8000;
+  const uint64_t low = (fnv1a(0x84222325cbf29ce4) & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48,
+                     low & 0xffffffffffff);
+}
+
+class CommandLine {
+ public:
+  explicit CommandLine(const VmSpec& spec) : spec_(spec), kvm_(spec.acceleration == Acceleration::kKvm) {}
+
+  Result<LaunchPlan> Build() {
+    plan_.program = spec_.vmm_path;
+    plan_.control_fd = kControlFd;
+    plan_.console_fd = kConsoleFd;
+    AddIdentity();
+    AddMachine();
+    AddCpu();
+    AddMemory();
+    AddMonitor();
+    AddConsole();
+    AddOwnDevices();
+    AddDevices();
+    TRY(AddBoot());
+    if (!spec_.seccomp_sandbox.empty()) Add("-sandbox", spec_.seccomp_sandbox);
+    return std::move(plan_);
+  }
+
+ private:
+  void Add(std::string option) { plan_.args.push_back(std::move(option)); }
+  void Add(std::string option, std::string value) {
+    Add(std::move(option));
+    Add(std::move(value));
+  }
+  void AddOptions(std::string option, const Properties& properties) {
+    Add(std::move(option), FormatOptions(properties));
+  }
+
+  void AddIdentity() {
+    AddOptions("-name", Properties{{"guest", "sandbox-" + spec_.id}, {"debug-threads", "on"}});
+    Add("-uuid", SandboxUuid(spec_.id));
+    // Nothing that is not named here: no default devices, no file in /etc/qemu, no display, no second boot.
+    Add("-nodefaults");
+    Add("-no-user-config");
+    Add("-no-reboot");
+    Add("-display", "none");
+    Add("-vga", "none");
+  }
+
+  void AddMachine() {
+    Properties machine = {{"type", spec_.machine_type}, {"accel", kvm_ ? "kvm" : "tcg"}};
+    // The APIC stays in the kernel, the legacy controllers leave it: less of KVM is open to the guest.
+    if (kvm_) machine["kernel_irqchip"] = "split";
+    // Chipset parts that a guest without BIOS services, keyboard and disks on SATA has no use for.
+    for (const char* part : {"vmport", "smbus", "sata", "usb", "graphics", "i8042", "hpet", "smm"}) {
+      machine[part] = "off";
+    }
+    machine["memory-backend"] = "ram";
+    std::string text = FormatOptions(machine);
+    if (!spec_.machine_accelerators.empty()) text += "," + spec_.machine_accelerators;
+    Add("-machine", std::move(text));
+    Add("-rtc", "base=utc,clock=host,driftfix=slew");
+  }
+
+  void AddCpu() {
+    std::string model = kvm_ ? "host" : "max";
+    if (!spec_.cpu_features.empty()) model += "," + spec_.cpu_features;
+    Add("-cpu", std::move(model));
+    Add("-smp", fmt::format("cpus={},maxcpus={},sockets=1,cores={},threads=1", spec_.vcpus, spec_.max_vcpus,
+                            spec_.max_vcpus));
+  }
+
+  void AddMemory() {
+    std::string size = fmt::format("size={}M", spec_.memory_mib);
+    if (spec_.memory_slots > 0 && spec_.max_memory_mib > spec_.memory_mib) {
+      size += fmt::format(",slots={},maxmem={}M", spec_.memory_slots, spec_.max_memory_mib);
+    }
+    Add("-m", std::move(size));
+    const bool memfd = spec_.shared_memory || spec_.hugepages;
+    Properties ram = {{"qom-type", memfd ? "memory-backend-memfd" : "memory-backend-ram"},
+                      {"id", "ram"},
+                      {"size", fmt::format("{}M", spec_.memory_mib)}};
+    if (memfd) ram["share"] = spec_.shared_memory;
+    if (spec_.hugepages) ram["hugetlb"] = true;
+    if (spec_.prealloc_memory) ram["prealloc"] = true;
+    AddOptions("-object", ram);
+  }
+
+  void AddMonitor() {
+    AddOptions("-chardev", Properties{{"backend", "socket"}, {"id", "control"}, {"fd", kControlFd}});
+    AddOptions("-mon", Properties{{"chardev", "control"}, {"mode", "control"}});
+  }
+
+  void AddConsole() {
+    AddOptions("-chardev", Properties{{"backend", "socket"}, {"id", "console"}, {"fd", kConsoleFd}});
+    AddOptions("-device", Properties{{"driver", "virtio-serial-pci"}, {"id", "serial0"}, {"disable-legacy", "on"}});
+    AddOptions("-device", Properties{{"driver", "virtconsole"},
+                              {"bus", kSerialBus},
+                              {"id", "console0"},
+                              {"chardev", "console"}});
+  }
+
+  void AddOwnDevices() {
+    Properties entropy = {{"qom-type", "rng-builtin"}, {"id", "entropy"}};
+    if (!spec_.entropy_source.empty()) {
+      entropy = {{"qom-type", "rng-random"}, {"id", "entropy"}, {"filename", spec_.entropy_source}};
+    }
+    AddOptions("-object", entropy);
+    AddOptions("-device", Properties{{"driver", "virtio-rng-pci"},
+                              {"id", "rng0"},
+                              {"rng", "entropy"},
+                              {"disable-legacy", "on"}});
+    if (spec_.free_page_reporting) {
+      AddOptions("-device", Properties{{"driver", "virtio-balloon-pci"},
+                                {"id", "balloon0"},
+                                {"free-page-reporting", "on"},
+                                {"deflate-on-oom", "on"},
+                                {"disable-legacy", "on"}});
+    }
+    for (uint32_t port = 0; port < spec_.hotplug_ports; ++port) {
+      AddOptions("-device", Properties{{"driver", "pcie-root-port"},
+                                {"id", fmt::format("{}{}", kPortPrefix, port)},
+                                {"chassis", port + 1}});
+    }
+  }
+
+  void AddDevices() {
+    int next_fd = kFirstDeviceFd;
+    // First, so that the guest calls it /dev/vda whatever other disks there are.
+    if (!spec_.image.empty()) AddDevice(BlockDevice{.id = "image", .path = spec_.image, .read_only = true}, -1);
+    for (const DeviceSpec& device : spec_.devices) {
+      const int fd = DeviceFd(device);
+      if (fd >= 0) plan_.inherited_fds[next_fd] = fd;
+      AddDevice(device, fd >= 0 ? next_fd++ : -1);
+    }
+  }
+
+  void AddDevice(const DeviceSpec& spec, int child_fd) {
+    const Device device = DescribeDevice(spec, fmt::to_string(child_fd));
+    switch (device.backend_kind) {
+      case BackendKind::kNone: break;
+      case BackendKind::kSocket:
+        AddOptions("-chardev", Properties{{"backend", "socket"}, {"id", device.backend_id}, {"fd", child_fd}});
+        break;
+      case BackendKind::kBlock: Add("-blockdev", device.backend.dump()); break;
+      case BackendKind::kFsdev: AddOptions("-fsdev", device.backend); break;
+    }
+    AddOptions("-device", device.frontend);
+  }
+
+  Status AddBoot() {
+    Add("-bios", spec_.firmware.empty() ? kDefaultFirmware : spec_.firmware);
+    Add("-kernel", spec_.kernel);
+    if (!spec_.initrd.empty()) Add("-initrd", spec_.initrd);
+    std::string parameters = KernelCommandLine();
+    if (parameters.size() > kMaxKernelCommandLine) {
+      return Invalid("kernel_parameters", fmt::format("the command line is {} bytes long, the kernel takes {}",
+                                                      parameters.size(), kMaxKernelCommandLine));
+    }
+    Add("-append", std::move(parameters));
+    return {};
+  }
+
+  // The driver's words come first: where the kernel sees a parameter twice, the last one wins.
+  std::string KernelCommandLine() const {
+    std::string line =
+        // The machine's clock and timer are sound: no watchdog on the one, no test of the other.
+        "tsc=reliable no_timer_check "
+        // Creating namespaces and cgroups waits for RCU grace periods; expedited ones take microseconds.
+        "rcupdate.rcu_expedited=1 "
+        // No patching of lock prefixes when the number of processors changes; no self tests of ciphers.
+        "noreplace-smp cryptomgr.notests "
+        // There is no keyboard controller to pulse; a triple fault ends a VM at once.
+        "reboot=t "
+        "pci=lastbus=0 net.ifnames=0 console=hvc0";
+    if (!spec_.image.empty()) line += " root=/dev/vda1 ro";
+    for (const std::string& parameter : spec_.kernel_parameters) line += " " + parameter;
+    return line;
+  }
+
+  const VmSpec& spec_;
+  const bool kvm_;
+  LaunchPlan plan_;
+};
+
+}  // namespace
+
+Capabilities QemuDriver::capabilities() const {
+  Capabilities capabilities;
+  capabilities.virtio_fs = true;
+  capabilities.virtio_9p = true;
+  capabilities.block_hotplug = true;
+  capabilities.serial_channel = true;
+  capabilities.vhost_vsock = true;
+  capabilities.hybrid_vsock = false;
+  capabilities.max_vcpus = kMaxVcpus;
+  return capabilities;
+}
+
+Result<LaunchPlan> QemuDriver::Plan(const VmSpec& spec) const {
+  TRY(ValidateSpec(spec));
+  return CommandLine(spec).Build();
+}
+
+}  // namespace kata::hypervisor::qemu

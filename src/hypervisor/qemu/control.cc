@@ -1,0 +1,141 @@
+#include "hypervisor/qemu/control.h"
+
+#include "base/scope_exit.h"
+#include "hypervisor/qemu/driver.h"
+
+namespace kata::hypervisor::qemu {
+namespace {
+
+using nlohmann::json;
+
+// For undoing the first steps of an attach whose own deadline may have passed.
+constexpr std::chrono::seconds kUndoTime{5};
+
+// The member `key`, or null where there is none or `value` is no object: indexing would throw then.
+const json& Member(const json& value, const char* key) {
+  static const json kNull;
+  if (!value.is_object()) return kNull;
+  const auto it = value.find(key);
+  return it != value.end() ? *it : kNull;
+}
+
+json SocketBackend(const std::string& id, const std::string& fd_name) {
+  return {{"id", id},
+          {"backend",
+           {{"type", "socket"},
+            {"data", {{"addr", {{"type", "fd"}, {"data", {{"str", fd_name}}}}}, {"server", false}}}}}};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VmControl>> QemuDriver::Connect(UniqueFd control, Deadline deadline) const {
+  return QemuControl::Connect(std::move(control), deadline);
+}
+
+Result<std::unique_ptr<VmControl>> QemuControl::Connect(UniqueFd socket, Deadline deadline) {
+  std::unique_ptr<QemuControl> control(new QemuControl);
+  control->client_ = TRY(QmpClient::Connect(
+      std::move(socket), [self = control.get()](const QmpEvent& event) { self->OnEvent(event); }, deadline));
+  return std::unique_ptr<VmControl>(std::move(control));
+}
+
+void QemuControl::OnEvent(const QmpEvent& event) {
+  if (event.name != "DEVICE_DELETED") return;
+  // Without "device" the event speaks of a device that has no id, hence of none of ours.
+  const auto id = event.data.find("device");
+  if (id == event.data.end() || !id->is_string()) return;
+  std::lock_guard lock(mutex_);
+  deleted_.insert(id->get<std::string>());
+  changed_.notify_all();
+}
+
+Status QemuControl::Pause(Deadline deadline) {
+  TRY(client_->Execute({.name = "stop"}, deadline));
+  return {};
+}
+
+Status QemuControl::Resume(Deadline deadline) {
+  TRY(client_->Execute({.name = "cont"}, deadline));
+  return {};
+}
+
+Status QemuControl::Quit(Deadline deadline) {
+  if (Result<json> quit = client_->Execute({.name = "quit"}, deadline); !quit) {
+    // QEMU may be gone before its answer is out: what was asked for has happened.
+    if (quit.error().code() != Code::kUnavailable) return std::move(quit).error();
+  }
+  return client_->WaitClosed(deadline);
+}
+
+Result<std::string> QemuControl::FindFreePort(Deadline deadline) {
+  const json buses = TRY(client_->Execute({.name = "query-pci"}, deadline));
+  for (const json& bus : buses) {
+    for (const json& device : Member(bus, "devices")) {
+      const json& id = Member(device, "qdev_id");
+      if (!id.is_string() || !id.get_ref<const std::string&>().starts_with(kPortPrefix)) continue;
+      if (Member(Member(device, "pci_bridge"), "devices").empty()) return id.get<std::string>();
+    }
+  }
+  return Error(Code::kResourceExhausted, "no free pci port");
+}
+
+Status QemuControl::AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name,
+                               Deadline deadline) {
+  std::vector<QmpCommand> commands;
+  if (const int fd = DeviceFd(spec); fd >= 0) {
+    commands.push_back({.name = "getfd", .arguments = {{"fdname", fd_name}}, .fd = fd});
+  }
+  if (device.backend_kind == BackendKind::kSocket) {
+    commands.push_back({.name = "chardev-add", .arguments = SocketBackend(device.backend_id, fd_name)});
+  } else if (device.backend_kind == BackendKind::kBlock) {
+    commands.push_back({.name = "blockdev-add", .arguments = device.backend});
+  }
+  TRY(client_->ExecuteAll(std::move(commands), deadline));
+  return {};
+}
+
+// Which of the two the device had is not known here any more; the command that does not fit is refused.
+void QemuControl::RemoveBackend(const std::string& device_id, Deadline deadline) {
+  (void)client_->Execute({.name = "chardev-remove", .arguments = {{"id", device_id + ".socket"}}}, deadline);
+  (void)client_->Execute({.name = "blockdev-del", .arguments = {{"node-name", device_id + ".disk"}}}, deadline);
+}
+
+Status QemuControl::Attach(const DeviceSpec& spec, Deadline deadline) {
+  const std::string& id = DeviceId(spec);
+  TRY(ValidateDevice(spec));
+  const std::string fd_name = id + ".fd";
+  Device device = DescribeDevice(spec, fd_name);
+  if (device.backend_kind == BackendKind::kFsdev) {
+    return MakeError(Code::kUnimplemented, "attach device '{}': qemu cannot add a 9p share to a running vm", id);
+  }
+
+  std::lock_guard plug_lock(plug_mutex_);
+  if (device.on_pci) device.frontend["bus"] = TRY_CTX(FindFreePort(deadline), "attach device '{}'", id);
+  ScopeExit undo([&] { RemoveBackend(id, Deadline::After(kUndoTime)); });
+  TRY_CTX(AddBackend(spec, device, fd_name, deadline), "attach device '{}'", id);
+  TRY_CTX(client_->Execute({.name = "device_add", .arguments = device.frontend}, deadline), "attach device '{}'", id);
+  undo.Release();
+  return {};
+}
+
+Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {
+  std::lock_guard plug_lock(plug_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    deleted_.erase(device_id);
+  }
+  TRY_CTX(client_->Execute({.name = "device_del", .arguments = {{"id", device_id}}}, deadline), "detach device '{}'",
+          device_id);
+  {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_until(lock, deadline.time(), [&] { return deleted_.contains(device_id); })) {
+      return MakeError(Code::kDeadlineExceeded, "detach device '{}': wait for the guest to let go: deadline exceeded",
+                       device_id);
+    }
+    deleted_.erase(device_id);
+  }
+  RemoveBackend(device_id, deadline);
+  return {};
+}
+
+}  // namespace kata::hypervisor::qemu

@@ -1,0 +1,47 @@
+// Control of a running QEMU over QMP.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "hypervisor/driver.h"
+#include "hypervisor/qemu/devices.h"
+#include "hypervisor/qemu/qmp.h"
+
+namespace kata::hypervisor::qemu {
+
+class QemuControl : public VmControl {
+ public:
+  // `socket` is the connected control channel of a QEMU started from a QemuDriver's plan.
+  static Result<std::unique_ptr<VmControl>> Connect(UniqueFd socket, Deadline deadline);
+
+  Status Pause(Deadline deadline) override;
+  Status Resume(Deadline deadline) override;
+  // A PCI device takes a free root port; kResourceExhausted when VmSpec::hotplug_ports are all in use.
+  // kUnimplemented for a 9p share: QEMU has no command that adds one. Nothing is left behind on failure.
+  Status Attach(const DeviceSpec& device, Deadline deadline) override;
+  // Waits until the guest has let go of the device.
+  Status Detach(const std::string& device_id, Deadline deadline) override;
+  Status Quit(Deadline deadline) override;
+
+ private:
+  QemuControl() = default;
+  void OnEvent(const QmpEvent& event);
+  Result<std::string> FindFreePort(Deadline deadline);
+  Status AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name, Deadline deadline);
+  void RemoveBackend(const std::string& device_id, Deadline deadline);
+
+  // Attach and Detach are steps of several commands that must not mix, as both choose among ports and ids.
+  std::mutex plug_mutex_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<std::string> deleted_;  // ids of DEVICE_DELETED events not yet consumed
+
+  std::unique_ptr<QmpClient> client_;  // last: its thread calls OnEvent until it is destroyed
+};
+
+}  // namespace kata::hypervisor::qemu

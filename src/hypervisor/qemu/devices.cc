@@ -1,0 +1,216 @@
+#include "hypervisor/qemu/devices.h"
+
+#include <type_traits>
+
+namespace kata::hypervisor::qemu {
+namespace {
+
+// include/standard-headers/linux/virtio_fs.h: char tag[36], not terminated.
+constexpr size_t kMaxFsTag = 36;
+// hw/9pfs: MAX_TAG_LEN 32 with the terminating NUL.
+constexpr size_t kMax9pTag = 31;
+// The size of a virtqueue is a power of two and at most VIRTQUEUE_MAX_SIZE.
+constexpr uint32_t kMaxQueueSize = 1024;
+// CIDs 0 to 2 are the hypervisor, loopback and the host (vsock(7)); the highest means "any".
+constexpr uint32_t kFirstGuestCid = 3;
+constexpr uint32_t kAnyCid = 0xffffffff;
+
+template <typename T>
+constexpr bool kUnhandled = false;
+
+bool IsPowerOfTwo(uint32_t value) { return value != 0 && (value & (value - 1)) == 0; }
+
+// A regular file and a device node have different drivers in QEMU; "file" refuses a device.
+const char* BlockDriver(const std::string& path) { return path.starts_with("/dev/") ? "host_device" : "file"; }
+
+Error InvalidDevice(const std::string& id, std::string_view member, std::string_view reason) {
+  return MakeError(Code::kInvalidArgument, "device '{}': {}: {}", id, member, reason);
+}
+
+Status ValidateTag(const std::string& id, const std::string& tag, size_t limit) {
+  if (tag.empty() || tag.size() > limit) {
+    return InvalidDevice(id, "tag", fmt::format("'{}' is not 1 to {} bytes long", tag, limit));
+  }
+  return {};
+}
+
+Status ValidatePath(const std::string& id, const std::string& path) {
+  if (!path.starts_with('/')) return InvalidDevice(id, "path", fmt::format("'{}' is not an absolute path", path));
+  return {};
+}
+
+Status Validate(const VirtioFsDevice& device) {
+  TRY(ValidateTag(device.id, device.tag, kMaxFsTag));
+  if (!IsPowerOfTwo(device.queue_size) || device.queue_size > kMaxQueueSize) {
+    return InvalidDevice(device.id, "queue_size",
+                         fmt::format("{} is not a power of two up to {}", device.queue_size, kMaxQueueSize));
+  }
+  if (device.cache_size_mib != 0) {
+    return InvalidDevice(device.id, "cache_size_mib", "qemu's vhost-user-fs has no shared cache window (DAX)");
+  }
+  return {};
+}
+
+Status Validate(const Virtio9pDevice& device) {
+  TRY(ValidateTag(device.id, device.tag, kMax9pTag));
+  return ValidatePath(device.id, device.path);
+}
+
+Status Validate(const BlockDevice& device) { return ValidatePath(device.id, device.path); }
+
+Status Validate(const SerialPortDevice& device) {
+  if (device.name.empty()) return InvalidDevice(device.id, "name", "is empty");
+  return {};
+}
+
+Status Validate(const VsockDevice& device) {
+  if (device.guest_cid < kFirstGuestCid || device.guest_cid == kAnyCid) {
+    return InvalidDevice(device.id, "guest_cid", fmt::format("{} is reserved", device.guest_cid));
+  }
+  return {};
+}
+
+Device Describe(const VirtioFsDevice& spec, const std::string& /*fd_reference*/) {
+  Device device;
+  device.backend_kind = BackendKind::kSocket;
+  device.backend_id = spec.id + ".socket";
+  device.frontend = {{"driver", "vhost-user-fs-pci"},
+                     {"id", spec.id},
+                     {"chardev", device.backend_id},
+                     {"tag", spec.tag},
+                     {"queue-size", spec.queue_size}};
+  return device;
+}
+
+Device Describe(const Virtio9pDevice& spec, const std::string& /*fd_reference*/) {
+  Device device;
+  device.backend_kind = BackendKind::kFsdev;
+  device.backend_id = spec.id + ".fsdev";
+  // security_model=none passes ownership through where the VMM may set it, and does not fail where it may not.
+  device.backend = {{"driver", "local"}, {"id", device.backend_id}, {"path", spec.path}, {"security_model", "none"}};
+  // Without remap files of two host file systems below one share can show the same inode number to the guest.
+  if (spec.multidevs_remap) device.backend["multidevs"] = "remap";
+  device.frontend = {{"driver", "virtio-9p-pci"},
+                     {"id", spec.id},
+                     {"fsdev", device.backend_id},
+                     {"mount_tag", spec.tag},
+                     {"disable-legacy", "on"}};
+  return device;
+}
+
+Device Describe(const BlockDevice& spec, const std::string& /*fd_reference*/) {
+  Device device;
+  device.backend_kind = BackendKind::kBlock;
+  device.backend_id = spec.id + ".disk";
+  device.backend = {{"driver", "raw"},
+                    {"node-name", device.backend_id},
+                    {"read-only", spec.read_only},
+                    {"cache", {{"direct", spec.direct}, {"no-flush", false}}},
+                    {"file",
+                     {{"driver", BlockDriver(spec.path)},
+                      {"filename", spec.path},
+                      {"read-only", spec.read_only},
+                      {"cache", {{"direct", spec.direct}, {"no-flush", false}}}}}};
+  device.frontend = {{"driver", "virtio-blk-pci"},
+                     {"id", spec.id},
+                     {"drive", device.backend_id},
+                     {"disable-legacy", "on"}};
+  return device;
+}
+
+Device Describe(const SerialPortDevice& spec, const std::string& /*fd_reference*/) {
+  Device device;
+  device.backend_kind = BackendKind::kSocket;
+  device.backend_id = spec.id + ".socket";
+  device.on_pci = false;
+  device.frontend = {{"driver", "virtserialport"},
+                     {"bus", kSerialBus},
+                     {"id", spec.id},
+                     {"chardev", device.backend_id},
+                     {"name", spec.name}};
+  return device;
+}
+
+Device Describe(const VsockDevice& spec, const std::string& fd_reference) {
+  Device device;
+  device.frontend = {{"driver", "vhost-vsock-pci"},
+                     {"id", spec.id},
+                     {"guest-cid", spec.guest_cid},
+                     {"vhostfd", fd_reference},
+                     {"disable-legacy", "on"}};
+  return device;
+}
+
+std::string FormatValue(const Properties& value) {
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  if (!value.is_string()) return value.dump();
+  std::string escaped;
+  for (const char c : value.get_ref<const std::string&>()) {
+    escaped += c;
+    if (c == ',') escaped += ',';
+  }
+  return escaped;
+}
+
+}  // namespace
+
+const std::string& DeviceId(const DeviceSpec& spec) {
+  return std::visit([](const auto& device) -> const std::string& { return device.id; }, spec);
+}
+
+int DeviceFd(const DeviceSpec& spec) {
+  return std::visit(
+      [](const auto& device) -> int {
+        using T = std::decay_t<decltype(device)>;
+        if constexpr (std::is_same_v<T, VirtioFsDevice> || std::is_same_v<T, SerialPortDevice>) {
+          return device.socket_fd;
+        } else if constexpr (std::is_same_v<T, VsockDevice>) {
+          return device.vhost_fd;
+        } else if constexpr (std::is_same_v<T, Virtio9pDevice> || std::is_same_v<T, BlockDevice>) {
+          return -1;
+        } else {
+          static_assert(kUnhandled<T>, "say which descriptor this kind of device needs");
+        }
+      },
+      spec);
+}
+
+Device DescribeDevice(const DeviceSpec& spec, const std::string& fd_reference) {
+  return std::visit([&](const auto& device) { return Describe(device, fd_reference); }, spec);
+}
+
+Status ValidateDevice(const DeviceSpec& spec) {
+  const std::string& id = DeviceId(spec);
+  if (!IsWellFormedId(id)) {
+    return MakeError(Code::kInvalidArgument,
+                     "device '{}': id: must be a letter followed by letters, digits, '-', '.' or '_'", id);
+  }
+  const bool needs_fd = !std::holds_alternative<Virtio9pDevice>(spec) && !std::holds_alternative<BlockDevice>(spec);
+  if (needs_fd && DeviceFd(spec) < 0) {
+    return InvalidDevice(id, std::holds_alternative<VsockDevice>(spec) ? "vhost_fd" : "socket_fd", "is not open");
+  }
+  return std::visit([](const auto& device) { return Validate(device); }, spec);
+}
+
+bool IsWellFormedId(std::string_view id) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  if (id.empty() || !is_letter(id.front())) return false;
+  for (const char c : id) {
+    if (!is_letter(c) && !(c >= '0' && c <= '9') && c != '-' && c != '.' && c != '_') return false;
+  }
+  return true;
+}
+
+std::string FormatOptions(const Properties& properties) {
+  std::string text;
+  for (const auto& [key, value] : properties.items()) {
+    if (text.empty()) {
+      text = FormatValue(value);
+    } else {
+      text += fmt::format(",{}={}", key, FormatValue(value));
+    }
+  }
+  return text;
+}
+
+}  // namespace kata::hypervisor::qemu

@@ -1,0 +1,49 @@
+// A DeviceSpec in QEMU's terms: a back end and a front end, worded once for the command line and for QMP.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "hypervisor/vm_spec.h"
+
+namespace kata::hypervisor::qemu {
+
+// Keeps the order of members: a command line is read by people and compared with golden files.
+using Properties = nlohmann::ordered_json;
+
+// The bus of the one virtio-serial device, where the console and the serial ports sit.
+inline constexpr char kSerialBus[] = "serial0.0";
+// Root ports kept free for hot-plug are "port0", "port1" ...
+inline constexpr char kPortPrefix[] = "port";
+
+enum class BackendKind { kNone, kSocket, kBlock, kFsdev };
+
+struct Device {
+  BackendKind backend_kind = BackendKind::kNone;
+  std::string backend_id;
+  // kBlock: arguments of blockdev-add. kFsdev: those of -fsdev. Else null.
+  Properties backend;
+  // Arguments of device_add; the first is "driver".
+  Properties frontend;
+  // False for a port on the virtio-serial bus.
+  bool on_pci = true;
+};
+
+const std::string& DeviceId(const DeviceSpec& spec);
+// The descriptor that the VMM must be given for this device (borrowed); -1: it needs none.
+int DeviceFd(const DeviceSpec& spec);
+
+// `fd_reference` is how QEMU knows the descriptor: a number on the command line, a name given by getfd in QMP.
+Device DescribeDevice(const DeviceSpec& spec, const std::string& fd_reference);
+
+// kInvalidArgument naming the device and its member where QEMU would refuse `spec` or misread it.
+Status ValidateDevice(const DeviceSpec& spec);
+
+// QEMU's rule for ids: a letter, then letters, digits, '-', '.', '_'.
+bool IsWellFormedId(std::string_view id);
+
+// "driver,key=value,..." with commas in values doubled: the form of -device, -object, -chardev and their like.
+std::string FormatOptions(const Properties& properties);
+
+}  // namespace kata::hypervisor::qemu

@@ -1,0 +1,297 @@
+#include "hypervisor/qemu/qmp.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <functional>
+
+#include "base/file.h"
+#include "hypervisor/qemu/control.h"
+#include "hypervisor/qemu/driver.h"
+#include "support/leak_checked_test.h"
+#include "support/result_matchers.h"
+
+namespace kata::hypervisor::qemu {
+namespace {
+
+using nlohmann::json;
+using test::IsError;
+using test::IsErrorCode;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kGreeting[] =
+    R"({"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}})";
+
+Deadline Soon() { return Deadline::After(std::chrono::seconds(20)); }
+
+TEST(ParseQmpLineTest, Greeting) {
+  ASSERT_OK_AND_ASSIGN(const QmpMessage message, ParseQmpLine(kGreeting));
+  EXPECT_EQ(std::get<QmpGreeting>(message).version, "7.2.22");
+}
+
+TEST(ParseQmpLineTest, Event) {
+  ASSERT_OK_AND_ASSIGN(
+      const QmpMessage message,
+      ParseQmpLine(
+          R"({"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true}})"));
+  const auto& event = std::get<QmpEvent>(message);
+  EXPECT_EQ(event.name, "SHUTDOWN");
+  EXPECT_EQ(event.data, json({{"guest", true}}));
+}
+
+TEST(ParseQmpLineTest, ReturnAndError) {
+  ASSERT_OK_AND_ASSIGN(const QmpMessage returned, ParseQmpLine(R"({"return": {"running": true}, "id": 7})"));
+  EXPECT_EQ(std::get<QmpReply>(returned).id, 7u);
+  EXPECT_EQ(std::get<json>(std::get<QmpReply>(returned).outcome), json({{"running", true}}));
+
+  ASSERT_OK_AND_ASSIGN(const QmpMessage refused,
+                       ParseQmpLine(R"({"error": {"class": "GenericError", "desc": "no bus"}})"));
+  EXPECT_EQ(std::get<QmpReply>(refused).id, std::nullopt);
+  EXPECT_EQ(std::get<QmpError>(std::get<QmpReply>(refused).outcome).description, "no bus");
+}
+
+TEST(ParseQmpLineTest, RefusesWhatIsNoMessage) {
+  for (const std::string line :
+       {"", "{", "[]", "1", "{}", R"({"event": 1})", R"({"event": "E", "data": 3})", R"({"id": -1, "return": {}})",
+        R"({"id": "x", "return": {}})", R"({"error": 1})", R"({"error": {"class": "C"}})",
+        R"({"return": {}} trailing)"}) {
+    EXPECT_THAT(ParseQmpLine(line), IsErrorCode(Code::kDataLoss)) << line;
+  }
+}
+
+TEST(ParseQmpLineTest, BoundsNestingAndLength) {
+  const auto nested = [](int depth) {
+    return R"({"return": )" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  EXPECT_OK(ParseQmpLine(nested(kMaxQmpNesting - 1)));
+  EXPECT_THAT(ParseQmpLine(nested(kMaxQmpNesting)), IsError(Code::kDataLoss, HasSubstr("nested too deeply")));
+  EXPECT_OK(ParseQmpLine(R"({"return": ")" + std::string(200, '[') + R"("})"));
+  EXPECT_THAT(ParseQmpLine(std::string(kMaxQmpLine + 1, ' ')), IsError(Code::kDataLoss, HasSubstr("too long")));
+}
+
+// The other end of a connection, played by a thread: greets, then gives each command to `on_command`, which writes
+// what it likes.
+class FakeQemu {
+ public:
+  using OnCommand = std::function<void(FakeQemu& self, const json& command)>;
+
+  explicit FakeQemu(OnCommand on_command, std::string greeting = kGreeting) : on_command_(std::move(on_command)) {
+    SocketPairEnds ends = std::move(*MakeSocketPair(SOCK_STREAM));
+    client_end_ = std::move(ends.first);
+    server_end_ = std::move(ends.second);
+    Write(greeting + "\r\n");
+    thread_ = std::thread([this] { Serve(); });
+  }
+  ~FakeQemu() {
+    Close();
+    thread_.join();
+  }
+
+  UniqueFd TakeClientEnd() { return std::move(client_end_); }
+  // No more than the client reads is taken for granted: it may have hung up.
+  void Write(const std::string& text) {
+    for (size_t sent = 0; sent < text.size();) {
+      const ssize_t count = send(server_end_.get(), text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
+      if (count <= 0) return;
+      sent += static_cast<size_t>(count);
+    }
+  }
+  void Return(const json& command, const json& value) {
+    Write(json{{"return", value}, {"id", command["id"]}}.dump() + "\r\n");
+  }
+  void Close() { shutdown(server_end_.get(), SHUT_RDWR); }
+  // The descriptor that came with the last command, or -1.
+  UniqueFd TakeFd() { return std::move(received_); }
+
+ private:
+  void Serve() {
+    std::string input;
+    char buffer[4096];
+    for (;;) {
+      iovec part{buffer, sizeof buffer};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+      msghdr message{};
+      message.msg_iov = &part;
+      message.msg_iovlen = 1;
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      const ssize_t count = recvmsg(server_end_.get(), &message, MSG_CMSG_CLOEXEC);
+      if (count <= 0) return;
+      if (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        received_.Reset(fd);
+      }
+      input.append(buffer, static_cast<size_t>(count));
+      for (size_t end; (end = input.find('\n')) != std::string::npos; input.erase(0, end + 1)) {
+        const json command = json::parse(input.substr(0, end));
+        if (command["execute"] == "qmp_capabilities") {
+          Return(command, json::object());
+        } else {
+          on_command_(*this, command);
+        }
+      }
+    }
+  }
+
+  const OnCommand on_command_;
+  UniqueFd client_end_, server_end_, received_;
+  std::thread thread_;
+};
+
+class QmpClientTest : public test::LeakCheckedTest {};
+
+TEST_F(QmpClientTest, RepliesFindTheirCommandsInAnyOrder) {
+  std::vector<json> held;
+  FakeQemu qemu([&](FakeQemu& self, const json& command) {
+    held.push_back(command);
+    if (held.size() < 3) return;
+    for (auto it = held.rbegin(); it != held.rend(); ++it) self.Return(*it, (*it)["execute"]);
+  });
+  ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
+  EXPECT_EQ(client->version(), "7.2.22");
+  ASSERT_OK_AND_ASSIGN(const auto values, client->ExecuteAll({{.name = "a"}, {.name = "b"}, {.name = "c"}}, Soon()));
+  EXPECT_THAT(values, ElementsAre("a", "b", "c"));
+}
+
+TEST_F(QmpClientTest, RefusalKeepsClassAndDescription) {
+  FakeQemu qemu([](FakeQemu& self, const json& command) {
+    self.Write(json{{"error", {{"class", "DeviceNotFound"}, {"desc", "Device 'd' not found"}}},
+                    {"id", command["id"]}}.dump() + "\n");
+  });
+  ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
+  EXPECT_THAT(client->Execute({.name = "device_del", .arguments = {{"id", "d"}}}, Soon()),
+              IsError(Code::kNotFound, "execute 'device_del': DeviceNotFound: Device 'd' not found"));
+}
+
+TEST_F(QmpClientTest, DeadlineEndsTheWaitAndALateReplyHarmsNobody) {
+  FakeQemu qemu([late = json()](FakeQemu& self, const json& command) mutable {
+    if (command["execute"] == "slow") {
+      late = command;
+      return;
+    }
+    self.Return(late, "late");
+    self.Return(command, "in time");
+  });
+  ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
+  EXPECT_THAT(client->Execute({.name = "slow"}, Deadline::After(std::chrono::milliseconds(50))),
+              IsError(Code::kDeadlineExceeded, "execute 'slow': wait for qmp reply: deadline exceeded"));
+  ASSERT_OK_AND_ASSIGN(const json value, client->Execute({.name = "fast"}, Soon()));
+  EXPECT_EQ(value, "in time");
+}
+
+TEST_F(QmpClientTest, ClosedConnectionEndsAllWaits) {
+  FakeQemu qemu([](FakeQemu& self, const json& /*command*/) { self.Close(); });
+  ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
+  EXPECT_THAT(client->Execute({.name = "x"}, Soon()),
+              IsError(Code::kUnavailable, "execute 'x': qmp connection closed"));
+  EXPECT_OK(client->WaitClosed(Soon()));
+  EXPECT_THAT(client->Execute({.name = "y"}, Soon()), IsErrorCode(Code::kUnavailable));
+}
+
+TEST_F(QmpClientTest, ALineWithoutEndIsNotCollectedForEver) {
+  FakeQemu qemu([](FakeQemu& self, const json& /*command*/) { self.Write(std::string(2 * kMaxQmpLine, 'x')); });
+  ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
+  EXPECT_THAT(client->Execute({.name = "x"}, Soon()),
+              IsError(Code::kDataLoss, "execute 'x': read qmp message: line too long"));
+}
+
+TEST_F(QmpClientTest, ConnectFailsWithoutGreeting) {
+  FakeQemu silent([](FakeQemu&, const json&) {}, "");
+  EXPECT_THAT(QmpClient::Connect(silent.TakeClientEnd(), nullptr, Deadline::After(std::chrono::milliseconds(50))),
+              IsError(Code::kDeadlineExceeded, "wait for qmp greeting: deadline exceeded"));
+  SocketPairEnds ends = std::move(*MakeSocketPair(SOCK_STREAM));
+  ends.second.Reset();
+  EXPECT_THAT(QmpClient::Connect(std::move(ends.first), nullptr, Soon()),
+              IsError(Code::kUnavailable, "wait for qmp greeting: qmp connection closed"));
+}
+
+TEST_F(QmpClientTest, EventsReachTheCallback) {
+  std::string seen;
+  FakeQemu qemu([](FakeQemu& self, const json& command) {
+    self.Write("{\"event\": \"RESUME\"}\r\n");
+    self.Return(command, json::object());
+  });
+  ASSERT_OK_AND_ASSIGN(const auto client,
+                       QmpClient::Connect(
+                           qemu.TakeClientEnd(), [&](const QmpEvent& event) { seen = event.name; }, Soon()));
+  ASSERT_OK(client->Execute({.name = "cont"}, Soon()));
+  EXPECT_EQ(seen, "RESUME");
+}
+
+TEST_F(QmpClientTest, AttachPassesTheDescriptorAndTakesAFreePort) {
+  std::vector<json> commands;
+  FakeQemu qemu([&](FakeQemu& self, const json& command) {
+    commands.push_back(command);
+    if (command["execute"] == "query-pci") {
+      self.Return(command, json::parse(R"([{"bus": 0, "devices": [
+        {"qdev_id": "rng0"},
+        {"qdev_id": "port0", "pci_bridge": {"devices": [{"qdev_id": "x"}]}},
+        {"qdev_id": "port1", "pci_bridge": {"bus": {}}}]}])"));
+    } else {
+      self.Return(command, json::object());
+    }
+  });
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const PipeEnds pipe, MakePipe());
+  ASSERT_OK(control->Attach(VirtioFsDevice{.id = "fs", .tag = "t", .socket_fd = pipe.write.get()}, Soon()));
+
+  ASSERT_EQ(commands.size(), 4u);
+  EXPECT_EQ(commands[1]["execute"], "getfd");
+  EXPECT_EQ(commands[2]["arguments"]["backend"]["data"]["addr"]["data"]["str"], commands[1]["arguments"]["fdname"]);
+  EXPECT_EQ(commands[3]["execute"], "device_add");
+  EXPECT_EQ(commands[3]["arguments"]["bus"], "port1");
+  EXPECT_EQ(commands[3]["arguments"]["driver"], "vhost-user-fs-pci");
+  // What arrived is the very pipe.
+  const UniqueFd received = qemu.TakeFd();
+  ASSERT_OK(WriteAll(received.get(), "x"));
+  EXPECT_OK(WaitFd(pipe.read.get(), POLLIN, Soon(), "byte"));
+}
+
+TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
+  std::vector<std::string> commands;
+  FakeQemu qemu([&](FakeQemu& self, const json& command) {
+    commands.push_back(command["execute"]);
+    if (command["execute"] == "device_add") {
+      self.Write(json{{"error", {{"class", "GenericError"}, {"desc", "no"}}}, {"id", command["id"]}}.dump() + "\n");
+    } else {
+      self.Return(command, json::parse(R"([{"devices": [{"qdev_id": "port0", "pci_bridge": {}}]}])"));
+    }
+  });
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
+              IsError(Code::kInternal, "attach device 'd': execute 'device_add': GenericError: no"));
+  EXPECT_THAT(commands, ElementsAre("query-pci", "blockdev-add", "device_add", "chardev-remove", "blockdev-del"));
+}
+
+TEST_F(QmpClientTest, HostileAnswersToQueryPciAreSurvived) {
+  const json answers[] = {json(), 1, "x", json::array({1, json::object()}), {{"devices", 1}},
+                          json::array({{{"devices", {{{"qdev_id", 5}}}}}})};
+  for (const json& answer : answers) {
+    FakeQemu qemu([&](FakeQemu& self, const json& command) { self.Return(command, answer); });
+    ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+    EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
+                IsError(Code::kResourceExhausted, "attach device 'd': no free pci port"))
+        << answer;
+  }
+}
+
+TEST_F(QmpClientTest, DetachWaitsForTheGuest) {
+  FakeQemu qemu([](FakeQemu& self, const json& command) {
+    self.Return(command, json::object());
+    if (command["execute"] == "device_del" && command["arguments"]["id"] == "d") {
+      self.Write("{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": \"/p\"}}\n"
+                 "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d\", \"path\": \"/p\"}}\n");
+    }
+  });
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  EXPECT_OK(control->Detach("d", Soon()));
+  EXPECT_THAT(control->Detach("kept", Deadline::After(std::chrono::milliseconds(50))),
+              IsError(Code::kDeadlineExceeded, HasSubstr("detach device 'kept': wait for the guest to let go")));
+}
+
+}  // namespace
+}  // namespace kata::hypervisor::qemu

@@ -1,0 +1,37 @@
+// Resource limits of a container as values for files of its cgroup (version 2).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "linux/cgroup2.h"
+#include "oci/spec.h"
+
+namespace kata::jail {
+
+struct CgroupWrite {
+  std::string file;
+  std::string value;
+  // The kernel may lack the file, and then already does what the value says (no swap: no limit of swap).
+  bool optional = false;
+  bool operator==(const CgroupWrite&) const = default;
+};
+
+// In the order to write. Absent members, and zeros where zero means "not set", give nothing.
+// `current_cpu_max` is the content of cpu.max, whose first word is kept when only the period changes.
+// kInvalidArgument for limits that contradict each other.
+Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resources,
+                                                  const std::string& current_cpu_max = "max 100000");
+
+// cgroup v1 CPU shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100), all three mapped
+// onto each other.
+uint64_t CpuWeightFromShares(uint64_t shares);
+// cgroup v1 block I/O weight (10 to 1000) to io.weight (1 to 10000).
+uint64_t IoWeightFromBlkio(uint64_t weight);
+
+// Writes the plan. Devices are not part of it (device_cgroup.h).
+Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources);
+
+}  // namespace kata::jail

@@ -1,0 +1,226 @@
+// Container: the agent's handle of one container.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <utility>
+
+#include "base/file.h"
+#include "base/scope_exit.h"
+#include "jail/cgroup_resources.h"
+#include "jail/device_cgroup.h"
+#include "jail/jail.h"
+#include "jail/launch.h"
+#include "jail/namespaces.h"
+#include "jail/process_attributes.h"
+#include "linux/cgroup2.h"
+
+namespace kata::jail {
+namespace {
+
+constexpr auto kStartTimeout = std::chrono::seconds(30);
+constexpr auto kRemoveTimeout = std::chrono::seconds(10);
+
+bool HasEnded(int pidfd) {
+  pollfd poll_fd{pidfd, POLLIN, 0};
+  return poll(&poll_fd, 1, 0) == 1;
+}
+
+Status CheckRootfs(const std::string& rootfs) {
+  struct stat info{};
+  if (rootfs.empty() || rootfs[0] != '/') {
+    return MakeError(Code::kInvalidArgument, "root file system '{}' is not an absolute path", rootfs);
+  }
+  if (stat(rootfs.c_str(), &info) < 0) return SysError("root file system '{}'", rootfs);
+  if (!S_ISDIR(info.st_mode)) return ErrnoError(ENOTDIR, fmt::format("root file system '{}'", rootfs));
+  return {};
+}
+
+}  // namespace
+
+class Container::Impl {
+ public:
+  ~Impl() {
+    if (cgroup.valid()) {
+      (void)cgroup.Kill();
+    } else if (init.valid()) {
+      (void)init.Signal(SIGKILL);
+    } else if (pidfd) {
+      (void)SignalPidfd(pidfd.get(), SIGKILL);
+    }
+    channel.Close();
+    // Kills and reaps init if it was not taken.
+    init = ChildProcess();
+    if (cgroup.valid()) (void)cgroup.Remove(Deadline::After(kRemoveTimeout));
+  }
+
+  Status CreateCgroup(const CreateOptions& options) {
+    if (options.cgroup_path.empty()) return {};
+    linux::CgroupDir created = TRY(linux::CgroupDir::Create(options.cgroup_root, options.cgroup_path));
+    // Whoever lives there would be killed with this container.
+    if (TRY(created.Populated())) {
+      return MakeError(Code::kAlreadyExists, "cgroup '{}' has processes already", options.cgroup_path);
+    }
+    cgroup = std::move(created);
+    return {};
+  }
+
+  Status LaunchInit(const oci::Spec& container_spec, const CreateOptions& options) {
+    Request request;
+    request.operation = Request::Operation::kCreate;
+    request.spec = container_spec;
+    request.rootfs = options.rootfs;
+    request.enable_seccomp = options.enable_seccomp;
+    request.terminal = options.stdio.terminal_slave >= 0;
+    const SandboxNamespaces sandbox{options.ipc_namespace_fd, options.uts_namespace_fd,
+                                    options.pid_namespace_fd};
+    // Checked here for the error's sake; the process plans anew.
+    namespaces = TRY(PlanNamespaces(container_spec, sandbox)).AllFlags();
+    std::map<int, int> fds;
+    if (cgroup.valid()) fds[kCgroupFd] = cgroup.fd();
+    if (sandbox.ipc_fd >= 0) fds[kIpcNamespaceFd] = sandbox.ipc_fd;
+    if (sandbox.uts_fd >= 0) fds[kUtsNamespaceFd] = sandbox.uts_fd;
+    if (sandbox.pid_fd >= 0) fds[kPidNamespaceFd] = sandbox.pid_fd;
+    LaunchedProcess launched =
+        TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));
+    init = std::move(launched.process);
+    channel = std::move(launched.channel);
+    pid = init.pid();
+    const int copy = fcntl(init.pidfd(), F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return SysError("duplicate pidfd");
+    pidfd.Reset(copy);
+    if ((namespaces & CLONE_NEWCGROUP) != 0) {
+      cgroup_namespace = TRY(linux::NamespaceFd::OfProcess(pid, CLONE_NEWCGROUP));
+    }
+    return {};
+  }
+
+  // What the agent does to a process at the gate: outside of its namespaces, with the agent's rights.
+  static Status ApplyLimits(pid_t target, const oci::Process& process) {
+    TRY(SetProcessRlimits(target, process.rlimits));
+    if (process.oom_score_adj) TRY(SetOomScoreAdjustment(target, *process.oom_score_adj));
+    return {};
+  }
+
+  Status ApplyResources(const oci::Resources& resources) {
+    if (!cgroup.valid()) return {};
+    return ApplyCgroupResources(cgroup, resources);
+  }
+
+  Status ApplyDeviceRules(const std::vector<oci::DeviceRule>& rules) {
+    if (!cgroup.valid()) return {};
+    return device_filter.Apply(cgroup, rules);
+  }
+
+  Status NeedCgroup() const {
+    if (cgroup.valid()) return {};
+    return MakeError(Code::kFailedPrecondition, "the container has no cgroup");
+  }
+
+  oci::Spec spec;
+  int namespaces = 0;
+  linux::CgroupDir cgroup;
+  std::string no_directory;
+  DeviceFilter device_filter;
+  linux::NamespaceFd cgroup_namespace;
+  ChildProcess init;
+  pid_t pid = -1;
+  UniqueFd pidfd;  // a copy that stays when init is taken
+  SyncChannel channel;
+};
+
+Container::Container(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Container::~Container() = default;
+
+Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, const CreateOptions& options) {
+  if (!spec.process) return MakeError(Code::kInvalidArgument, "process is missing");
+  TRY(CheckRootfs(options.rootfs));
+  auto impl = std::make_unique<Impl>();
+  impl->spec = spec;
+  TRY(impl->CreateCgroup(options));
+  TRY(impl->LaunchInit(spec, options));
+  // Only now, as mounting and making devices is the agent's work, not the container's.
+  if (spec.linux && spec.linux->resources) TRY(impl->ApplyResources(*spec.linux->resources));
+  TRY(impl->ApplyDeviceRules(DeviceRulesOf(spec)));
+  TRY(impl->ApplyLimits(impl->pid, *spec.process));
+  return std::unique_ptr<Container>(new Container(std::move(impl)));
+}
+
+Status Container::Start() {
+  if (!impl_->channel.valid())
+    return MakeError(Code::kFailedPrecondition, "the container has been started before");
+  return OpenGate(impl_->channel, Deadline::After(kStartTimeout));
+}
+
+Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOptions& options) {
+  if (HasEnded(impl_->pidfd.get()))
+    return MakeError(Code::kFailedPrecondition, "the container is not running");
+  if (impl_->cgroup.valid() && impl_->cgroup.HasFile("cgroup.freeze") &&
+      TRY(impl_->cgroup.ReadNumber("cgroup.freeze")) != 0) {
+    return MakeError(Code::kFailedPrecondition, "the container is paused");
+  }
+  Request request;
+  request.operation = Request::Operation::kExec;
+  request.spec = impl_->spec;
+  // Not needed by the process, and large.
+  request.spec.mounts.clear();
+  request.spec.process = process;
+  if (!process.capabilities) request.spec.process->capabilities = impl_->spec.process->capabilities;
+  request.namespaces = impl_->namespaces;
+  request.enable_seccomp = options.enable_seccomp;
+  request.terminal = options.stdio.terminal_slave >= 0;
+  std::map<int, int> fds{{kInitPidfd, impl_->pidfd.get()}};
+  if (impl_->cgroup.valid()) fds[kCgroupFd] = impl_->cgroup.fd();
+  if (impl_->cgroup_namespace.valid()) fds[kCgroupNamespaceFd] = impl_->cgroup_namespace.get();
+  LaunchedProcess launched =
+      TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));
+  TRY(impl_->ApplyLimits(launched.process.pid(), process));
+  TRY(OpenGate(launched.channel, options.deadline));
+  return std::move(launched.process);
+}
+
+pid_t Container::init_pid() const {
+  return impl_->pid;
+}
+int Container::init_pidfd() const {
+  return impl_->pidfd.get();
+}
+ChildProcess Container::TakeInit() {
+  return std::move(impl_->init);
+}
+
+Status Container::Pause(Deadline deadline) {
+  TRY(impl_->NeedCgroup());
+  return impl_->cgroup.Freeze(deadline);
+}
+
+Status Container::Resume(Deadline deadline) {
+  TRY(impl_->NeedCgroup());
+  return impl_->cgroup.Thaw(deadline);
+}
+
+Status Container::KillAll() {
+  if (impl_->cgroup.valid()) return impl_->cgroup.Kill();
+  // Without a cgroup the end of init ends its pid namespace.
+  if (HasEnded(impl_->pidfd.get())) return {};
+  return SignalPidfd(impl_->pidfd.get(), SIGKILL);
+}
+
+Result<std::vector<pid_t>> Container::Processes() const {
+  TRY(impl_->NeedCgroup());
+  return impl_->cgroup.Processes();
+}
+
+Status Container::Update(const oci::Resources& resources) {
+  TRY(impl_->NeedCgroup());
+  TRY(impl_->ApplyResources(resources));
+  if (!resources.devices.empty()) TRY(impl_->ApplyDeviceRules(resources.devices));
+  return {};
+}
+
+const std::string& Container::cgroup_directory() const {
+  return impl_->cgroup.valid() ? impl_->cgroup.directory() : impl_->no_directory;
+}
+
+}  // namespace kata::jail

@@ -1,0 +1,115 @@
+// PATH search as execvp(3) does it, without executing.
+#include "jail/exec_path.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "base/file.h"
+
+namespace kata::jail {
+namespace {
+
+constexpr size_t kMaxPasswdBytes = 1u << 20;
+// As a shell that is told nothing.
+constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// 0 or the errno that execve would give.
+int CheckExecutable(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) < 0) return errno;
+  if (S_ISDIR(info.st_mode)) return EISDIR;
+  if (!S_ISREG(info.st_mode)) return EACCES;
+  return faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) < 0 ? errno : 0;
+}
+
+std::string_view Find(const std::vector<std::string>& environment, std::string_view prefix,
+                      std::string_view fallback) {
+  for (const std::string& entry : environment) {
+    if (entry.starts_with(prefix)) return std::string_view(entry).substr(prefix.size());
+  }
+  return fallback;
+}
+
+std::string_view NextField(std::string_view& rest, char separator) {
+  const size_t end = rest.find(separator);
+  const std::string_view field = rest.substr(0, end);
+  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  return field;
+}
+
+}  // namespace
+
+Result<std::string> FindExecutable(const std::string& program, const std::vector<std::string>& environment) {
+  const std::string context = fmt::format("execute '{}'", program);
+  if (program.empty()) return ErrnoError(ENOENT, context);
+  if (program.find('/') != std::string::npos) {
+    const int error = CheckExecutable(program);
+    if (error != 0) return ErrnoError(error, context);
+    return program;
+  }
+  bool denied = false;
+  std::string_view rest = Find(environment, "PATH=", kDefaultPath);
+  while (!rest.empty()) {
+    const std::string_view directory = NextField(rest, ':');
+    const std::string path = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
+    const int error = CheckExecutable(path);
+    if (error == 0) return path;
+    denied = denied || error == EACCES;
+  }
+  if (denied) return ErrnoError(EACCES, context);
+  return MakeError(Code::kNotFound, "{}: executable file not found in $PATH", context);
+}
+
+std::string HomeDirectory(const std::string& passwd, uint32_t uid) {
+  std::string_view text = passwd;
+  while (!text.empty()) {
+    std::string_view line = NextField(text, '\n');
+    NextField(line, ':');  // name
+    NextField(line, ':');  // password
+    const std::string_view id = NextField(line, ':');
+    NextField(line, ':');  // group
+    NextField(line, ':');  // real name
+    const std::string_view home = NextField(line, ':');
+    uint32_t number = 0;
+    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
+    const bool valid = error == std::errc() && !id.empty() && end == id.data() + id.size();
+    if (valid && number == uid && !home.empty()) return std::string(home);
+  }
+  return {};
+}
+
+std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& environment, uint32_t uid) {
+  std::vector<std::string> result;
+  for (const std::string& entry : environment) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    const auto same = std::find_if(result.begin(), result.end(), [&](const std::string& other) {
+      return !name.empty() && other.starts_with(name);
+    });
+    if (same != result.end()) {
+      *same = entry;
+    } else {
+      result.push_back(entry);
+    }
+  }
+  if (Find(result, "HOME=", {}).empty()) {
+    std::erase_if(result, [](const std::string& entry) { return entry.starts_with("HOME="); });
+    // Whatever stands in the image under that name: a device or pipe must not be waited for.
+    std::string home;
+    const Result<UniqueFd> file = Open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    struct stat info{};
+    if (file && fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode)) {
+      const Result<std::string> passwd = ReadFd(file->get(), kMaxPasswdBytes);
+      if (passwd) home = HomeDirectory(*passwd, uid);
+    }
+    result.push_back("HOME=" + (home.empty() ? "/" : home));
+  }
+  return result;
+}
+
+}  // namespace kata::jail

@@ -1,0 +1,25 @@
+// Finding the program to execute, and its environment.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace kata::jail {
+
+// The path to execute for args[0], judged with the calling process's root, working directory and effective
+// rights: with a '/' in it as it stands, else the first executable file in the PATH of `environment`. Errors:
+// "execute 'nosuch': executable file not found in $PATH" (kNotFound), "execute '/x': No such file or
+// directory",
+// "... Permission denied", "... Is a directory".
+Result<std::string> FindExecutable(const std::string& program, const std::vector<std::string>& environment);
+
+// Of several settings of one variable the last counts; HOME is added from /etc/passwd of the current root
+// where it is not set ("/" if the user is not found there).
+std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& environment, uint32_t uid);
+
+// The home directory of `uid` in the text of a passwd(5) file; empty if there is none.
+std::string HomeDirectory(const std::string& passwd, uint32_t uid);
+
+}  // namespace kata::jail

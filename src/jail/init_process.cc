@@ -1,0 +1,224 @@
+// Two processes, as a process cannot enter a pid namespace itself, only its children can (pid_namespaces(7)).
+#include "jail/init_process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/sched.h>
+
+#include <csignal>
+#include <optional>
+
+#include "jail/credentials.h"
+#include "jail/exec_path.h"
+#include "jail/mount_plan.h"
+#include "jail/mounts.h"
+#include "jail/namespaces.h"
+#include "jail/process_attributes.h"
+#include "jail/rootfs.h"
+#include "jail/seccomp.h"
+
+namespace kata::jail {
+namespace {
+
+// How long the process waits for the agent while it is being set up. At the gate it waits until the agent
+// ends.
+constexpr auto kAgentTimeout = std::chrono::seconds(60);
+constexpr auto kGateTimeout = std::chrono::hours(24 * 365 * 10);
+
+// What the final process does differently for create and exec.
+struct FinalPlan {
+  NamespacePlan namespaces;
+  std::vector<MountStep> mounts;
+  DetachedMounts detached;
+  int clone_flags = 0;
+};
+
+Status SetUpContainer(const Request& request, FinalPlan& plan) {
+  const bool user_namespace = (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0;
+  if (user_namespace) TRY(BecomeNamespaceRoot());
+  // After the process has entered its cgroup, which becomes the root of what it sees.
+  if (plan.namespaces.Creates(CLONE_NEWCGROUP)) TRY(linux::Unshare(CLONE_NEWCGROUP));
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces));
+  return EnterRootfs(request.spec, plan.mounts, std::move(plan.detached), user_namespace);
+}
+
+Status JoinContainer(const Request& request, const InheritedFds& fds) {
+  // Joined only now: a process outside of a cgroup namespace's root may not clone into the container's
+  // cgroup.
+  if (fds.Has(kCgroupNamespaceFd)) {
+    const auto fd = TRY(linux::NamespaceFd::FromFd(UniqueFd(kCgroupNamespaceFd), CLONE_NEWCGROUP));
+    TRY(fd.Enter());
+  }
+  if ((request.namespaces & CLONE_NEWUSER) != 0) TRY(BecomeNamespaceRoot());
+  return {};
+}
+
+Status ApplyAttributes(const oci::Process& process, const oci::Spec& spec, bool terminal) {
+  TRY(StartSession(terminal));
+  TRY(JoinSessionKeyring());
+  if (process.scheduler) TRY(ApplyScheduler(*process.scheduler));
+  if (process.io_priority) TRY(ApplyIoPriority(*process.io_priority));
+  if (process.exec_cpu_affinity && !process.exec_cpu_affinity->final.empty()) {
+    TRY(SetCpuAffinity(process.exec_cpu_affinity->final));
+  }
+  if (spec.linux && spec.linux->personality) TRY(ApplyPersonality(*spec.linux->personality));
+  TRY(GiveStdioTo(process.user.uid));
+  umask(static_cast<mode_t>(process.user.umask.value_or(0022)));
+  return {};
+}
+
+std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+Status CheckWorkingDirectory() {
+  // A directory outside of the root is shown as "(unreachable)...": getcwd(3).
+  char buffer[PATH_MAX];
+  if (syscall(SYS_getcwd, buffer, sizeof(buffer)) < 0) return SysError("read working directory");
+  if (buffer[0] != '/')
+    return MakeError(Code::kPermissionDenied, "the working directory is outside of the container");
+  return {};
+}
+
+// Labels of security modules (apparmor_profile, selinux_label) name policies of the host, which the guest's
+// kernel does not have: there the virtual machine confines. They are ignored.
+//
+// The common end: becomes the container's user, finds the program, waits at the gate, executes. Returns on
+// failure.
+Status ExecuteProcess(const Request& request, SyncChannel& channel) {
+  const oci::Process& process = *request.spec.process;
+  TRY(ApplyAttributes(process, request.spec, request.terminal));
+
+  std::optional<SeccompFilter> filter;
+  if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {
+    filter = TRY(SeccompFilter::Compile(*request.spec.linux->seccomp));
+  }
+  if (process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    return SysError("set no_new_privs");
+  const bool filter_needs_admin = filter && !process.no_new_privileges;
+  const Credentials credentials(process.user,
+                                ResolveCapabilities(process.capabilities, linux::KernelCapabilities()),
+                                filter_needs_admin);
+  TRY(credentials.Assume());
+
+  const std::string cwd = process.cwd.empty() ? "/" : process.cwd;
+  if (chdir(cwd.c_str()) < 0) return SysError("change to working directory '{}'", cwd);
+  TRY(CheckWorkingDirectory());
+  const std::vector<std::string> environment = CompleteEnvironment(process.env, process.user.uid);
+  const std::string program = TRY(FindExecutable(process.args[0], environment));
+  const std::vector<char*> argv = PointersTo(process.args);
+  const std::vector<char*> envp = PointersTo(environment);
+
+  TRY(channel.Send(SyncChannel::Type::kReady));
+  TRY_CTX(channel.Expect(SyncChannel::Type::kStart, Deadline::After(kGateTimeout)), "wait for start");
+
+  // From here on every system call is judged by the filter of the container, so few are left.
+  if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+    return SysError("mark file descriptors close-on-exec");
+  if (filter) {
+    if (filter_needs_admin) TRY(credentials.RaiseAdmin());
+    TRY(filter->Load());
+  }
+  TRY(credentials.Finish());
+  execve(program.c_str(), argv.data(), envp.data());
+  return SysError("execute '{}'", process.args[0]);
+}
+
+Status RunFinal(const Request& request, const InheritedFds& fds, FinalPlan& plan, SyncChannel& channel) {
+  TRY_CTX(channel.Expect(SyncChannel::Type::kProceed, Deadline::After(kAgentTimeout)), "wait for the agent");
+  if (request.operation == Request::Operation::kCreate) {
+    TRY(SetUpContainer(request, plan));
+  } else {
+    TRY(JoinContainer(request, fds));
+  }
+  return ExecuteProcess(request, channel);
+}
+
+// A change of user id or a joined namespace must not make the process open to others in the container, who
+// could reach the agent's binary and descriptors through /proc (CVE-2016-9962). execve resets it.
+Status BecomeUndumpable() {
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return SysError("clear dumpable flag");
+  return {};
+}
+
+struct Clone {
+  pid_t pid = -1;  // 0 in the new process
+  UniqueFd pidfd;
+};
+
+Result<Clone> CloneFinalProcess(int flags, const InheritedFds& fds) {
+  int pidfd = -1;
+  clone_args args{};
+  // With CLONE_PARENT the exit signal is that of the caller (clone(2)).
+  args.flags = CLONE_PARENT | CLONE_PIDFD | static_cast<unsigned>(flags);
+  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  if (fds.Has(kCgroupFd)) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = kCgroupFd;
+  }
+  const long pid = syscall(SYS_clone3, &args, sizeof(args));
+  if (pid < 0) return SysError("clone container process");
+  Clone clone;
+  clone.pid = static_cast<pid_t>(pid);
+  if (pid > 0) clone.pidfd.Reset(pidfd);
+  return clone;
+}
+
+Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds) {
+  FinalPlan plan;
+  SandboxNamespaces sandbox;
+  if (fds.Has(kIpcNamespaceFd)) sandbox.ipc_fd = kIpcNamespaceFd;
+  if (fds.Has(kUtsNamespaceFd)) sandbox.uts_fd = kUtsNamespaceFd;
+  if (fds.Has(kPidNamespaceFd)) sandbox.pid_fd = kPidNamespaceFd;
+  plan.namespaces = TRY(PlanNamespaces(request.spec, sandbox));
+  plan.mounts = TRY(PlanMounts(request.spec));
+  const bool bind_cgroup = fds.Has(kCgroupFd) && (plan.namespaces.AllFlags() & CLONE_NEWCGROUP) == 0;
+  plan.detached = TRY(DetachMounts(request.rootfs, plan.mounts, request.terminal ? 0 : -1,
+                                   bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
+  // setns(2) into a user or time namespace refuses a process whose fs_struct is shared.
+  TRY(linux::Unshare(CLONE_FS));
+  TRY(JoinNamespaces(plan.namespaces));
+  if (plan.namespaces.Creates(CLONE_NEWTIME)) TRY(CreateTimeNamespace(request.spec.linux->time_offsets));
+  // The time namespace takes effect on the clone by itself; the cgroup namespace is made in the cgroup.
+  plan.clone_flags = plan.namespaces.create & ~(CLONE_NEWTIME | CLONE_NEWCGROUP);
+  return plan;
+}
+
+Result<FinalPlan> PrepareExec(const Request& request) {
+  const oci::Process& process = *request.spec.process;
+  if (process.exec_cpu_affinity && !process.exec_cpu_affinity->initial.empty()) {
+    TRY(SetCpuAffinity(process.exec_cpu_affinity->initial));
+  }
+  // setns(2) into a mount namespace refuses a process whose fs_struct is shared.
+  TRY(linux::Unshare(CLONE_FS));
+  const int flags = request.namespaces & ~CLONE_NEWCGROUP;
+  if (flags != 0) TRY(linux::EnterNamespacesOf(kInitPidfd, flags));
+  return FinalPlan();
+}
+
+}  // namespace
+
+Status RunIntermediate(const Request& request, const InheritedFds& fds, SyncChannel& channel) {
+  if (!request.spec.process || request.spec.process->args.empty()) {
+    return MakeError(Code::kInvalidArgument, "process.args is empty");
+  }
+  TRY(BecomeUndumpable());
+  const bool create = request.operation == Request::Operation::kCreate;
+  FinalPlan plan = TRY(create ? PrepareCreate(request, fds) : PrepareExec(request));
+  Clone clone = TRY(CloneFinalProcess(plan.clone_flags, fds));
+  if (clone.pid == 0) {
+    TRY(BecomeUndumpable());
+    return RunFinal(request, fds, plan, channel);
+  }
+  TRY(channel.Send(SyncChannel::Type::kPid, fmt::format("{}", clone.pid), clone.pidfd.get()));
+  _exit(0);
+}
+
+}  // namespace kata::jail

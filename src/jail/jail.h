@@ -1,0 +1,106 @@
+// The container set-up in the guest: from an OCI spec to a process that waits in its namespaces for "start".
+//
+// The agent (a program with threads) never forks into container code: it executes itself anew as
+// `kata-agent init` (JailMain), single-threaded, from a sealed copy of the binary that a container cannot
+// write to. The request travels in a sealed memfd, errors come back on a close-on-exec socket as Error
+// values.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/process.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "oci/spec.h"
+
+namespace kata::jail {
+
+// A process's stdio as the jail inherits it. With a terminal only `terminal_slave` is set: it becomes fds 0,
+// 1, 2 and the controlling terminal. All borrowed until the call returns.
+struct StdioFds {
+  int stdin_fd = -1;  // -1: /dev/null
+  int stdout_fd = -1;
+  int stderr_fd = -1;
+  int terminal_slave = -1;
+};
+
+struct CreateOptions {
+  std::string container_id;
+  std::string rootfs;       // absolute, in the caller's mount namespace
+  std::string cgroup_path;  // below the cgroup2 mount, "/kata/<id>"; empty: no cgroup is made (tests without
+                            // cgroup v2)
+  std::string cgroup_root = "/sys/fs/cgroup";
+  // Namespaces shared by the containers of a sandbox, joined instead of new ones of the same type (borrowed).
+  int ipc_namespace_fd = -1;
+  int uts_namespace_fd = -1;
+  int pid_namespace_fd = -1;
+  StdioFds stdio;
+  bool enable_seccomp = true;
+  // The executable to run as `<self> init`; /proc/self/exe by default. Tests name the built agent.
+  std::string self_executable = "/proc/self/exe";
+  Deadline deadline = Deadline::After(std::chrono::seconds(30));
+};
+
+struct ExecOptions {
+  StdioFds stdio;
+  bool enable_seccomp = true;
+  std::string self_executable = "/proc/self/exe";
+  Deadline deadline = Deadline::After(std::chrono::seconds(30));
+};
+
+// One container: its init process (held at the gate until Start), its cgroup, its namespaces by fd.
+// Not thread safe. Destruction kills what still runs in the container and removes the cgroup.
+class Container {
+ public:
+  // Sets everything up to, not including, the execve of process.args; the program to execute is looked up and
+  // checked already, so that a missing binary, one that is not executable, or a bad cwd fails here with its
+  // cause, e.g. "execute 'nosuch': executable file not found in $PATH" (kNotFound).
+  static Result<std::unique_ptr<Container>> Create(const oci::Spec& spec, const CreateOptions& options);
+  ~Container();
+
+  // Opens the gate: init executes the program. kFailedPrecondition if started before. Errors of execve arrive
+  // here.
+  Status Start();
+
+  // Another process in the container's namespaces and cgroup. Runs at once.
+  Result<ChildProcess> Exec(const oci::Process& process, const ExecOptions& options);
+
+  pid_t init_pid() const;
+  // Readable when init has ended. The owner of this object reaps init by TakeInit().
+  int init_pidfd() const;
+  // Hands the init process to the caller (the agent's reaper), who must reap it.
+  ChildProcess TakeInit();
+
+  // cgroup.freeze; blocks until the kernel reports it done or the deadline passes.
+  Status Pause(Deadline deadline);
+  Status Resume(Deadline deadline);
+  // SIGKILL to every process of the container at once (cgroup.kill), also while paused.
+  Status KillAll();
+  // pids of all processes in the container's cgroup, in the caller's pid namespace.
+  Result<std::vector<pid_t>> Processes() const;
+  // Applies limits to the cgroup; absent members are left as they are.
+  Status Update(const oci::Resources& resources);
+  // The cgroup's directory, empty when none was made.
+  const std::string& cgroup_directory() const;
+
+  class Impl;
+
+ private:
+  explicit Container(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// main() of `kata-agent init`. Never returns to the caller's program: ends in execve or _exit.
+[[noreturn]] void JailMain();
+
+// Whether this build and kernel can filter system calls.
+bool SeccompSupported();
+
+}  // namespace kata::jail

@@ -1,0 +1,110 @@
+// Spawn, then the messages of SyncChannel.
+#include "jail/launch.h"
+
+#include <sys/socket.h>
+
+#include <charconv>
+
+#include "jail/namespaces.h"
+#include "jail/sealed_executable.h"
+
+namespace kata::jail {
+namespace {
+
+// Collects the final process and answers until it stands at the gate.
+class Negotiation {
+ public:
+  Negotiation(const Request& request, SyncChannel& channel) : request_(request), channel_(channel) {}
+
+  Status Run(Deadline deadline) {
+    for (;;) {
+      SyncChannel::Message message = TRY_CTX(channel_.Receive(deadline), "set up container process");
+      switch (message.type) {
+        case SyncChannel::Type::kPid:
+          TRY(TakeProcess(std::move(message)));
+          break;
+        case SyncChannel::Type::kReady:
+          if (!process_.valid()) return MakeError(Code::kInternal, "container process has not told its pid");
+          return {};
+        case SyncChannel::Type::kError:
+          return SyncChannel::DecodeError(message.text);
+        case SyncChannel::Type::kEndOfFile:
+          return MakeError(Code::kAborted, "container process ended while it was set up");
+        default:
+          return MakeError(Code::kInternal, "unexpected message from container process");
+      }
+    }
+  }
+
+  ChildProcess TakeResult() { return std::move(process_); }
+
+ private:
+  Status TakeProcess(SyncChannel::Message message) {
+    pid_t pid = -1;
+    const char* end = message.text.data() + message.text.size();
+    const auto parsed = std::from_chars(message.text.data(), end, pid);
+    if (parsed.ec != std::errc() || parsed.ptr != end || pid <= 0 || !message.fd) {
+      return MakeError(Code::kInternal, "malformed pid of container process");
+    }
+    process_ = ChildProcess(pid, std::move(message.fd));
+    if (request_.operation == Request::Operation::kCreate && MakesUserNamespace(request_.spec)) {
+      TRY(WriteIdMaps(pid, *request_.spec.linux));
+    }
+    return channel_.Send(SyncChannel::Type::kProceed);
+  }
+
+  const Request& request_;
+  SyncChannel& channel_;
+  ChildProcess process_;
+};
+
+Command MakeCommand(const StdioFds& stdio, std::map<int, int> fds, const std::string& program) {
+  Command command;
+  command.program = program;
+  command.argv0 = "kata-agent";
+  command.args = {"init"};
+  const bool terminal = stdio.terminal_slave >= 0;
+  command.stdin_fd = terminal ? stdio.terminal_slave : stdio.stdin_fd;
+  command.stdout_fd = terminal ? stdio.terminal_slave : stdio.stdout_fd;
+  command.stderr_fd = terminal ? stdio.terminal_slave : stdio.stderr_fd;
+  command.inherited_fds = std::move(fds);
+  // The limit would pass on to the container.
+  command.allow_core_dump = true;
+  return command;
+}
+
+}  // namespace
+
+Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, std::map<int, int> fds,
+                               const std::string& self_executable, Deadline deadline) {
+  const UniqueFd request_fd = TRY(MakeSealedMemfd("jail-request", SerializeRequest(request)));
+  SocketPairEnds sockets = TRY(MakeSocketPair(SOCK_SEQPACKET));
+  fds[kRequestFd] = request_fd.get();
+  fds[kSyncFd] = sockets.second.get();
+  const Command command = MakeCommand(stdio, std::move(fds), TRY(SealedExecutablePath(self_executable)));
+  ChildProcess intermediate = TRY_CTX(Spawn(command), "start container set-up");
+  sockets.second.Reset();
+
+  LaunchedProcess launched;
+  launched.channel = SyncChannel(std::move(sockets.first));
+  Negotiation negotiation(request, launched.channel);
+  TRY(negotiation.Run(deadline));
+  launched.process = negotiation.TakeResult();
+  const ExitStatus status = TRY_CTX(intermediate.Wait(deadline), "container set-up");
+  if (status.ShellCode() != 0)
+    return MakeError(Code::kInternal, "container set-up ended with {}", status.Describe());
+  return launched;
+}
+
+Status OpenGate(SyncChannel& channel, Deadline deadline) {
+  TRY_CTX(channel.Send(SyncChannel::Type::kStart), "start container process");
+  const SyncChannel::Message message = TRY_CTX(channel.Receive(deadline), "start container process");
+  channel.Close();
+  if (message.type == SyncChannel::Type::kError) return SyncChannel::DecodeError(message.text);
+  if (message.type != SyncChannel::Type::kEndOfFile) {
+    return MakeError(Code::kInternal, "unexpected message from container process");
+  }
+  return {};
+}
+
+}  // namespace kata::jail

@@ -1,0 +1,52 @@
+// What to mount where, worked out from the spec before anything is touched.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "linux/mounts.h"
+#include "oci/spec.h"
+
+namespace kata::jail {
+
+struct MountStep {
+  enum class Kind {
+    kBind,        // a copy of a mount of the agent's mount namespace
+    kFileSystem,  // a new file system
+    kCgroup,      // the cgroup2 hierarchy as the container may see it
+    kRemount,     // new attributes for what is mounted at the destination already
+  };
+  Kind kind = Kind::kFileSystem;
+  std::string destination;  // absolute inside the container, without "." and ".."
+  std::string type;
+  std::string source;
+  linux::MountOptions options;
+  // For the file system itself: key and value, an empty value for a flag.
+  std::vector<std::pair<std::string, std::string>> parameters;
+  // MOUNT_ATTR_* of the mount on top, to set and to clear.
+  uint64_t set = 0;
+  uint64_t clear = 0;
+  // Symbolic links on the way to the destination are refused: an image that makes /proc a link could
+  // otherwise choose where the masked paths end up.
+  bool no_symlinks = false;
+  // Read-only only at the very end, as mount points or devices are still to be made on it.
+  bool read_only_late = false;
+};
+
+// In the order of the spec. kInvalidArgument for a destination that is no absolute path, is "/" or lies
+// inside /proc (but for a few files); kUnimplemented for id-mapped mounts.
+Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec);
+
+// "/a/./b/../c//" -> "/a/c"; ".." at the root stays there.
+std::string CleanAbsolutePath(const std::string& path);
+
+// MS_NOSUID ... -> MOUNT_ATTR_NOSUID ...; flags that belong to the file system are left out.
+uint64_t MountAttributes(unsigned long flags);
+
+// Whether /dev of the container is made here: not when the spec binds one.
+bool NeedsDevices(const oci::Spec& spec);
+
+}  // namespace kata::jail

@@ -1,0 +1,178 @@
+// Mounts by descriptor: the target is opened inside the root once, and the mount is attached to what was
+// opened, so that no symbolic link changed meanwhile (in a volume shared with a running container) leads
+// elsewhere.
+#include "jail/mounts.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+
+#include <linux/magic.h>
+#include <linux/openat2.h>
+
+#include "base/file.h"
+#include "jail/copy_up.h"
+#include "linux/rooted_path.h"
+
+namespace kata::jail {
+namespace {
+
+Result<struct stat> Stat(int fd) {
+  struct stat info{};
+  if (fstat(fd, &info) < 0) return SysError("read status of file descriptor {}", fd);
+  return info;
+}
+
+Status ApplyAttributes(int mount_fd, const MountStep& step) {
+  const uint64_t set = step.read_only_late ? step.set & ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY) : step.set;
+  if (set != 0 || step.clear != 0) TRY(linux::SetMountAttributes(mount_fd, set, step.clear, false));
+  if (step.options.recursive_set != 0 || step.options.recursive_clear != 0) {
+    TRY(linux::SetMountAttributes(mount_fd, step.options.recursive_set, step.options.recursive_clear, true));
+  }
+  return {};
+}
+
+Status ApplyPropagation(int mount_fd, const MountStep& step) {
+  for (const unsigned long propagation : step.options.propagation) {
+    TRY(linux::SetMountPropagation(mount_fd, propagation));
+  }
+  return {};
+}
+
+// A volume must not land inside of a proc file system by way of a symbolic link of the image.
+Status CheckTarget(int target_fd, const MountStep& step) {
+  struct statfs info{};
+  if (fstatfs(target_fd, &info) < 0) return SysError("read file system of mount point");
+  const bool in_proc = info.f_type == PROC_SUPER_MAGIC;
+  if (in_proc && step.destination != "/proc" && !step.destination.starts_with("/proc/")) {
+    return MakeError(Code::kInvalidArgument, "the destination leads into /proc");
+  }
+  return {};
+}
+
+// tmpfs takes over the mode of the directory it covers unless told another.
+Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd) {
+  auto parameters = step.parameters;
+  const bool has_mode =
+      std::any_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.first == "mode"; });
+  if (!has_mode) {
+    const struct stat info = TRY(Stat(target_fd));
+    parameters.emplace_back("mode", fmt::format("{:o}", info.st_mode & 07777));
+  }
+  if (!step.source.empty()) parameters.emplace_back("source", step.source);
+  UniqueFd mount_fd = TRY(linux::CreateMount("tmpfs", parameters, 0));
+  if (step.options.copy_up) TRY_CTX(CopyTree(target_fd, mount_fd.get()), "copy up");
+  return mount_fd;
+}
+
+Result<UniqueFd> CreateFileSystem(const MountContext& context, const MountStep& step, int target_fd) {
+  if (step.type == "tmpfs") return CreateTmpfs(step, target_fd);
+  auto parameters = step.parameters;
+  if (!step.source.empty()) parameters.emplace_back("source", step.source);
+  Result<UniqueFd> mount_fd = linux::CreateMount(step.type, parameters, 0);
+  // sysfs belongs to the network namespace: with a user namespace but somebody else's network it cannot be
+  // mounted anew, only taken over.
+  if (!mount_fd && step.type == "sysfs" && context.user_namespace && mount_fd.error().sys_errno() == EPERM) {
+    return linux::CloneMount(AT_FDCWD, "/sys", true);
+  }
+  return mount_fd;
+}
+
+Status Remount(const MountStep& step, int target_fd) {
+  TRY(ApplyAttributes(target_fd, step));
+  if (!step.options.IsBind() && !step.options.data.empty()) {
+    const unsigned long flags = MS_REMOUNT | (step.options.flags & ~static_cast<unsigned long>(MS_REC));
+    TRY(linux::Mount({}, linux::FdPath(target_fd), {}, flags, step.options.data));
+  }
+  return ApplyPropagation(target_fd, step);
+}
+
+// Returns the attached mount.
+Result<UniqueFd> PerformMount(const MountContext& context, const MountStep& step, UniqueFd source) {
+  if (step.kind == MountStep::Kind::kRemount) {
+    UniqueFd target = TRY(linux::OpenInRoot(context.root_fd, step.destination, O_PATH));
+    TRY(Remount(step, target.get()));
+    return target;
+  }
+  bool directory = true;
+  if (source) directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
+  const UniqueFd target = TRY_CTX(
+      OpenMountPoint(context.root_fd, step.destination, directory, step.no_symlinks), "make mount point");
+  TRY(CheckTarget(target.get(), step));
+  UniqueFd mount_fd = std::move(source);
+  if (!mount_fd && step.kind == MountStep::Kind::kCgroup) {
+    mount_fd = TRY(linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0));
+  } else if (!mount_fd) {
+    mount_fd = TRY(CreateFileSystem(context, step, target.get()));
+  }
+  // A bind got its attributes when it was copied, with the rights of the agent.
+  if (step.kind != MountStep::Kind::kBind) TRY(ApplyAttributes(mount_fd.get(), step));
+  TRY(ApplyPropagation(mount_fd.get(), step));
+  TRY(linux::AttachMount(mount_fd.get(), target.get()));
+  return mount_fd;
+}
+
+Result<UniqueFd> DetachSource(const MountStep& step, const std::string& source) {
+  UniqueFd mount_fd = TRY(linux::CloneMount(AT_FDCWD, source, (step.options.flags & MS_REC) != 0));
+  TRY(ApplyAttributes(mount_fd.get(), step));
+  return mount_fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> OpenMountPoint(int root_fd, const std::string& destination, bool directory,
+                                bool no_symlinks) {
+  if (no_symlinks) {
+    Result<UniqueFd> plain = linux::OpenAt2(root_fd, destination.substr(1), O_PATH | O_DIRECTORY,
+                                            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+    if (plain || plain.error().sys_errno() != ENOENT) return plain;
+  }
+  if (!directory) return linux::CreateFileInRoot(root_fd, destination);
+  return linux::MkdirAllInRoot(root_fd, destination);
+}
+
+Result<DetachedMounts> DetachMounts(const std::string& rootfs, const std::vector<MountStep>& steps,
+                                    int terminal_fd, const std::string& cgroup_source) {
+  DetachedMounts mounts;
+  mounts.rootfs = TRY_CTX(linux::CloneMount(AT_FDCWD, rootfs, true), "root file system");
+  // pivot_root(2) wants a root that is not shared; mounts made later on the agent's side still arrive.
+  TRY_CTX(linux::SetMountPropagation(mounts.rootfs.get(), MS_SLAVE | MS_REC), "root file system");
+  if (terminal_fd >= 0) mounts.console = TRY_CTX(linux::CloneMount(terminal_fd, "", false), "terminal");
+  mounts.sources.resize(steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const MountStep& step = steps[i];
+    if (step.kind == MountStep::Kind::kBind) {
+      mounts.sources[i] =
+          TRY_CTX(DetachSource(step, step.source), "mount '{}' on '{}'", step.source, step.destination);
+    } else if (step.kind == MountStep::Kind::kCgroup && !cgroup_source.empty()) {
+      mounts.sources[i] =
+          TRY_CTX(DetachSource(step, cgroup_source), "mount cgroup on '{}'", step.destination);
+    }
+  }
+  return mounts;
+}
+
+Result<std::vector<UniqueFd>> PerformMounts(const MountContext& context, const std::vector<MountStep>& steps,
+                                            DetachedMounts& mounts) {
+  std::vector<UniqueFd> read_only_late;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const MountStep& step = steps[i];
+    UniqueFd mount_fd =
+        TRY_CTX(PerformMount(context, step, std::move(mounts.sources[i])), "mount '{}' on '{}'",
+                step.source.empty() ? step.type : step.source, step.destination);
+    if (step.read_only_late && (step.set & MOUNT_ATTR_RDONLY) != 0)
+      read_only_late.push_back(std::move(mount_fd));
+  }
+  return read_only_late;
+}
+
+Status FinishMounts(const std::vector<UniqueFd>& read_only_late) {
+  for (const UniqueFd& mount_fd : read_only_late) {
+    TRY(linux::SetMountAttributes(mount_fd.get(), MOUNT_ATTR_RDONLY, 0, false));
+  }
+  return {};
+}
+
+}  // namespace kata::jail

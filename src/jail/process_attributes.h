@@ -1,0 +1,34 @@
+// Attributes of the process besides its identity: session, scheduling, execution domain.
+#pragma once
+
+#include <sched.h>
+
+#include <string>
+
+#include "base/result.h"
+#include "oci/spec.h"
+
+namespace kata::jail {
+
+// A new session, with descriptor 0 as its controlling terminal if `terminal`.
+Status StartSession(bool terminal);
+
+// The container's user must be able to reopen /dev/stdout and its like.
+Status GiveStdioTo(uid_t uid);
+
+// A session keyring of its own, so that the agent's keys cannot be reached; nothing where the kernel has no
+// keyrings.
+Status JoinSessionKeyring();
+
+Status ApplyScheduler(const oci::Scheduler& scheduler);
+Status ApplyIoPriority(const oci::IoPriority& priority);
+Status ApplyPersonality(const oci::Personality& personality);
+// "0-3,7" (cpuset(7), list format) for sched_setaffinity(2).
+Result<cpu_set_t> ParseCpuList(const std::string& list);
+Status SetCpuAffinity(const std::string& list);
+
+// Run by the agent: limits may be raised there and are inherited by nothing else.
+Status SetProcessRlimits(pid_t pid, const std::vector<oci::Rlimit>& rlimits);
+Status SetOomScoreAdjustment(pid_t pid, int64_t value);
+
+}  // namespace kata::jail

@@ -1,0 +1,192 @@
+// AgentClient: requests of grpc.AgentService and grpc.Health.
+#include "sandbox/agent_client.h"
+
+#include <utility>
+
+#include "proto/health.pb.h"
+#include "proto/wellknown.pb.h"
+#include "protocol/constants.h"
+
+namespace kata::sandbox {
+namespace {
+
+const std::string kAgentService(protocol::kAgentService);
+const std::string kHealthService(protocol::kHealthService);
+constexpr ttrpc::Client::Timeout kNoTimeout = std::nullopt;
+
+}  // namespace
+
+template <typename Request>
+void AgentClient::CallForStatus(const char* method, const Request& request, ttrpc::Client::Timeout timeout,
+                                StatusCallback callback) {
+  client_.Call<Empty>(kAgentService, method, request, timeout,
+                      [callback = std::move(callback)](Result<Empty> response) mutable {
+                        callback(response ? Status() : Status(std::move(response).error()));
+                      });
+}
+
+Status AgentClient::Check(Deadline deadline) {
+  const auto response = TRY(
+      client_.CallSync<grpc::HealthCheckResponse>(kHealthService, "Check", grpc::CheckRequest(), deadline.Remaining()));
+  if (response.status() != grpc::HealthCheckResponse::SERVING) {
+    return MakeError(Code::kUnavailable, "the agent says that it does not serve (status {})",
+                     static_cast<int>(response.status()));
+  }
+  return {};
+}
+
+Result<grpc::GuestDetailsResponse> AgentClient::GetGuestDetails() {
+  grpc::GuestDetailsRequest request;
+  request.set_mem_block_size(true);
+  request.set_mem_hotplug_probe(true);
+  return client_.CallSync<grpc::GuestDetailsResponse>(kAgentService, "GetGuestDetails", request, kRequestTimeout);
+}
+
+Status AgentClient::CreateSandbox(const grpc::CreateSandboxRequest& request) {
+  TRY(client_.CallSync<Empty>(kAgentService, "CreateSandbox", request, kRequestTimeout));
+  return {};
+}
+
+Status AgentClient::CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout) {
+  TRY(client_.CallSync<Empty>(kAgentService, "CreateContainer", request, timeout));
+  return {};
+}
+
+void AgentClient::StartContainer(const std::string& container_id, StatusCallback callback) {
+  grpc::StartContainerRequest request;
+  request.set_container_id(container_id);
+  CallForStatus("StartContainer", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
+                                  StatusCallback callback) {
+  grpc::RemoveContainerRequest request;
+  request.set_container_id(container_id);
+  request.set_timeout(static_cast<uint32_t>(timeout.count()));
+  CallForStatus("RemoveContainer", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::ExecProcess(const grpc::ExecProcessRequest& request, StatusCallback callback) {
+  CallForStatus("ExecProcess", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::SignalProcess(const std::string& container_id, const std::string& exec_id, int signal,
+                                StatusCallback callback) {
+  grpc::SignalProcessRequest request;
+  request.set_container_id(container_id);
+  request.set_exec_id(exec_id);
+  request.set_signal(static_cast<uint32_t>(signal));
+  CallForStatus("SignalProcess", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::WaitProcess(const std::string& container_id, const std::string& exec_id,
+                              ResultCallback<int> callback) {
+  grpc::WaitProcessRequest request;
+  request.set_container_id(container_id);
+  request.set_exec_id(exec_id);
+  client_.Call<grpc::WaitProcessResponse>(
+      kAgentService, "WaitProcess", request, kNoTimeout,
+      [callback = std::move(callback)](Result<grpc::WaitProcessResponse> response) mutable {
+        callback(response ? Result<int>(response->status()) : Result<int>(std::move(response).error()));
+      });
+}
+
+void AgentClient::UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback) {
+  CallForStatus("UpdateContainer", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::PauseContainer(const std::string& container_id, StatusCallback callback) {
+  grpc::PauseContainerRequest request;
+  request.set_container_id(container_id);
+  CallForStatus("PauseContainer", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::ResumeContainer(const std::string& container_id, StatusCallback callback) {
+  grpc::ResumeContainerRequest request;
+  request.set_container_id(container_id);
+  CallForStatus("ResumeContainer", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows,
+                                 uint32_t columns, StatusCallback callback) {
+  grpc::TtyWinResizeRequest request;
+  request.set_container_id(container_id);
+  request.set_exec_id(exec_id);
+  request.set_row(rows);
+  request.set_column(columns);
+  CallForStatus("TtyWinResize", request, kRequestTimeout, std::move(callback));
+}
+
+void AgentClient::DestroySandbox(std::chrono::seconds timeout, StatusCallback callback) {
+  CallForStatus("DestroySandbox", grpc::DestroySandboxRequest(), timeout, std::move(callback));
+}
+
+void AgentClient::GetOomEvent(ResultCallback<std::string> callback) {
+  client_.Call<grpc::OOMEvent>(
+      kAgentService, "GetOOMEvent", grpc::GetOOMEventRequest(), kNoTimeout,
+      [callback = std::move(callback)](Result<grpc::OOMEvent> response) mutable {
+        callback(response ? Result<std::string>(response->container_id())
+                          : Result<std::string>(std::move(response).error()));
+      });
+}
+
+// A process may take its input, or write its next output, at any time: none of these calls has a limit.
+class AgentStreams : public GuestStreams {
+ public:
+  AgentStreams(std::shared_ptr<AgentClient> agent, std::string container_id, std::string exec_id)
+      : agent_(std::move(agent)), container_id_(std::move(container_id)), exec_id_(std::move(exec_id)) {}
+
+  void ReadStdout(uint32_t max_bytes, DataCallback callback) override {
+    Read("ReadStdout", max_bytes, std::move(callback));
+  }
+
+  void ReadStderr(uint32_t max_bytes, DataCallback callback) override {
+    Read("ReadStderr", max_bytes, std::move(callback));
+  }
+
+  void WriteStdin(std::string data, SizeCallback callback) override {
+    grpc::WriteStreamRequest request;
+    SetProcess(request);
+    request.set_data(std::move(data));
+    agent_->client_.Call<grpc::WriteStreamResponse>(
+        kAgentService, "WriteStdin", request, kNoTimeout,
+        [callback = std::move(callback)](Result<grpc::WriteStreamResponse> response) mutable {
+          callback(response ? Result<size_t>(response->len()) : Result<size_t>(std::move(response).error()));
+        });
+  }
+
+  void CloseStdin(StatusCallback callback) override {
+    grpc::CloseStdinRequest request;
+    SetProcess(request);
+    agent_->CallForStatus("CloseStdin", request, AgentClient::kRequestTimeout, std::move(callback));
+  }
+
+ private:
+  template <typename Request>
+  void SetProcess(Request& request) const {
+    request.set_container_id(container_id_);
+    request.set_exec_id(exec_id_);
+  }
+
+  void Read(const char* method, uint32_t max_bytes, DataCallback callback) {
+    grpc::ReadStreamRequest request;
+    SetProcess(request);
+    request.set_len(max_bytes);
+    agent_->client_.Call<grpc::ReadStreamResponse>(
+        kAgentService, method, request, kNoTimeout,
+        [callback = std::move(callback)](Result<grpc::ReadStreamResponse> response) mutable {
+          callback(response ? Result<std::string>(std::move(*response->mutable_data()))
+                            : Result<std::string>(std::move(response).error()));
+        });
+  }
+
+  std::shared_ptr<AgentClient> agent_;
+  std::string container_id_;
+  std::string exec_id_;
+};
+
+std::shared_ptr<GuestStreams> AgentClient::Streams(const std::string& container_id, const std::string& exec_id) {
+  return std::make_shared<AgentStreams>(shared_from_this(), container_id, exec_id);
+}
+
+}  // namespace kata::sandbox

@@ -1,0 +1,75 @@
+// AgentClient: the calls that the sandbox server makes to the agent in the guest, with their time limits.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/deadline.h"
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "proto/agent.pb.h"
+#include "sandbox/process_io.h"
+#include "ttrpc/client.h"
+
+namespace kata::sandbox {
+
+// Thread safe. Callbacks run on the loop thread, each exactly once. When the stream to the guest has ended all calls
+// fail with kUnavailable.
+class AgentClient : public std::enable_shared_from_this<AgentClient> {
+ public:
+  using StatusCallback = std::move_only_function<void(Status)>;
+  template <typename T>
+  using ResultCallback = std::move_only_function<void(Result<T>)>;
+
+  // Kata's own limit for a call that nothing else limits.
+  static constexpr std::chrono::seconds kRequestTimeout{60};
+
+  // `loop` is borrowed. `stream` leads to the agent, which may not be up yet.
+  AgentClient(EventLoop& loop, UniqueFd stream) : client_(loop, std::move(stream)) {}
+
+  // --- Blocking; not on the loop thread. ---
+  // Returns when the agent has said that it serves.
+  Status Check(Deadline deadline);
+  Result<grpc::GuestDetailsResponse> GetGuestDetails();
+  Status CreateSandbox(const grpc::CreateSandboxRequest& request);
+  Status CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout);
+
+  // --- From any thread. ---
+  void StartContainer(const std::string& container_id, StatusCallback callback);
+  // `timeout`: how long the agent may wait for the container's processes to go.
+  void RemoveContainer(const std::string& container_id, std::chrono::seconds timeout, StatusCallback callback);
+  void ExecProcess(const grpc::ExecProcessRequest& request, StatusCallback callback);
+  // An empty exec_id means the whole container.
+  void SignalProcess(const std::string& container_id, const std::string& exec_id, int signal,
+                     StatusCallback callback);
+  // Answers when the process has ended, without a limit of time: exit code or 128 + signal.
+  void WaitProcess(const std::string& container_id, const std::string& exec_id, ResultCallback<int> callback);
+  void UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback);
+  void PauseContainer(const std::string& container_id, StatusCallback callback);
+  void ResumeContainer(const std::string& container_id, StatusCallback callback);
+  void ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows, uint32_t columns,
+                      StatusCallback callback);
+  void DestroySandbox(std::chrono::seconds timeout, StatusCallback callback);
+  // Answers when a process was killed for lack of memory: its container's id.
+  void GetOomEvent(ResultCallback<std::string> callback);
+
+  // The streams of one process; they keep the client alive.
+  std::shared_ptr<GuestStreams> Streams(const std::string& container_id, const std::string& exec_id);
+
+  void OnClosed(std::function<void()> callback) { client_.OnClosed(std::move(callback)); }
+  // Ends the stream: calls under way fail.
+  void Close() { client_.Close(); }
+
+ private:
+  friend class AgentStreams;
+  template <typename Request>
+  void CallForStatus(const char* method, const Request& request, ttrpc::Client::Timeout timeout,
+                     StatusCallback callback);
+
+  ttrpc::Client client_;
+};
+
+}  // namespace kata::sandbox

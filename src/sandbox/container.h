@@ -1,0 +1,114 @@
+// Container: one container as the sandbox server sees it: its processes, its status and what may be done in it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "oci/spec.h"
+#include "sandbox/attach.h"
+#include "sandbox/fd_watcher.h"
+#include "sandbox/guest.h"
+#include "sandbox/process.h"
+#include "sandbox/state_directory.h"
+
+namespace kata::sandbox {
+
+// As the specification names them, and "paused".
+enum class ContainerStatus { kCreating, kCreated, kRunning, kPaused, kStopped };
+std::string_view StatusName(ContainerStatus status);
+
+template <typename T>
+using Reply = std::move_only_function<void(Result<T>)>;
+
+// Everything on the loop thread. Owned by a shared_ptr: calls to the guest come back to it. A refusal is
+// kFailedPrecondition or kNotFound with the text that engines know from runc ("container not running").
+class Container : public std::enable_shared_from_this<Container> {
+ public:
+  struct Context {
+    EventLoop& loop;
+    FdWatcher& watcher;
+    std::shared_ptr<Guest> guest;
+  };
+  struct Handlers {
+    // kata-shim of init ended while the container was being created.
+    std::function<void()> on_abandoned;
+    // A process has stopped.
+    std::function<void()> on_process_exit;
+  };
+
+  // `state` is the container's record so far; it is written to `directory` whenever it changes.
+  Container(Context context, StateDirectory directory, ContainerState state, AttachRequest attachment,
+            Handlers handlers);
+
+  Status Begin();  // once, before anything else
+  const std::string& id() const { return state_.id; }
+  const std::string& bundle() const { return state_.bundle; }
+  ContainerStatus status() const { return status_; }
+  // No process of it runs in the guest any more.
+  bool IsQuiet() const;
+
+  // The init process named by an empty id, or an additional one; null when there is none.
+  Process* FindProcess(const std::string& exec_id);
+  std::vector<pid_t> ShimPids() const;
+
+  // The guest has made it. Fails when the state cannot be written.
+  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
+  // The guest is gone: every process has ended, with `code`; `error` is empty when that was wanted.
+  void OnGuestDown(int code, const std::string& error);
+
+  // `exec_id` as for FindProcess. Start answers with the pid of kata-shim.
+  void Start(Reply<pid_t> reply);
+  void StartExec(const std::string& exec_id, Reply<pid_t> reply);
+  void Kill(const std::string& exec_id, int signal, bool all, Reply<void> reply);
+  void Pause(Reply<void> reply);
+  void Resume(Reply<void> reply);
+  void Update(const oci::Resources& resources, Reply<void> reply);
+  void Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply);
+  Status CloseInput(const std::string& exec_id);
+  // An additional process, which StartExec starts.
+  Status AddExec(const std::string& exec_id, const oci::Process& process, AttachRequest attachment);
+  // Forgets an additional process that does not run.
+  Result<ProcessExit> DeleteExec(const std::string& exec_id);
+  // Ends and forgets it: its kata-shim was killed, or the client that wanted it has gone before it said so.
+  void AbandonExec(const std::string& exec_id);
+
+ private:
+  // Additional processes that the end of init leaves behind get this long to be reported by the agent.
+  static constexpr std::chrono::seconds kExecEndTime{2};
+
+  struct Exec {
+    oci::Process spec;
+    std::unique_ptr<Process> process;
+    bool starting = false;
+  };
+
+  // A function for the answer to a call to the guest: nothing when `this` is gone, a failure explained, else
+  // `on_success`.
+  AgentClient::StatusCallback Then(Reply<void> reply, std::function<Status()> on_success);
+  template <typename T>
+  void ReplyError(Error error, Reply<T> reply);
+
+  Status CheckRunning(std::string_view action) const;
+  void SetStatus(ContainerStatus status);
+  Status Persist();
+  void OnInitExit(const ProcessExit& exit);
+  void EndRemainingExecs();
+  void KillWholeContainer();
+
+  Context context_;
+  StateDirectory directory_;
+  ContainerState state_;
+  Handlers handlers_;
+  ContainerStatus status_ = ContainerStatus::kCreating;
+  std::unique_ptr<Process> init_;
+  bool starting_ = false;
+  std::map<std::string, Exec> execs_;
+};
+
+}  // namespace kata::sandbox

@@ -1,0 +1,438 @@
+// For tests: a Machine without a virtual machine, and an agent in the test's own process that plays the processes of
+// containers. What a process does is its args:
+//   {"exit", CODE}       ends at once
+//   {"echo", TEXT}       writes TEXT to stdout and stderr, ends with 0
+//   {"cat"}              writes its stdin to stdout, ends with 0 at the end of stdin
+//   {"sleep"}            runs until a signal ends it
+//   {"flood"}            writes to stdout without end
+//   {"write-and-exit"}   writes more than any pipe holds, ends with 0
+//   {"nosuch"}           cannot be executed
+#pragma once
+
+#include <csignal>
+#include <cstdlib>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "proto/agent.pb.h"
+#include "proto/health.pb.h"
+#include "proto/wellknown.pb.h"
+#include "protocol/constants.h"
+#include "sandbox/machine.h"
+#include "ttrpc/server.h"
+
+namespace kata::sandbox::test {
+
+// How the guest behaves; shared by a test, its machine and its agent. Thread safe.
+class FakeGuestScript {
+ public:
+  struct Behaviour {
+    bool agent_silent = false;            // never answers Health.Check
+    bool create_hangs = false;            // never answers CreateContainer
+    std::string start_error;              // the machine does not start
+    std::string last_words;               // of the machine
+  };
+  Behaviour behaviour() const {
+    const std::lock_guard lock(mutex_);
+    return behaviour_;
+  }
+  void Set(Behaviour behaviour) {
+    const std::lock_guard lock(mutex_);
+    behaviour_ = std::move(behaviour);
+  }
+  // One line for each call or step of interest, in order.
+  void Record(std::string event) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+  }
+  std::vector<std::string> events() const {
+    const std::lock_guard lock(mutex_);
+    return events_;
+  }
+  bool Has(const std::string& event) const {
+    for (const std::string& seen : events()) {
+      if (seen == event) return true;
+    }
+    return false;
+  }
+  grpc::CreateContainerRequest created() const {
+    const std::lock_guard lock(mutex_);
+    return created_;
+  }
+  void SetCreated(grpc::CreateContainerRequest request) {
+    const std::lock_guard lock(mutex_);
+    created_ = std::move(request);
+  }
+
+  // Set by the machine: ends it as if the VMM had been killed.
+  void SetKill(std::function<void(std::string)> kill) {
+    const std::lock_guard lock(mutex_);
+    kill_ = std::move(kill);
+  }
+  void KillMachine(const std::string& reason) {
+    std::function<void(std::string)> kill;
+    {
+      const std::lock_guard lock(mutex_);
+      kill = kill_;
+    }
+    if (kill) kill(reason);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Behaviour behaviour_;
+  std::vector<std::string> events_;
+  grpc::CreateContainerRequest created_;
+  std::function<void(std::string)> kill_;
+};
+
+// One process. Loop thread of the agent.
+class FakeProcess {
+ public:
+  using Data = ttrpc::Responder<grpc::ReadStreamResponse>;
+  using Wait = ttrpc::Responder<grpc::WaitProcessResponse>;
+
+  explicit FakeProcess(std::vector<std::string> args) : args_(std::move(args)) {}
+
+  void Run() {
+    const std::string& program = args_[0];
+    if (program == "exit") Exit(std::atoi(args_[1].c_str()));
+    if (program == "echo") {
+      stdout_.data = args_[1];
+      stderr_.data = args_[1];
+      Exit(0);
+    }
+    if (program == "flood") stdout_.endless = true;
+    if (program == "write-and-exit") {
+      stdout_.data = std::string(1u << 20, 'x');
+      Exit(0);
+    }
+    Serve();
+  }
+
+  void Exit(int code) {
+    if (exit_code_) return;
+    exit_code_ = code;
+    stdout_.endless = false;
+    stdout_.ended = true;
+    stderr_.ended = true;
+    Serve();
+    for (Wait& waiter : std::exchange(waiters_, {})) RespondExit(waiter);
+  }
+
+  void Signal(int signal) {
+    if (signal == SIGKILL || signal == SIGTERM) Exit(128 + signal);
+  }
+
+  void AddWaiter(Wait waiter) {
+    if (exit_code_) {
+      RespondExit(waiter);
+    } else {
+      waiters_.push_back(std::move(waiter));
+    }
+  }
+
+  void Read(bool is_stdout, Data responder) {
+    (is_stdout ? stdout_ : stderr_).reader.emplace(std::move(responder));
+    Serve();
+  }
+
+  void WriteStdin(const std::string& data) {
+    if (args_[0] == "cat") stdout_.data += data;
+    Serve();
+  }
+  void CloseStdin() {
+    if (args_[0] == "cat") Exit(0);
+  }
+
+ private:
+  struct Stream {
+    std::string data;
+    bool endless = false;
+    bool ended = false;
+    std::optional<Data> reader;
+  };
+
+  void RespondExit(Wait& waiter) {
+    grpc::WaitProcessResponse response;
+    response.set_status(*exit_code_);
+    waiter.Respond(response);
+  }
+
+  void Serve() {
+    for (Stream* stream : {&stdout_, &stderr_}) {
+      if (!stream->reader || (stream->data.empty() && !stream->endless && !stream->ended)) continue;
+      grpc::ReadStreamResponse response;
+      if (stream->endless) {
+        response.set_data(std::string(protocol::kStreamChunkBytes, 'f'));
+      } else {
+        const size_t size = std::min<size_t>(stream->data.size(), protocol::kStreamChunkBytes);
+        response.set_data(stream->data.substr(0, size));
+        stream->data.erase(0, size);
+      }
+      Data reader = std::move(*std::exchange(stream->reader, std::nullopt));
+      reader.Respond(response);
+    }
+  }
+
+  std::vector<std::string> args_;
+  Stream stdout_;
+  Stream stderr_;
+  std::optional<int> exit_code_;
+  std::vector<Wait> waiters_;
+};
+
+// The agent's services on one stream, on a thread of its own.
+class FakeAgent {
+ public:
+  FakeAgent(std::shared_ptr<FakeGuestScript> script, UniqueFd stream)
+      : script_(std::move(script)), server_(std::make_unique<ttrpc::Server>(thread_.loop())) {
+    RegisterSandbox();
+    RegisterContainers();
+    RegisterProcesses();
+    server_->Serve(std::move(stream));
+  }
+  ~FakeAgent() {
+    // On the loop, where handlers run: none is under way when the processes go.
+    std::promise<void> gone;
+    thread_.loop().Post([&] {
+      server_.reset();
+      processes_.clear();
+      kept_.clear();
+      gone.set_value();
+    });
+    gone.get_future().wait();
+  }
+
+ private:
+  // `handler`: Result<Response>(const Request&).
+  template <typename Request, typename Response = Empty, typename Handler>
+  void On(const char* method, Handler handler) {
+    server_->Handle<Request, Response>(
+        std::string(protocol::kAgentService), method,
+        [handler](const ttrpc::CallContext&, const Request& request, ttrpc::Responder<Response> responder) {
+          const Result<Response> response = handler(request);
+          responder.Respond(response);
+        });
+  }
+
+  Result<FakeProcess*> Find(const std::string& container_id, const std::string& exec_id) {
+    const auto it = processes_.find({container_id, exec_id.empty() ? container_id : exec_id});
+    if (it == processes_.end()) return Error(Code::kNotFound, "no such process");
+    return it->second.get();
+  }
+
+  static std::vector<std::string> Args(const grpc::Process& process) {
+    return {process.args().begin(), process.args().end()};
+  }
+
+  void RegisterSandbox() {
+    server_->Handle<grpc::CheckRequest, grpc::HealthCheckResponse>(
+        std::string(protocol::kHealthService), "Check",
+        [this](const ttrpc::CallContext&, const grpc::CheckRequest&,
+               ttrpc::Responder<grpc::HealthCheckResponse> responder) {
+          if (script_->behaviour().agent_silent) {
+            kept_.push_back(std::make_shared<ttrpc::Responder<grpc::HealthCheckResponse>>(std::move(responder)));
+            return;
+          }
+          grpc::HealthCheckResponse response;
+          response.set_status(grpc::HealthCheckResponse::SERVING);
+          responder.Respond(response);
+        });
+    On<grpc::GuestDetailsRequest, grpc::GuestDetailsResponse>("GetGuestDetails", [](const auto&) {
+      grpc::GuestDetailsResponse response;
+      response.mutable_agent_details()->set_supports_seccomp(true);
+      return response;
+    });
+    On<grpc::CreateSandboxRequest>("CreateSandbox", [this](const grpc::CreateSandboxRequest& request) {
+      script_->Record("create-sandbox " + request.sandbox_id());
+      return Empty();
+    });
+    On<grpc::DestroySandboxRequest>("DestroySandbox", [this](const auto&) {
+      script_->Record("destroy-sandbox");
+      return Empty();
+    });
+  }
+
+  void RegisterContainers() {
+    server_->Handle<grpc::CreateContainerRequest, Empty>(
+        std::string(protocol::kAgentService), "CreateContainer",
+        [this](const ttrpc::CallContext&, const grpc::CreateContainerRequest& request,
+               ttrpc::Responder<Empty> responder) {
+          script_->SetCreated(request);
+          script_->Record("create-container " + request.container_id());
+          if (script_->behaviour().create_hangs) {
+            kept_.push_back(std::make_shared<ttrpc::Responder<Empty>>(std::move(responder)));
+            return;
+          }
+          const std::vector<std::string> args = Args(request.oci().process());
+          if (args[0] == "nosuch") {
+            responder.Respond(Error(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH"));
+            return;
+          }
+          processes_[{request.container_id(), request.container_id()}] = std::make_unique<FakeProcess>(args);
+          responder.Respond(Empty());
+        });
+    On<grpc::StartContainerRequest>("StartContainer",
+                                    [this](const grpc::StartContainerRequest& request) -> Result<Empty> {
+                                      TRY(Find(request.container_id(), ""))->Run();
+                                      return Empty();
+                                    });
+    On<grpc::RemoveContainerRequest>("RemoveContainer", [this](const grpc::RemoveContainerRequest& request) {
+      script_->Record("remove-container " + request.container_id());
+      return Empty();
+    });
+    On<grpc::PauseContainerRequest>("PauseContainer", [this](const auto&) {
+      script_->Record("pause");
+      return Empty();
+    });
+    On<grpc::ResumeContainerRequest>("ResumeContainer", [this](const auto&) {
+      script_->Record("resume");
+      return Empty();
+    });
+    On<grpc::UpdateContainerRequest>("UpdateContainer", [this](const grpc::UpdateContainerRequest& request) {
+      script_->Record(fmt::format("update {}", request.resources().memory().limit()));
+      return Empty();
+    });
+  }
+
+  void RegisterProcesses() {
+    On<grpc::ExecProcessRequest>("ExecProcess", [this](const grpc::ExecProcessRequest& request) -> Result<Empty> {
+      const std::vector<std::string> args = Args(request.process());
+      if (args[0] == "nosuch") {
+        return Error(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH");
+      }
+      auto& process = processes_[{request.container_id(), request.exec_id()}];
+      process = std::make_unique<FakeProcess>(args);
+      process->Run();
+      return Empty();
+    });
+    On<grpc::SignalProcessRequest>("SignalProcess", [this](const grpc::SignalProcessRequest& request) -> Result<Empty> {
+      script_->Record(fmt::format("signal {}/{} {}", request.container_id(), request.exec_id(), request.signal()));
+      FakeProcess* process = TRY(Find(request.container_id(), request.exec_id()));
+      const int signal = static_cast<int>(request.signal());
+      process->Signal(signal);
+      // Additional processes end with init, the first of their pid namespace.
+      const bool init = request.exec_id().empty() || request.exec_id() == request.container_id();
+      for (auto& [key, other] : processes_) {
+        if (init && key.first == request.container_id()) other->Signal(signal);
+      }
+      return Empty();
+    });
+    server_->Handle<grpc::WaitProcessRequest, grpc::WaitProcessResponse>(
+        std::string(protocol::kAgentService), "WaitProcess",
+        [this](const ttrpc::CallContext&, const grpc::WaitProcessRequest& request, FakeProcess::Wait responder) {
+          const Result<FakeProcess*> process = Find(request.container_id(), request.exec_id());
+          if (!process) return responder.Respond(Error(process.error()));
+          (*process)->AddWaiter(std::move(responder));
+        });
+    for (const bool is_stdout : {true, false}) {
+      server_->Handle<grpc::ReadStreamRequest, grpc::ReadStreamResponse>(
+          std::string(protocol::kAgentService), is_stdout ? "ReadStdout" : "ReadStderr",
+          [this, is_stdout](const ttrpc::CallContext&, const grpc::ReadStreamRequest& request,
+                            FakeProcess::Data responder) {
+            const Result<FakeProcess*> process = Find(request.container_id(), request.exec_id());
+            if (!process) return responder.Respond(Error(process.error()));
+            (*process)->Read(is_stdout, std::move(responder));
+          });
+    }
+    On<grpc::WriteStreamRequest, grpc::WriteStreamResponse>(
+        "WriteStdin", [this](const grpc::WriteStreamRequest& request) -> Result<grpc::WriteStreamResponse> {
+          TRY(Find(request.container_id(), request.exec_id()))->WriteStdin(request.data());
+          grpc::WriteStreamResponse response;
+          response.set_len(static_cast<uint32_t>(request.data().size()));
+          return response;
+        });
+    On<grpc::CloseStdinRequest>("CloseStdin", [this](const grpc::CloseStdinRequest& request) -> Result<Empty> {
+      TRY(Find(request.container_id(), request.exec_id()))->CloseStdin();
+      return Empty();
+    });
+    On<grpc::TtyWinResizeRequest>("TtyWinResize", [this](const grpc::TtyWinResizeRequest& request) {
+      script_->Record(fmt::format("resize {}x{}", request.row(), request.column()));
+      return Empty();
+    });
+  }
+
+  const std::shared_ptr<FakeGuestScript> script_;
+  EventLoopThread thread_;
+  std::unique_ptr<ttrpc::Server> server_;
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<FakeProcess>> processes_;
+  std::vector<std::shared_ptr<void>> kept_;  // responders that never answer
+};
+
+class FakeMachine : public Machine {
+ public:
+  FakeMachine(EventLoop& loop, MachineOptions options, std::shared_ptr<FakeGuestScript> script)
+      : loop_(loop), options_(std::move(options)), script_(std::move(script)) {
+    script_->SetKill([this](const std::string& reason) { Kill(reason); });
+  }
+  ~FakeMachine() override {
+    script_->SetKill(nullptr);
+    (void)Stop(Deadline::After(std::chrono::seconds(1)));
+  }
+
+  Status Start(Deadline) override {
+    const std::string error = script_->behaviour().start_error;
+    if (!error.empty()) return Error(Code::kInternal, error);
+    script_->Record("start");
+    const std::lock_guard lock(mutex_);
+    running_ = !stopped_;
+    return {};
+  }
+  Result<UniqueFd> ConnectAgent(Deadline) override {
+    SocketPairEnds ends = TRY(MakeSocketPair(SOCK_STREAM));
+    const std::lock_guard lock(mutex_);
+    if (!running_) return Error(Code::kCancelled, "cancelled");
+    agent_ = std::make_unique<FakeAgent>(script_, std::move(ends.second));
+    return std::move(ends.first);
+  }
+  std::vector<grpc::Storage> SandboxStorages() const override { return {}; }
+  Result<GuestFiles> ShareContainer(const std::string& container_id, const HostFiles& files) override {
+    script_->Record("share " + container_id);
+    return GuestFiles{.rootfs = "/guest/" + container_id, .mounts = files.mounts, .storages = {}};
+  }
+  Status UnshareContainer(const std::string& container_id) override {
+    script_->Record("unshare " + container_id);
+    return {};
+  }
+  pid_t vmm_pid() const override { return getpid(); }
+  bool running() const override {
+    const std::lock_guard lock(mutex_);
+    return running_;
+  }
+  std::string LastWords() const override { return script_->behaviour().last_words; }
+  Status Stop(Deadline) override {
+    if (End()) script_->Record("stop");
+    return {};
+  }
+
+ private:
+  bool End() {
+    std::unique_ptr<FakeAgent> agent;
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    agent = std::move(agent_);
+    return std::exchange(running_, false);
+  }
+  void Kill(const std::string& reason) {
+    if (End()) loop_.Post([on_exit = options_.on_exit, reason] { on_exit(reason); });
+  }
+
+  EventLoop& loop_;
+  const MachineOptions options_;
+  const std::shared_ptr<FakeGuestScript> script_;
+  mutable std::mutex mutex_;
+  bool running_ = false;
+  bool stopped_ = false;
+  std::unique_ptr<FakeAgent> agent_;
+};
+
+}  // namespace kata::sandbox::test

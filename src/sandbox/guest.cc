@@ -1,0 +1,293 @@
+// Guest: boot, failure and end of the virtual machine.
+#include "sandbox/guest.h"
+
+#include <asio/steady_timer.hpp>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+
+namespace kata::sandbox {
+
+Guest::Guest(EventLoop& loop, WorkerPool& workers, Options options)
+    : loop_(loop), workers_(workers), options_(std::move(options)) {}
+
+Guest::~Guest() = default;
+
+// --- boot: worker thread ---
+
+Status Guest::Boot(BootRequest request) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kNew) return Error(Code::kFailedPrecondition, "the virtual machine was started before");
+    state_ = State::kBooting;
+  }
+  Result<std::shared_ptr<AgentClient>> agent = BootSteps(std::move(request));
+  if (agent) {
+    const std::lock_guard lock(mutex_);
+    if (!cancelled_ && exit_reason_.empty()) {
+      agent_ = *agent;
+      state_ = State::kUp;
+    }
+  }
+  if (agent && this->agent()) {
+    loop_.Post([self = shared_from_this(), agent = *agent] {
+      agent->OnClosed([weak = self->weak_from_this()] {
+        if (const auto guest = weak.lock()) guest->OnAgentClosed();
+      });
+      self->WaitForOomEvent(agent);
+    });
+    return {};
+  }
+  const Error cause =
+      ExplainBootFailure(agent ? Error(Code::kUnavailable, "the virtual machine ended") : std::move(agent).error());
+  std::shared_ptr<Machine> machine;
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::kDown;
+    machine = std::exchange(machine_, nullptr);
+  }
+  if (machine) {
+    const Status stopped = machine->Stop(Deadline::After(kMachineStopTime));
+    if (!stopped) log::LogError("a virtual machine did not end", {{"error", stopped.error().message()}});
+  }
+  return cause;
+}
+
+Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
+  const Deadline agent_deadline = Deadline::After(options_.agent_timeout);
+  request.machine.on_exit = [weak = weak_from_this()](const std::string& reason) {
+    if (const auto self = weak.lock()) self->OnMachineExit(reason);
+  };
+  const std::shared_ptr<Machine> machine =
+      TRY_CTX(StartMachine(std::move(request.machine)), "start virtual machine");
+  const std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
+  const grpc::GuestDetailsResponse details = TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
+  for (grpc::Storage& storage : machine->SandboxStorages()) *request.sandbox.add_storages() = std::move(storage);
+  TRY_CTX(agent->CreateSandbox(request.sandbox), "create sandbox in the guest");
+  const std::lock_guard lock(mutex_);
+  supports_seccomp_ = details.agent_details().supports_seccomp();
+  return agent;
+}
+
+Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options) {
+  TRY(FailIfCancelled());
+  std::shared_ptr<Machine> machine = TRY(options_.factory(loop_, std::move(options)));
+  {
+    // From here on CancelBoot reaches the machine.
+    const std::lock_guard lock(mutex_);
+    machine_ = machine;
+  }
+  TRY(FailIfCancelled());
+  TRY(machine->Start(Deadline::After(kMachineStartTime)));
+  return machine;
+}
+
+Result<std::shared_ptr<AgentClient>> Guest::ConnectAgent(Machine& machine, Deadline deadline) {
+  const auto fail = [&](Error error) {
+    if (error.code() != Code::kDeadlineExceeded) return std::move(error).Wrap("wait for the agent in the guest");
+    return MakeError(Code::kDeadlineExceeded, "wait for the agent in the guest: no answer within {} s",
+                     std::chrono::duration_cast<std::chrono::seconds>(options_.agent_timeout).count());
+  };
+  Result<UniqueFd> stream = machine.ConnectAgent(deadline);
+  if (!stream) return fail(std::move(stream).error());
+  auto agent = std::make_shared<AgentClient>(loop_, std::move(*stream));
+  Status serving = agent->Check(deadline);
+  if (!serving) return fail(std::move(serving).error());
+  return agent;
+}
+
+Status Guest::FailIfCancelled() const {
+  const std::lock_guard lock(mutex_);
+  if (cancelled_) return Error(Code::kCancelled, cancel_reason_);
+  return {};
+}
+
+Error Guest::ExplainBootFailure(Error error) const {
+  const std::shared_ptr<Machine> machine = this->machine();
+  // The agent's stream may end an instant before the machine is known to have ended.
+  const Deadline deadline = Deadline::After(kExplanationTime);
+  while (machine && error.code() == Code::kUnavailable && machine->running() && !deadline.Passed()) {
+    if (!FailIfCancelled()) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  if (Status status = FailIfCancelled(); !status) return std::move(status).error();
+  // A machine that failed to start has said why in the error itself.
+  const bool waited_for_guest =
+      error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded;
+  std::string words = machine && waited_for_guest ? machine->LastWords() : "";
+  {
+    const std::lock_guard lock(mutex_);
+    if (waited_for_guest && !exit_reason_.empty()) words = exit_reason_;
+  }
+  if (words.empty() || error.message().contains(words)) return error;
+  return MakeError(error.code(), "{}: {}", error.message(), words);
+}
+
+// --- any thread ---
+
+void Guest::CancelBoot(const std::string& reason) {
+  std::shared_ptr<Machine> machine;
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_ || (state_ != State::kNew && state_ != State::kBooting)) return;
+    cancelled_ = true;
+    cancel_reason_ = reason;
+    machine = machine_;
+  }
+  if (!machine) return;
+  // Not on the caller's thread, which may be the loop's.
+  workers_.Post([machine] { (void)machine->Stop(Deadline::After(kMachineStopTime)); });
+}
+
+std::shared_ptr<AgentClient> Guest::agent() const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::kUp ? agent_ : nullptr;
+}
+
+std::shared_ptr<Machine> Guest::machine() const {
+  const std::lock_guard lock(mutex_);
+  return machine_;
+}
+
+bool Guest::supports_seccomp() const {
+  const std::lock_guard lock(mutex_);
+  return supports_seccomp_;
+}
+
+// --- end: loop thread ---
+
+void Guest::OnMachineExit(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!exit_reason_.empty()) return;
+    exit_reason_ = reason.empty() ? "no reason is known" : reason;
+    // A part of it may still run (the VMM without its file server); Boot waits for what will not come.
+    if (state_ == State::kBooting && machine_) {
+      workers_.Post([machine = machine_] { (void)machine->Stop(Deadline::After(kMachineStopTime)); });
+    }
+  }
+  GoDown(reason.empty() ? "no reason is known" : reason);
+}
+
+void Guest::OnAgentClosed() {
+  if (!agent()) return;
+  // Usually the machine has ended, and that knows the reason better.
+  auto timer = std::make_shared<asio::steady_timer>(loop_.context(), kExplanationTime);
+  timer->async_wait([weak = weak_from_this(), timer](const std::error_code& error) {
+    const auto self = weak.lock();
+    if (error || !self || !self->agent()) return;
+    const std::string words = self->machine()->LastWords();
+    self->GoDown(words.empty() ? "the agent in the guest closed its connection"
+                               : "the agent in the guest closed its connection: " + words);
+  });
+}
+
+void Guest::GoDown(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    // While booting and stopping somebody waits who will notice.
+    if (state_ != State::kUp) return;
+    state_ = State::kStopping;
+    agent_->Close();
+  }
+  for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
+    callback(MakeError(Code::kUnavailable, "the virtual machine ended: {}", reason));
+  }
+  options_.on_down(reason);
+  StopMachine([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->FinishStop();
+  });
+}
+
+void Guest::Stop(std::function<void()> done) {
+  std::shared_ptr<AgentClient> agent;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kUp || state_ == State::kStopping) {
+      stop_callbacks_.push_back(std::move(done));
+      if (state_ == State::kStopping) return;
+      state_ = State::kStopping;
+      agent = agent_;
+    }
+  }
+  if (!agent) {
+    loop_.Post(std::move(done));
+    return;
+  }
+  agent->DestroySandbox(kDestroySandboxTime, [self = shared_from_this(), agent](const Status& status) {
+    if (!status) log::Debug("the agent did not end its sandbox", {{"error", status.error().message()}});
+    agent->Close();
+    self->StopMachine([self] { self->FinishStop(); });
+  });
+}
+
+void Guest::StopMachine(std::function<void()> done) {
+  workers_.Post([this, machine = machine(), done = std::move(done), self = shared_from_this()]() mutable {
+    const Status stopped = machine->Stop(Deadline::After(kMachineStopTime));
+    if (!stopped) log::LogError("a virtual machine did not end", {{"error", stopped.error().message()}});
+    loop_.Post(std::move(done));
+  });
+}
+
+void Guest::FinishStop() {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::kDown;
+    machine_.reset();
+    agent_.reset();
+  }
+  for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
+    callback(Error(Code::kUnavailable, "the virtual machine was stopped"));
+  }
+  for (std::function<void()>& callback : std::exchange(stop_callbacks_, {})) callback();
+}
+
+void Guest::Explain(Error error, std::function<void(Error)> callback) {
+  if (error.code() != Code::kUnavailable) {
+    callback(std::move(error));
+    return;
+  }
+  std::string reason;
+  bool reason_will_come = false;
+  {
+    const std::lock_guard lock(mutex_);
+    reason = exit_reason_;
+    reason_will_come = state_ == State::kUp || state_ == State::kStopping;
+  }
+  if (!reason.empty()) {
+    callback(MakeError(Code::kUnavailable, "the virtual machine ended: {}", reason));
+  } else if (reason_will_come) {
+    WaitForReason(std::move(error), std::move(callback));
+  } else {
+    callback(Error(Code::kUnavailable, "the virtual machine is not running"));
+  }
+}
+
+void Guest::WaitForReason(Error error, std::function<void(Error)> callback) {
+  // Twice as long as an end of the stream may stay unexplained: after that the guest is well, and "unavailable" was
+  // the agent's own word.
+  auto timer = std::make_shared<asio::steady_timer>(loop_.context(), 2 * kExplanationTime);
+  auto once = std::make_shared<std::function<void(Error)>>(std::move(callback));
+  timer->async_wait([timer, once, error = std::move(error)](const std::error_code&) {
+    if (const auto report = std::exchange(*once, nullptr)) report(error);
+  });
+  waiting_for_reason_.push_back([timer, once](Error reason) {
+    const auto report = std::exchange(*once, nullptr);
+    timer->cancel();
+    if (report) report(std::move(reason));
+  });
+}
+
+void Guest::WaitForOomEvent(const std::shared_ptr<AgentClient>& agent) {
+  agent->GetOomEvent([weak_agent = std::weak_ptr(agent), weak = weak_from_this()](Result<std::string> container_id) {
+    const auto self = weak.lock();
+    const auto agent = weak_agent.lock();
+    if (!container_id || !self || !agent) return;
+    log::Warning("a process was killed for lack of memory", {{"container", *container_id}});
+    self->WaitForOomEvent(agent);
+  });
+}
+
+}  // namespace kata::sandbox

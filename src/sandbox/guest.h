@@ -1,0 +1,97 @@
+// Guest: the sandbox's virtual machine with the agent in it, from boot to its end, whoever causes that.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "sandbox/agent_client.h"
+#include "sandbox/machine.h"
+
+namespace kata::sandbox {
+
+// Members say which thread may call them. Owned by a shared_ptr, because jobs of the worker pool use it.
+class Guest : public std::enable_shared_from_this<Guest> {
+ public:
+  struct Options {
+    MachineFactory factory;
+    std::chrono::nanoseconds agent_timeout{};  // from the start of the machine until the agent answers
+    // Once, on the loop thread: a guest that was up is gone although nobody asked for that.
+    std::function<void(std::string reason)> on_down;
+  };
+
+  struct BootRequest {
+    MachineOptions machine;  // on_exit is set here
+    grpc::CreateSandboxRequest sandbox;  // storages are added here
+  };
+
+  // `loop` and `workers` are borrowed and must outlive the object.
+  Guest(EventLoop& loop, WorkerPool& workers, Options options);
+  ~Guest();
+
+  // Worker thread, once. Starts the machine, waits for the agent, creates the sandbox in it. After a failure
+  // nothing is left running; the error has the machine's last words.
+  Status Boot(BootRequest request);
+  // Any thread. A Boot under way or to come fails with kCancelled and this reason.
+  void CancelBoot(const std::string& reason);
+
+  // Any thread. Null before Boot has succeeded and after the end.
+  std::shared_ptr<AgentClient> agent() const;
+  std::shared_ptr<Machine> machine() const;
+  bool supports_seccomp() const;
+
+  // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped. `done`
+  // runs on the loop thread, also when there is nothing (any more) to stop.
+  void Stop(std::function<void()> done);
+
+  // Loop thread. Gives `error` of a failed call back, or, if that failed because the guest is dying, the reason
+  // for that, as soon as it is known.
+  void Explain(Error error, std::function<void(Error)> callback);
+
+ private:
+  enum class State { kNew, kBooting, kUp, kStopping, kDown };
+  static constexpr std::chrono::seconds kMachineStartTime{30};
+  static constexpr std::chrono::seconds kMachineStopTime{10};
+  static constexpr std::chrono::seconds kDestroySandboxTime{5};
+  // From the end of the agent's stream until the machine's end must have explained it.
+  static constexpr std::chrono::seconds kExplanationTime{2};
+
+  Result<std::shared_ptr<AgentClient>> BootSteps(BootRequest request);
+  Result<std::shared_ptr<Machine>> StartMachine(MachineOptions options);
+  Result<std::shared_ptr<AgentClient>> ConnectAgent(Machine& machine, Deadline deadline);
+  Status FailIfCancelled() const;
+  // The best explanation for a failure while booting: a cancellation, the machine's end, its last words.
+  Error ExplainBootFailure(Error error) const;
+
+  void OnMachineExit(const std::string& reason);
+  void OnAgentClosed();
+  void GoDown(const std::string& reason);
+  void WaitForReason(Error error, std::function<void(Error)> callback);
+  void StopMachine(std::function<void()> done);
+  void FinishStop();
+  void WaitForOomEvent(const std::shared_ptr<AgentClient>& agent);
+
+  EventLoop& loop_;
+  WorkerPool& workers_;
+  const Options options_;
+
+  mutable std::mutex mutex_;  // guards what follows, up to the blank line
+  State state_ = State::kNew;
+  bool cancelled_ = false;
+  std::string cancel_reason_;
+  std::string exit_reason_;  // of the machine
+  std::shared_ptr<Machine> machine_;
+  std::shared_ptr<AgentClient> agent_;
+  bool supports_seccomp_ = false;
+
+  // Loop thread.
+  std::vector<std::function<void()>> stop_callbacks_;
+  std::vector<std::function<void(Error)>> waiting_for_reason_;
+};
+
+}  // namespace kata::sandbox

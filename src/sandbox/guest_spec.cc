@@ -1,0 +1,84 @@
+// MakeGuestSpec and its parts.
+#include "sandbox/guest_spec.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/oci_convert.h"
+
+namespace kata::sandbox {
+namespace {
+
+// HOST_NAME_MAX: sethostname(2) takes no more.
+constexpr size_t kMaxHostnameBytes = 64;
+
+oci::Linux MakeGuestLinux(oci::Linux linux, const GuestSpecOptions& options) {
+  if (linux.resources) linux.resources = MakeGuestResources(*linux.resources);
+  linux.cgroups_path = "/kata/" + options.container_id;
+  std::erase_if(linux.namespaces, [](const oci::Namespace& ns) { return ns.type == "network"; });
+  for (oci::Namespace& ns : linux.namespaces) ns.path.clear();
+  if (!options.keep_seccomp) linux.seccomp.reset();
+  linux.mount_label.clear();
+  linux.intel_rdt.reset();
+  return linux;
+}
+
+bool HasPidNamespacePath(const oci::Spec& spec) {
+  return spec.linux && std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
+                                   [](const oci::Namespace& ns) { return ns.type == "pid" && !ns.path.empty(); });
+}
+
+}  // namespace
+
+oci::Resources MakeGuestResources(const oci::Resources& resources) {
+  oci::Resources guest = resources;
+  if (guest.cpu) {
+    guest.cpu->cpus.clear();
+    guest.cpu->mems.clear();
+    // Real-time budgets are shares of the host's processors.
+    guest.cpu->realtime_runtime_us.reset();
+    guest.cpu->realtime_period_us.reset();
+  }
+  if (guest.block_io) {
+    guest.block_io->weight_device.clear();
+    guest.block_io->throttle_read_bps_device.clear();
+    guest.block_io->throttle_write_bps_device.clear();
+    guest.block_io->throttle_read_iops_device.clear();
+    guest.block_io->throttle_write_iops_device.clear();
+  }
+  guest.network.reset();
+  guest.rdma.clear();
+  return guest;
+}
+
+oci::Process MakeGuestProcess(const oci::Process& process) {
+  oci::Process guest = process;
+  guest.apparmor_profile.clear();
+  guest.selinux_label.clear();
+  guest.exec_cpu_affinity.reset();
+  return guest;
+}
+
+oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options) {
+  oci::Spec guest = spec;
+  guest.hooks = {};
+  guest.hostname = guest.hostname.substr(0, kMaxHostnameBytes);
+  guest.mounts = options.files.mounts;
+  if (!guest.root) guest.root.emplace();
+  guest.root->path = options.files.rootfs;
+  if (guest.process) guest.process = MakeGuestProcess(*guest.process);
+  if (guest.linux) guest.linux = MakeGuestLinux(std::move(*guest.linux), options);
+  return guest;
+}
+
+grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec, const GuestSpecOptions& options) {
+  grpc::CreateContainerRequest request;
+  request.set_container_id(options.container_id);
+  request.set_exec_id(options.container_id);
+  *request.mutable_oci() = protocol::ToProto(MakeGuestSpec(spec, options));
+  for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
+  request.set_sandbox_pidns(HasPidNamespacePath(spec));
+  return request;
+}
+
+}  // namespace kata::sandbox

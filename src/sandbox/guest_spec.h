@@ -1,0 +1,35 @@
+// The OCI specification as it is sent to the guest: what only makes sense on the host is taken out.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "oci/spec.h"
+#include "proto/agent.pb.h"
+#include "sandbox/machine.h"
+
+namespace kata::sandbox {
+
+struct GuestSpecOptions {
+  std::string container_id;
+  GuestFiles files;
+  bool keep_seccomp = true;  // the agent can filter system calls and the configuration lets it
+};
+
+// Hooks run on the host. The guest has a network of its own, so the container lives in the guest's; the other
+// namespaces are new in the guest whatever their paths are on the host. CPU and memory node numbers, block
+// devices, interfaces and security labels are the host's and mean nothing in the guest; memory, CPU time, process
+// and huge page limits hold there as well.
+oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
+
+// MakeGuestSpec and what goes with it in the request.
+grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec, const GuestSpecOptions& options);
+
+// An additional process: as in config.json, without the host's labels.
+oci::Process MakeGuestProcess(const oci::Process& process);
+
+// Limits that hold inside the guest.
+oci::Resources MakeGuestResources(const oci::Resources& resources);
+
+}  // namespace kata::sandbox

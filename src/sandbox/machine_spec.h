@@ -1,0 +1,17 @@
+// The VmSpec of a sandbox: what its configuration means for the virtual machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "hypervisor/vm_spec.h"
+
+namespace kata::sandbox {
+
+// Everything but the devices. `channel_parameters`: of the AgentChannel. The user's own kernel parameters come last,
+// where they win.
+hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id,
+                              const std::vector<std::string>& channel_parameters);
+
+}  // namespace kata::sandbox

@@ -1,0 +1,480 @@
+// Sandbox: creation, deletion and the end of everything.
+#include "sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/scope_exit.h"
+#include "oci/json.h"
+#include "sandbox/guest_spec.h"
+
+namespace kata::sandbox {
+namespace {
+
+constexpr std::chrono::seconds kRemoveContainerTime{10};
+constexpr int kLostExitCode = 255;
+constexpr int kKilledExitCode = 128 + SIGKILL;
+
+Error DoesNotExist() { return Error(Code::kNotFound, "container does not exist"); }
+
+// "module parameter parameter" of the configuration file.
+grpc::KernelModule ParseKernelModule(const std::string& line) {
+  grpc::KernelModule module;
+  size_t begin = 0;
+  while ((begin = line.find_first_not_of(' ', begin)) != std::string::npos) {
+    const size_t end = line.find(' ', begin);
+    const std::string word = line.substr(begin, end - begin);
+    if (module.name().empty()) {
+      module.set_name(word);
+    } else {
+      module.add_parameters(word);
+    }
+    if (end == std::string::npos) break;
+    begin = end;
+  }
+  return module;
+}
+
+// Identity of a directory, to notice that a later one stands at its path.
+std::pair<dev_t, ino_t> DirectoryIdentity(const std::string& path) {
+  struct stat info{};
+  if (lstat(path.c_str(), &info) < 0) return {};
+  return {info.st_dev, info.st_ino};
+}
+
+}  // namespace
+
+Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Options options)
+    : loop_(loop),
+      workers_(workers),
+      watcher_(watcher),
+      options_(std::move(options)),
+      directory_identity_(DirectoryIdentity(options_.directory.path())) {
+  guest_ = std::make_shared<Guest>(loop_, workers_,
+                                   Guest::Options{.factory = options_.machine_factory,
+                                                  .agent_timeout = options_.config.agent.dial_timeout,
+                                                  .on_down = [this](const std::string& reason) { OnGuestDown(reason); }});
+}
+
+// --- stdio of processes to come ---
+
+Status Sandbox::Attach(AttachRequest request, uint64_t connection_id) {
+  if (shutting_down_) return Error(Code::kUnavailable, "the sandbox is being shut down");
+  for (const auto& [connection, other] : attachments_) {
+    if (other.container_id == request.id && other.exec_id == request.exec_id) {
+      return Error(Code::kAlreadyExists, "another client is attached for this process");
+    }
+  }
+  ever_attached_ = true;
+  Attachment& attachment = attachments_[connection_id];
+  attachment.container_id = request.id;
+  attachment.exec_id = request.exec_id;
+  attachment.request = std::move(request);
+  return {};
+}
+
+Result<AttachRequest> Sandbox::TakeAttachment(const std::string& container_id, const std::string& exec_id) {
+  for (auto& [connection, attachment] : attachments_) {
+    if (attachment.container_id == container_id && attachment.exec_id == exec_id && attachment.request.channel) {
+      return std::move(attachment.request);
+    }
+  }
+  return Error(Code::kFailedPrecondition, "no kata-shim is attached for this process");
+}
+
+void Sandbox::OnAttachClosed(uint64_t connection_id, bool committed) {
+  const auto node = attachments_.extract(connection_id);
+  if (node.empty() || committed || shutting_down_) return;
+  const Attachment& attachment = node.mapped();
+  if (!attachment.exec_id.empty()) {
+    if (const auto container = FindContainer(attachment.container_id)) (*container)->AbandonExec(attachment.exec_id);
+  } else if (attachment.container_id == id()) {
+    Abandon("the client that created the container is gone");
+  } else {
+    Kill(attachment.container_id, "", SIGKILL, /*all=*/true,
+         [self = shared_from_this(), container_id = attachment.container_id](const Status&) {
+           self->Delete(container_id, "", [](const Result<DeleteResult>&) {});
+         });
+  }
+}
+
+void Sandbox::OnIdle() {
+  if (!ever_attached_ && !shutting_down_) Abandon("no client has come");
+}
+
+// --- create ---
+
+struct Sandbox::CreateJob {
+  std::shared_ptr<Sandbox> sandbox;  // keeps what is referred to alive; its loop-thread members are not touched
+  const config::Config& config;
+  std::shared_ptr<Guest> guest;
+  std::string sandbox_id;
+  std::string directory;
+  std::string container_id;
+  std::string bundle;
+  bool terminal;
+  pid_t shim_pid;
+  bool boot;
+
+  Result<CreateResult> Run() const;
+  Result<oci::Spec> ReadSpec() const;
+  Result<std::string> FindRootfs(const oci::Spec& spec) const;
+  Status Boot(const oci::Spec& spec) const;
+  Status CreateInGuest(Machine& machine, const oci::Spec& spec, const std::string& rootfs) const;
+};
+
+struct Sandbox::CreateResult {
+  oci::Spec spec;
+  std::string rootfs;
+  ProcessId vmm;
+};
+
+Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
+  const std::string file = bundle + "/config.json";
+  const std::string json = TRY(ReadFile(file, oci::kMaxConfigBytes));
+  oci::Spec spec = TRY_CTX(oci::ParseSpec(json), "read '{}'", file);
+  TRY_CTX(oci::Validate(spec), "read '{}'", file);
+  if (!spec.process) return MakeError(Code::kInvalidArgument, "read '{}': process: is missing", file);
+  if (!spec.root) return MakeError(Code::kInvalidArgument, "read '{}': root: is missing", file);
+  if (spec.process->terminal != terminal) {
+    return Error(Code::kInvalidArgument, "the process and its stdio do not agree on having a terminal");
+  }
+  return spec;
+}
+
+Result<std::string> Sandbox::CreateJob::FindRootfs(const oci::Spec& spec) const {
+  const std::string& path = spec.root->path;
+  std::string rootfs = path.starts_with('/') ? path : bundle + "/" + path;
+  struct stat info{};
+  if (stat(rootfs.c_str(), &info) < 0) return SysError("root file system '{}'", rootfs);
+  if (!S_ISDIR(info.st_mode)) return ErrnoError(ENOTDIR, fmt::format("root file system '{}'", rootfs));
+  return rootfs;
+}
+
+Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
+  Guest::BootRequest request;
+  request.machine.sandbox_id = sandbox_id;
+  request.machine.directory = directory;
+  request.machine.config = &config;
+  request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
+  request.sandbox.set_sandbox_id(sandbox_id);
+  request.sandbox.set_hostname(spec.hostname.substr(0, 64));
+  request.sandbox.set_guest_hook_path(config.hypervisor.guest_hook_path);
+  for (const std::string& module : config.agent.kernel_modules) {
+    *request.sandbox.add_kernel_modules() = ParseKernelModule(module);
+  }
+  return guest->Boot(std::move(request));
+}
+
+Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec, const std::string& rootfs) const {
+  const std::shared_ptr<AgentClient> agent = guest->agent();
+  if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
+  GuestSpecOptions options;
+  options.container_id = container_id;
+  options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
+  options.files =
+      TRY(machine.ShareContainer(container_id, {.rootfs = rootfs, .mounts = spec.mounts, .bundle = bundle}));
+  const Status created =
+      agent->CreateContainer(MakeCreateContainerRequest(spec, options), config.runtime.create_container_timeout);
+  if (!created && created.error().code() == Code::kDeadlineExceeded) {
+    return MakeError(Code::kDeadlineExceeded, "the agent has not created it within {} s",
+                     config.runtime.create_container_timeout.count());
+  }
+  return created;
+}
+
+Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
+  CreateResult result;
+  result.spec = TRY(ReadSpec());
+  result.rootfs = TRY(FindRootfs(result.spec));
+  if (boot) TRY(Boot(result.spec));
+  const std::shared_ptr<Machine> machine = guest->machine();
+  if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
+  ScopeExit unshare([&] { (void)machine->UnshareContainer(container_id); });
+  TRY(CreateInGuest(*machine, result.spec, result.rootfs));
+  unshare.Release();
+  if (const Result<unsigned long long> start_time = ProcessStartTime(machine->vmm_pid())) {
+    result.vmm = {machine->vmm_pid(), *start_time};
+  }
+  return result;
+}
+
+Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& container_id, const std::string& bundle) {
+  if (shutting_down_) return Error(Code::kUnavailable, "the sandbox is being shut down");
+  if (containers_.contains(container_id)) {
+    return Error(Code::kAlreadyExists, "container with given ID already exists");
+  }
+  if (container_id == id() ? booted_ : !guest_->agent()) {
+    return MakeError(Code::kFailedPrecondition, "sandbox '{}' does not run", id());
+  }
+  const StateDirectory directory = TRY(StateDirectory::Open(options_.directory.root(), container_id));
+  // What the client has recorded about itself (owner, time) stays.
+  ContainerState state;
+  if (Result<ContainerState> recorded = directory.ReadState()) state = std::move(*recorded);
+  state.id = container_id;
+  state.sandbox_id = id();
+  state.bundle = bundle;
+  if (state.created.empty()) state.created = log::FormatTime(std::chrono::system_clock::now());
+  if (state.owner.empty()) state.owner = std::to_string(geteuid());
+  state.server = {getpid(), TRY(ProcessStartTime(getpid()))};
+
+  AttachRequest attachment = TRY(TakeAttachment(container_id, ""));
+  auto container = std::make_shared<Container>(
+      Container::Context{loop_, watcher_, guest_}, directory, std::move(state), std::move(attachment),
+      Container::Handlers{.on_abandoned =
+                              [this, container_id] {
+                                if (const auto found = FindContainer(container_id)) {
+                                  CancelCreate(**found, "kata-shim was killed");
+                                }
+                              },
+                          .on_process_exit = [this] { OnProcessExit(); }});
+  TRY(container->Begin());
+  return container;
+}
+
+void Sandbox::Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply) {
+  Result<std::shared_ptr<Container>> created = NewContainer(container_id, bundle);
+  if (!created) {
+    reply(std::move(created).error());
+    return;
+  }
+  const std::shared_ptr<Container> container = *created;
+  containers_[container_id] = container;
+  const Process& init = *container->FindProcess("");
+  CreateJob job{.sandbox = shared_from_this(),
+                .config = options_.config,
+                .guest = guest_,
+                .sandbox_id = id(),
+                .directory = options_.directory.path(),
+                .container_id = container_id,
+                .bundle = bundle,
+                .terminal = init.terminal(),
+                .shim_pid = init.shim_pid(),
+                .boot = container_id == id()};
+  if (job.boot) booted_ = true;
+  workers_.Post([this, job = std::move(job), container, reply = std::move(reply)]() mutable {
+    Result<CreateResult> result = job.Run();
+    loop_.Post([this, self = std::move(job.sandbox), container = std::move(container), result = std::move(result),
+                reply = std::move(reply)]() mutable { OnCreateDone(container, std::move(result), std::move(reply)); });
+  });
+}
+
+void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,
+                           Reply<pid_t> reply) {
+  const auto cancelled = cancelled_creates_.extract(container->id());
+  if (!cancelled.empty()) {
+    FailCreate(container, Error(Code::kCancelled, cancelled.mapped()), std::move(reply));
+  } else if (!result) {
+    FailCreate(container, std::move(result).error(), std::move(reply));
+  } else if (!guest_->agent()) {
+    // It ended when the guest had already answered.
+    FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
+  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm); !recorded) {
+    FailCreate(container, std::move(recorded).error(), std::move(reply));
+  } else {
+    reply(container->FindProcess("")->shim_pid());
+  }
+}
+
+void Sandbox::FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply) {
+  auto shared_reply = std::make_shared<Reply<pid_t>>(std::move(reply));
+  guest_->Explain(std::move(error), [self = shared_from_this(), container, shared_reply](Error explained) {
+    self->Remove(container, [self, container, shared_reply, explained = std::move(explained)]() mutable {
+      // "Unavailable" would mean to the client that it has lost the server.
+      const bool unavailable = explained.code() == Code::kUnavailable;
+      (*shared_reply)(unavailable ? std::move(explained).WithCode(Code::kInternal) : std::move(explained));
+    });
+  });
+}
+
+void Sandbox::CancelCreate(Container& container, const std::string& reason) {
+  if (container.status() != ContainerStatus::kCreating) return;
+  cancelled_creates_.emplace(container.id(), reason);
+  if (container.id() != id()) return;
+  // Whatever the creation waits for ends with the machine.
+  guest_->CancelBoot(reason);
+  guest_->Stop([] {});
+}
+
+// --- the life of containers ---
+
+Result<std::shared_ptr<Container>> Sandbox::FindContainer(const std::string& container_id) const {
+  const auto it = containers_.find(container_id);
+  if (it == containers_.end()) return DoesNotExist();
+  return it->second;
+}
+
+Status Sandbox::AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process) {
+  const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
+  if (exec_id.empty()) return Error(Code::kInvalidArgument, "exec id is empty");
+  return container->AddExec(exec_id, process, TRY(TakeAttachment(container_id, exec_id)));
+}
+
+void Sandbox::Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
+                   Reply<void> reply) {
+  const Result<std::shared_ptr<Container>> container = FindContainer(container_id);
+  if (!container) {
+    reply(Error(container.error()));
+  } else if ((*container)->status() != ContainerStatus::kCreating) {
+    (*container)->Kill(exec_id, signal, all, std::move(reply));
+  } else if (signal == SIGKILL || signal == SIGTERM) {
+    CancelCreate(**container, "it was killed");
+    reply({});
+  } else {
+    reply(Error(Code::kFailedPrecondition, "container is still being created"));
+  }
+}
+
+void Sandbox::OnProcessExit() {
+  for (const auto& [container_id, container] : containers_) {
+    if (!container->IsQuiet()) return;
+  }
+  // Nothing runs any more: the memory goes back at once, not only when somebody deletes the container.
+  guest_->Stop([] {});
+}
+
+void Sandbox::OnGuestDown(const std::string& reason) {
+  log::LogError("the virtual machine ended", {{"reason", reason}});
+  // Ends that are reported below change the map only later, but a copy is safe against any handler.
+  const auto containers = containers_;
+  for (const auto& [container_id, container] : containers) {
+    // A creation under way fails by itself.
+    if (container->status() == ContainerStatus::kCreating) continue;
+    container->OnGuestDown(kLostExitCode, "the virtual machine ended: " + reason);
+  }
+}
+
+// --- delete ---
+
+void Sandbox::Delete(const std::string& container_id, const std::string& exec_id, Reply<DeleteResult> reply) {
+  const Result<std::shared_ptr<Container>> found = FindContainer(container_id);
+  if (!found) {
+    reply(Error(found.error()));
+    return;
+  }
+  const std::shared_ptr<Container> container = *found;
+  const Process* process = container->FindProcess(exec_id);
+  const pid_t pid = process ? process->shim_pid() : 0;
+  if (!exec_id.empty()) {
+    const Result<ProcessExit> exit = container->DeleteExec(exec_id);
+    reply(exit ? Result<DeleteResult>(DeleteResult{pid, *exit}) : Result<DeleteResult>(Error(exit.error())));
+    return;
+  }
+  if (container->status() == ContainerStatus::kCreated) {
+    auto shared_reply = std::make_shared<Reply<DeleteResult>>(std::move(reply));
+    container->Kill("", SIGKILL, /*all=*/true, [self = shared_from_this(), container, shared_reply](Status status) {
+      // "Not running": its end was faster.
+      if (!status && status.error().code() != Code::kFailedPrecondition) {
+        (*shared_reply)(std::move(status).error());
+        return;
+      }
+      container->FindProcess("")->Wait([self, container, shared_reply](const ProcessExit&) {
+        self->loop_.Post([self, container, shared_reply] {
+          self->Delete(container->id(), "", [shared_reply](Result<DeleteResult> result) {
+            (*shared_reply)(std::move(result));
+          });
+        });
+      });
+    });
+    return;
+  }
+  if (container->status() != ContainerStatus::kStopped) {
+    reply(MakeError(Code::kFailedPrecondition, "cannot delete container '{}' that is not stopped: {}", container_id,
+                    StatusName(container->status())));
+    return;
+  }
+  auto shared_reply = std::make_shared<Reply<DeleteResult>>(std::move(reply));
+  Remove(container, [container, pid, shared_reply] {
+    (*shared_reply)(DeleteResult{pid, container->FindProcess("")->exit()});
+  });
+}
+
+void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<void()> done) {
+  auto erase = [self = shared_from_this(), container, done = std::move(done)] {
+    self->Erase(container);
+    done();
+  };
+  const std::shared_ptr<AgentClient> agent = guest_->agent();
+  const std::shared_ptr<Machine> machine = guest_->machine();
+  if (container->id() == id() || !agent || !machine) {
+    guest_->Stop(std::move(erase));
+    return;
+  }
+  agent->RemoveContainer(
+      container->id(), kRemoveContainerTime,
+      [self = shared_from_this(), machine, container, erase = std::move(erase)](const Status& removed) mutable {
+        if (!removed) log::Debug("the agent did not remove a container", {{"error", removed.error().message()}});
+        self->workers_.Post([self, machine, container, erase = std::move(erase)]() mutable {
+          const Status unshared = machine->UnshareContainer(container->id());
+          if (!unshared) log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
+          self->loop_.Post(std::move(erase));
+        });
+      });
+}
+
+void Sandbox::Erase(const std::shared_ptr<Container>& container) {
+  containers_.erase(container->id());
+  cancelled_creates_.erase(container->id());
+  if (IsCreating()) return;
+  for (const std::function<void()>& callback : std::exchange(when_idle_, {})) callback();
+}
+
+bool Sandbox::IsCreating() const {
+  for (const auto& [container_id, container] : containers_) {
+    if (container->status() == ContainerStatus::kCreating) return true;
+  }
+  return false;
+}
+
+// --- the end ---
+
+void Sandbox::Shutdown(bool now, Reply<void> reply) {
+  if (!now && !containers_.empty()) {
+    reply({});
+    return;
+  }
+  auto shared_reply = std::make_shared<Reply<void>>(std::move(reply));
+  ShutdownNow("the sandbox is being shut down", [self = shared_from_this(), shared_reply] {
+    (*shared_reply)({});
+    self->options_.on_finished();
+  });
+}
+
+void Sandbox::ShutdownNow(const std::string& reason, std::function<void()> done) {
+  shutting_down_ = true;
+  const auto containers = containers_;
+  for (const auto& [container_id, container] : containers) {
+    if (container->status() == ContainerStatus::kCreating) {
+      CancelCreate(*container, reason);
+    } else {
+      container->OnGuestDown(kKilledExitCode, "");
+    }
+  }
+  guest_->Stop([self = shared_from_this(), done = std::move(done)]() mutable {
+    if (self->IsCreating()) {
+      self->when_idle_.push_back(std::move(done));
+    } else {
+      done();
+    }
+  });
+}
+
+void Sandbox::Abandon(const std::string& reason) {
+  log::Info("the sandbox is removed", {{"reason", reason}});
+  ShutdownNow(reason, [self = shared_from_this()] {
+    const StateDirectory& directory = self->options_.directory;
+    // A later container may have got the same id in the meantime.
+    if (DirectoryIdentity(directory.path()) == self->directory_identity_) {
+      const Status removed = directory.Remove();
+      if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
+    }
+    self->options_.on_finished();
+  });
+}
+
+}  // namespace kata::sandbox

@@ -1,0 +1,109 @@
+// Sandbox: a virtual machine and the containers in it, from the first create to the last delete.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "sandbox/attach.h"
+#include "sandbox/container.h"
+#include "sandbox/fd_watcher.h"
+#include "sandbox/guest.h"
+#include "sandbox/machine.h"
+#include "sandbox/state_directory.h"
+
+namespace kata::sandbox {
+
+// Everything on the loop thread; slow steps run on the worker pool and come back. Owned by a shared_ptr.
+class Sandbox : public std::enable_shared_from_this<Sandbox> {
+ public:
+  struct Options {
+    StateDirectory directory;  // of the container that the sandbox is named after
+    config::Config config;
+    MachineFactory machine_factory;
+    // Nothing is left and nobody will come: the server shall end.
+    std::function<void()> on_finished;
+  };
+
+  // `loop`, `workers` and `watcher` are borrowed and must outlive the object.
+  Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Options options);
+
+  const std::string& id() const { return options_.directory.id(); }
+
+  // attach.sock: stdio and kata-shim of a process that is about to be created.
+  Status Attach(AttachRequest request, uint64_t connection_id);
+  // The client is gone. Without a commit nobody will ever ask for the process: it is ended and removed, and with
+  // the sandbox's own container the whole sandbox including its state directory.
+  void OnAttachClosed(uint64_t connection_id, bool committed);
+  // No client has come in the time in which one must have.
+  void OnIdle();
+
+  // Answers with the pid of kata-shim. The first container boots the virtual machine.
+  void Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply);
+  Status AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process);
+  void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all, Reply<void> reply);
+
+  struct DeleteResult {
+    pid_t pid = 0;
+    ProcessExit exit;
+  };
+  // An empty exec_id: the container, which must be stopped or never have been started.
+  void Delete(const std::string& container_id, const std::string& exec_id, Reply<DeleteResult> reply);
+  // Without `now` it does nothing while there are containers. Otherwise everything is ended, and the server with it
+  // when the answer is out.
+  void Shutdown(bool now, Reply<void> reply);
+
+  // kNotFound: "container does not exist".
+  Result<std::shared_ptr<Container>> FindContainer(const std::string& container_id) const;
+
+ private:
+  struct Attachment {
+    std::string container_id;
+    std::string exec_id;
+    AttachRequest request;  // until a process has taken it
+  };
+  struct CreateJob;
+  struct CreateResult;
+
+  Result<AttachRequest> TakeAttachment(const std::string& container_id, const std::string& exec_id);
+  Result<std::shared_ptr<Container>> NewContainer(const std::string& container_id, const std::string& bundle);
+  void OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result, Reply<pid_t> reply);
+  // Ends a creation under way with kCancelled and this reason.
+  void CancelCreate(Container& container, const std::string& reason);
+  void FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply);
+
+  void OnProcessExit();
+  void OnGuestDown(const std::string& reason);
+  void Remove(const std::shared_ptr<Container>& container, std::function<void()> done);
+  void Erase(const std::shared_ptr<Container>& container);
+  bool IsCreating() const;
+
+  // Ends all, answers and finishes.
+  void ShutdownNow(const std::string& reason, std::function<void()> done);
+  void Abandon(const std::string& reason);
+
+  EventLoop& loop_;
+  WorkerPool& workers_;
+  FdWatcher& watcher_;
+  Options options_;
+  std::shared_ptr<Guest> guest_;
+  std::map<uint64_t, Attachment> attachments_;  // by connection
+  std::map<std::string, std::shared_ptr<Container>> containers_;
+  std::map<std::string, std::string> cancelled_creates_;  // container id, reason
+  std::pair<dev_t, ino_t> directory_identity_;
+  bool ever_attached_ = false;
+  bool booted_ = false;
+  bool shutting_down_ = false;
+  std::vector<std::function<void()>> when_idle_;  // until no creation is under way
+};
+
+}  // namespace kata::sandbox

@@ -1,0 +1,210 @@
+// The state directory: creation, listing, state.json, sockets.
+#include "sandbox/state_directory.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "linux/unix_socket.h"
+#include "protocol/ids.h"
+
+namespace kata::sandbox {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxIdLength = 255;  // NAME_MAX: the id is a directory's name
+constexpr size_t kMaxStateBytes = 4u << 20;
+constexpr std::chrono::seconds kConnectTimeout{10};
+
+Status CheckId(const std::string& id) {
+  if (id.size() > kMaxIdLength) {
+    return MakeError(Code::kInvalidArgument, "container id '{}...' is longer than {} bytes", id.substr(0, 32),
+                     kMaxIdLength);
+  }
+  return protocol::CheckContainerId(id);
+}
+
+Json ToJson(const ProcessId& process) { return {{"pid", process.pid}, {"startTime", process.start_time}}; }
+
+// Reads members of an object; remembers the first that is missing or of another type.
+class MemberReader {
+ public:
+  explicit MemberReader(const Json& object) : object_(object) {}
+
+  std::string String(const char* key) {
+    const Json* value = Find(key, &Json::is_string);
+    return value ? value->get<std::string>() : std::string();
+  }
+  int Int(const char* key) {
+    const Json* value = Find(key, &Json::is_number_integer);
+    return value ? value->get<int>() : 0;
+  }
+  ProcessId Process(const char* key) {
+    const Json* value = Find(key, &Json::is_object);
+    if (!value) return {};
+    ProcessId process;
+    MemberReader reader(*value);
+    process.pid = reader.Int("pid");
+    if (const Json* time = reader.Find("startTime", &Json::is_number_unsigned)) {
+      process.start_time = time->get<unsigned long long>();
+    }
+    if (wrong_.empty()) wrong_ = reader.wrong();
+    return process;
+  }
+  std::map<std::string, std::string> StringMap(const char* key) {
+    std::map<std::string, std::string> map;
+    const Json* value = Find(key, &Json::is_object);
+    if (!value) return map;
+    for (const auto& [name, entry] : value->items()) {
+      if (entry.is_string()) map[name] = entry.get<std::string>();
+    }
+    return map;
+  }
+  const std::string& wrong() const { return wrong_; }
+
+ private:
+  const Json* Find(const char* key, bool (Json::*is_type)() const noexcept) {
+    const auto it = object_.find(key);
+    if (it != object_.end() && (*it.*is_type)()) return &*it;
+    if (wrong_.empty()) wrong_ = key;
+    return nullptr;
+  }
+  const Json& object_;
+  std::string wrong_;
+};
+
+}  // namespace
+
+bool IsAlive(const ProcessId& process) {
+  if (process.pid <= 0) return false;
+  const Result<std::string> stat = ReadFile(fmt::format("/proc/{}/stat", process.pid), 4096);
+  if (!stat) return false;
+  // "pid (comm) S ...": comm may itself contain parentheses and spaces (proc_pid_stat(5)).
+  const size_t end = stat->rfind(')');
+  if (end == std::string::npos || end + 2 >= stat->size()) return false;
+  const char state = (*stat)[end + 2];
+  if (state == 'Z' || state == 'X') return false;
+  const Result<unsigned long long> start_time = ProcessStartTime(process.pid);
+  return start_time && *start_time == process.start_time;
+}
+
+StateDirectory::StateDirectory(std::string root, std::string id)
+    : root_(std::move(root)), id_(std::move(id)), path_(root_ + "/" + id_) {}
+
+Result<StateDirectory> StateDirectory::Create(const std::string& root, const std::string& id) {
+  TRY(CheckId(id));
+  TRY_CTX(MakeDirectories(root, 0700), "create state root '{}'", root);
+  StateDirectory directory(root, id);
+  // mkdir(2) decides between two that create the same id at the same time.
+  if (mkdir(directory.path_.c_str(), 0700) < 0) {
+    if (errno == EEXIST) return Error(Code::kAlreadyExists, "container with given ID already exists");
+    return SysError("create state directory '{}'", directory.path_);
+  }
+  return directory;
+}
+
+Result<StateDirectory> StateDirectory::Open(const std::string& root, const std::string& id) {
+  TRY(CheckId(id));
+  StateDirectory directory(root, id);
+  struct stat info{};
+  if (lstat(directory.path_.c_str(), &info) < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return Error(Code::kNotFound, "container does not exist");
+    return SysError("open state directory '{}'", directory.path_);
+  }
+  if (!S_ISDIR(info.st_mode)) return Error(Code::kNotFound, "container does not exist");
+  return directory;
+}
+
+Result<std::vector<std::string>> StateDirectory::List(const std::string& root) {
+  Result<std::vector<std::string>> names = ListDirectory(root);
+  if (!names) {
+    if (names.error().code() == Code::kNotFound) return std::vector<std::string>();
+    return std::move(names).error().Wrap(fmt::format("list containers below '{}'", root));
+  }
+  std::vector<std::string> ids;
+  for (std::string& name : *names) {
+    if (Open(root, name)) ids.push_back(std::move(name));
+  }
+  return ids;
+}
+
+Result<ContainerState> StateDirectory::ReadState() const {
+  const std::string file = path_ + "/state.json";
+  const std::string text = TRY(ReadFile(file, kMaxStateBytes));
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return MakeError(Code::kDataLoss, "read '{}': it is not a JSON object", file);
+  MemberReader reader(json);
+  ContainerState state;
+  state.oci_version = reader.String("ociVersion");
+  state.id = reader.String("id");
+  state.sandbox_id = reader.String("sandboxId");
+  state.bundle = reader.String("bundle");
+  state.rootfs = reader.String("rootfs");
+  state.created = reader.String("created");
+  state.owner = reader.String("owner");
+  state.status = reader.String("status");
+  state.error = reader.String("error");
+  state.exit_code = reader.Int("exitCode");
+  state.shim = reader.Process("shim");
+  state.server = reader.Process("server");
+  state.vmm = reader.Process("vmm");
+  state.annotations = reader.StringMap("annotations");
+  if (!reader.wrong().empty()) {
+    return MakeError(Code::kDataLoss, "read '{}': member '{}' is missing or of the wrong type", file, reader.wrong());
+  }
+  return state;
+}
+
+Status StateDirectory::WriteState(const ContainerState& state) const {
+  const Json json = {
+      {"ociVersion", state.oci_version}, {"id", state.id},
+      {"sandboxId", state.sandbox_id},   {"bundle", state.bundle},
+      {"rootfs", state.rootfs},          {"created", state.created},
+      {"owner", state.owner},            {"status", state.status},
+      {"error", state.error},            {"exitCode", state.exit_code},
+      {"shim", ToJson(state.shim)},      {"server", ToJson(state.server)},
+      {"vmm", ToJson(state.vmm)},        {"annotations", state.annotations},
+  };
+  // Bytes that are not UTF-8 (a path may hold any) must not make the state unwritable.
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  TRY_CTX(WriteFileAtomic(path_ + "/state.json", text, 0600), "write state of container '{}'", id_);
+  return {};
+}
+
+Result<UniqueFd> StateDirectory::ListenTask() const {
+  return linux::ListenUnix(path_ + "/task.sock", SOCK_STREAM | SOCK_NONBLOCK, 0600);
+}
+
+Result<UniqueFd> StateDirectory::ListenAttach() const {
+  return linux::ListenUnix(path_ + "/attach.sock", SOCK_SEQPACKET | SOCK_NONBLOCK, 0600);
+}
+
+namespace {
+
+// "Nobody listens" and "no socket" both mean that the server is gone or was never there.
+Result<UniqueFd> Connect(const std::string& path, int type) {
+  Result<UniqueFd> socket = linux::ConnectUnix(path, type, Deadline::After(kConnectTimeout));
+  if (!socket && (socket.error().sys_errno() == ECONNREFUSED || socket.error().sys_errno() == ENOENT)) {
+    return std::move(socket).error().WithCode(Code::kUnavailable);
+  }
+  return socket;
+}
+
+}  // namespace
+
+Result<UniqueFd> StateDirectory::ConnectTask() const { return Connect(path_ + "/task.sock", SOCK_STREAM); }
+
+Result<UniqueFd> StateDirectory::ConnectAttach() const { return Connect(path_ + "/attach.sock", SOCK_SEQPACKET); }
+
+Status StateDirectory::Remove() const {
+  TRY_CTX(RemoveTree(path_), "remove state directory of container '{}'", id_);
+  return {};
+}
+
+}  // namespace kata::sandbox

@@ -1,0 +1,80 @@
+// The directory that stands for a container on the host: <root>/<id>/, with what `state`, `list` and `delete` need
+// also after the sandbox server is gone.
+//
+//   state.json   ContainerState, written atomically
+//   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own directory)
+//   attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server (attach.h)
+//   shared/      exported to the guest
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace kata::sandbox {
+
+inline constexpr char kDefaultRoot[] = "/run/kata-containers";
+
+// A process named so that pid reuse is noticed.
+struct ProcessId {
+  pid_t pid = 0;                      // 0: none
+  unsigned long long start_time = 0;  // clock ticks since boot, /proc/<pid>/stat
+};
+// False when there is no such process, when it is a zombie, or when the pid belongs to a later one.
+bool IsAlive(const ProcessId& process);
+
+struct ContainerState {
+  std::string oci_version;
+  std::string id;
+  std::string sandbox_id;  // of the container whose directory has the sockets; equals id for a single container
+  std::string bundle;
+  std::string rootfs;
+  std::string created;  // RFC 3339 with nanoseconds
+  std::string owner;    // user name or uid
+  std::string status;   // creating, created, running, paused, stopped: as last written
+  std::string error;    // why it stopped, when that was not the container's own doing
+  int exit_code = 0;    // when stopped
+  ProcessId shim;       // kata-shim of init: the pid that engines see
+  ProcessId server;
+  ProcessId vmm;
+  std::map<std::string, std::string> annotations;
+};
+
+// One container's directory. Copyable value (a path); the directory itself is shared state.
+class StateDirectory {
+ public:
+  // Makes <root>/<id> (0700). kAlreadyExists: "container with given ID already exists". `id` is checked to be a
+  // valid container id before any path is built from it.
+  static Result<StateDirectory> Create(const std::string& root, const std::string& id);
+  // kNotFound: "container does not exist" (the text engines look for).
+  static Result<StateDirectory> Open(const std::string& root, const std::string& id);
+  // ids of all containers below root, sorted; an absent root is an empty list.
+  static Result<std::vector<std::string>> List(const std::string& root);
+
+  const std::string& path() const { return path_; }
+  const std::string& root() const { return root_; }
+  const std::string& id() const { return id_; }
+
+  Result<ContainerState> ReadState() const;
+  Status WriteState(const ContainerState& state) const;
+
+  // Sockets live at paths that may be longer than sun_path allows; these go through a directory descriptor.
+  Result<UniqueFd> ListenTask() const;
+  Result<UniqueFd> ListenAttach() const;
+  Result<UniqueFd> ConnectTask() const;    // kUnavailable when no server listens
+  Result<UniqueFd> ConnectAttach() const;
+
+  // Removes the directory and all in it (never across mounts). Idempotent.
+  Status Remove() const;
+
+ private:
+  StateDirectory(std::string root, std::string id);
+  std::string root_, id_, path_;
+};
+
+}  // namespace kata::sandbox

@@ -1,0 +1,251 @@
+// VirtualMachine: shared directory, virtiofsd, agent channel and VMM, started in this order and ended in reverse.
+#include "sandbox/virtual_machine.h"
+
+#include <asio/steady_timer.hpp>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+#include "base/log.h"
+#include "hypervisor/assets.h"
+#include "hypervisor/driver.h"
+#include "hypervisor/vm.h"
+#include "protocol/constants.h"
+#include "sandbox/agent_channel.h"
+#include "sandbox/agent_log.h"
+#include "sandbox/machine_spec.h"
+#include "storage/mount_plan.h"
+#include "storage/shared_directory.h"
+#include "storage/virtiofsd.h"
+
+namespace kata::sandbox {
+namespace {
+
+constexpr char kSharedFsDeviceId[] = "shared0";
+
+// Tells the owner once why the machine is gone, whichever part of it went first. Loop thread.
+class ExitReporter : public std::enable_shared_from_this<ExitReporter> {
+ public:
+  ExitReporter(EventLoop& loop, std::function<void(std::string)> on_exit)
+      : loop_(loop), on_exit_(std::move(on_exit)) {}
+
+  void Report(const std::string& reason) {
+    if (const auto report = std::exchange(on_exit_, nullptr)) report(reason);
+  }
+
+  // virtiofsd ends when the VMM does. The VMM's end, which is the cause then, may be noticed a moment later.
+  void ReportUnlessVmmEnds(const std::string& reason) {
+    auto timer = std::make_shared<asio::steady_timer>(loop_.context(), std::chrono::milliseconds(300));
+    timer->async_wait([self = shared_from_this(), timer, reason](const std::error_code& error) {
+      if (!error) self->Report(reason);
+    });
+  }
+
+ private:
+  EventLoop& loop_;
+  std::function<void(std::string)> on_exit_;
+};
+
+class VirtualMachine : public Machine {
+ public:
+  VirtualMachine(EventLoop& loop, MachineOptions options, std::unique_ptr<hypervisor::Driver> driver)
+      : loop_(loop),
+        options_(std::move(options)),
+        driver_(std::move(driver)),
+        exit_reporter_(std::make_shared<ExitReporter>(loop, options_.on_exit)) {}
+  ~VirtualMachine() override { (void)Stop(Deadline::After(std::chrono::seconds(5))); }
+
+  Status Start(Deadline deadline) override;
+  Result<UniqueFd> ConnectAgent(Deadline deadline) override;
+  std::vector<grpc::Storage> SandboxStorages() const override;
+  Result<GuestFiles> ShareContainer(const std::string& container_id, const HostFiles& files) override;
+  Status UnshareContainer(const std::string& container_id) override;
+  Status Stop(Deadline deadline) override;
+
+  pid_t vmm_pid() const override {
+    const std::lock_guard lock(mutex_);
+    return vm_ ? vm_->pid() : -1;
+  }
+  bool running() const override {
+    const std::lock_guard lock(mutex_);
+    return vm_ && vm_->running();
+  }
+  std::string LastWords() const override {
+    const std::lock_guard lock(mutex_);
+    return vm_ ? vm_->LastWords() : "";
+  }
+
+ private:
+  const config::HypervisorConfig& config() const { return options_.config->hypervisor; }
+  bool UsesVirtioFs() const { return config().shared_fs == "virtio-fs"; }
+
+  // Hands a part over to Stop. Fails when that has already been: the part ends then with the caller's reference.
+  template <typename T>
+  Status Publish(std::shared_ptr<T>& member, std::shared_ptr<T> part) {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return Error(Code::kCancelled, "cancelled");
+    member = std::move(part);
+    return {};
+  }
+
+  Result<UniqueFd> StartVirtiofsd(const std::string& directory, Deadline deadline);
+  Status StartVmm(const hypervisor::VmSpec& spec, Deadline deadline);
+  std::shared_ptr<storage::SharedDirectory> shared_directory() const {
+    const std::lock_guard lock(mutex_);
+    return shared_directory_;
+  }
+
+  EventLoop& loop_;
+  MachineOptions options_;
+  const std::unique_ptr<hypervisor::Driver> driver_;
+  const std::shared_ptr<ExitReporter> exit_reporter_;
+
+  mutable std::mutex mutex_;  // guards what follows
+  bool stopped_ = false;
+  std::shared_ptr<storage::SharedDirectory> shared_directory_;
+  std::shared_ptr<storage::Virtiofsd> virtiofsd_;
+  std::shared_ptr<AgentChannel> channel_;
+  std::shared_ptr<hypervisor::Vm> vm_;
+};
+
+Status VirtualMachine::Start(Deadline deadline) {
+  const std::shared_ptr<AgentChannel> channel = TRY(AgentChannel::Create(driver_->capabilities()));
+  hypervisor::VmSpec spec = MakeVmSpec(*options_.config, options_.sandbox_id, channel->KernelParameters());
+  // Before anything is set up: what is wrong with the files of the configuration.
+  TRY(hypervisor::CheckAssets(spec));
+  TRY(Publish(channel_, channel));
+
+  const std::shared_ptr<storage::SharedDirectory> shared =
+      TRY(storage::SharedDirectory::Create(options_.directory));
+  TRY(Publish(shared_directory_, shared));
+  UniqueFd virtiofsd_socket;
+  if (UsesVirtioFs()) {
+    virtiofsd_socket = TRY(StartVirtiofsd(shared->export_path(), deadline));
+    spec.devices.push_back(hypervisor::VirtioFsDevice{.id = kSharedFsDeviceId,
+                                                      .tag = std::string(protocol::kSharedTag),
+                                                      .socket_fd = virtiofsd_socket.get(),
+                                                      .queue_size = config().virtio_fs_queue_size,
+                                                      .cache_size_mib = config().virtio_fs_cache_size_mib});
+  } else {
+    spec.devices.push_back(hypervisor::Virtio9pDevice{
+        .id = kSharedFsDeviceId, .tag = std::string(protocol::kSharedTag), .path = shared->export_path()});
+  }
+  for (hypervisor::DeviceSpec& device : channel->Devices()) spec.devices.push_back(std::move(device));
+  TRY(StartVmm(spec, deadline));
+  channel->OnVmmStarted();
+  if (UniqueFd log_stream = channel->TakeLog()) TRY(ForwardAgentLog(loop_, std::move(log_stream)));
+  return {};
+}
+
+Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, Deadline deadline) {
+  storage::VirtiofsdOptions options;
+  options.program = config().virtio_fs_daemon;
+  options.shared_directory = directory;
+  options.cache = config().virtio_fs_cache;
+  options.extra_args = config().virtio_fs_extra_args;
+  options.debug = config().enable_debug;
+  const auto on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->ReportUnlessVmmEnds(reason); };
+  std::shared_ptr<storage::Virtiofsd> virtiofsd =
+      TRY(storage::Virtiofsd::Start(loop_, options, on_exit, deadline));
+  UniqueFd socket = virtiofsd->TakeSocket();
+  TRY(Publish(virtiofsd_, std::move(virtiofsd)));
+  return socket;
+}
+
+Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadline) {
+  hypervisor::Vm::Options options;
+  options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
+  options.on_console_line = [](std::string_view line) { log::Debug(line, {{"source", "guest-console"}}); };
+  if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
+  std::shared_ptr<hypervisor::Vm> vm =
+      TRY(hypervisor::Vm::Start(loop_, *driver_, spec, std::move(options), deadline));
+  log::Info("virtual machine started",
+            {{"hypervisor", driver_->name()},
+             {"vmm", vm->pid()},
+             {"acceleration", hypervisor::AccelerationName(hypervisor::ResolveAcceleration(spec.acceleration))}});
+  return Publish(vm_, std::move(vm));
+}
+
+Result<UniqueFd> VirtualMachine::ConnectAgent(Deadline deadline) {
+  std::shared_ptr<AgentChannel> channel;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!channel_) return Error(Code::kFailedPrecondition, "the virtual machine was not started");
+    channel = channel_;
+  }
+  return channel->Connect(deadline);
+}
+
+std::vector<grpc::Storage> VirtualMachine::SandboxStorages() const {
+  grpc::Storage shared;
+  shared.set_source(std::string(protocol::kSharedTag));
+  shared.set_mount_point(std::string(protocol::kGuestSharedDirectory));
+  if (UsesVirtioFs()) {
+    shared.set_driver(std::string(protocol::kStorageVirtioFs));
+    shared.set_fstype(std::string(protocol::kFsTypeVirtioFs));
+  } else {
+    shared.set_driver(std::string(protocol::kStorage9p));
+    shared.set_fstype(std::string(protocol::kFsType9p));
+    // cache=mmap: with no cache at all files could not be mapped, and so no program be executed.
+    for (const char* option : {"trans=virtio", "version=9p2000.L", "cache=mmap"}) shared.add_options(option);
+    shared.add_options(fmt::format("msize={}", config().msize_9p));
+  }
+  // A container's devices are on the guest's own /dev.
+  shared.add_options("nodev");
+  return {shared};
+}
+
+Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_id, const HostFiles& files) {
+  const std::shared_ptr<storage::SharedDirectory> shared = shared_directory();
+  if (!shared) return Error(Code::kUnavailable, "the virtual machine is not running");
+  storage::MountPlan plan = TRY(storage::PlanMounts(files.mounts, files.bundle, storage::ProbeSource));
+  GuestFiles guest;
+  // Writable also below a root that shall be read-only: missing mount points are made first, then the guest makes it
+  // read-only for the container.
+  guest.rootfs = TRY(shared->AddRootfs(container_id, files.rootfs, /*read_only=*/false));
+  for (const storage::ShareRequest& request : plan.shares) {
+    plan.mounts[request.mount].source = TRY(shared->AddBindMount(
+        container_id, request.source, request.destination, request.read_only, request.recursive));
+  }
+  guest.mounts = std::move(plan.mounts);
+  return guest;
+}
+
+Status VirtualMachine::UnshareContainer(const std::string& container_id) {
+  const std::shared_ptr<storage::SharedDirectory> shared = shared_directory();
+  return shared ? shared->Remove(container_id) : Status();
+}
+
+Status VirtualMachine::Stop(Deadline deadline) {
+  std::shared_ptr<storage::SharedDirectory> shared;
+  std::shared_ptr<storage::Virtiofsd> virtiofsd;
+  std::shared_ptr<AgentChannel> channel;
+  std::shared_ptr<hypervisor::Vm> vm;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    shared = shared_directory_;
+    virtiofsd = virtiofsd_;
+    channel = channel_;
+    vm = vm_;
+  }
+  // All are tried; the first failure is told.
+  if (channel) channel->Cancel();
+  Status result = vm ? vm->Stop(deadline) : Status();
+  if (Status status = virtiofsd ? virtiofsd->Stop(deadline) : Status(); !status && result) result = std::move(status);
+  if (Status status = shared ? shared->Destroy() : Status(); !status && result) result = std::move(status);
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> MakeVirtualMachine(EventLoop& loop, MachineOptions options) {
+  const std::string& shared_fs = options.config->hypervisor.shared_fs;
+  if (shared_fs != "virtio-fs" && shared_fs != "virtio-9p") {
+    return MakeError(Code::kUnimplemented, "shared_fs = \"{}\" is not supported by this version", shared_fs);
+  }
+  std::unique_ptr<hypervisor::Driver> driver = TRY(hypervisor::MakeDriver(options.config->hypervisor_name));
+  return std::unique_ptr<Machine>(std::make_unique<VirtualMachine>(loop, std::move(options), std::move(driver)));
+}
+
+}  // namespace kata::sandbox

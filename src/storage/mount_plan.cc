@@ -1,0 +1,188 @@
+#include "storage/mount_plan.h"
+
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace kata::storage {
+namespace {
+
+constexpr char kShm[] = "/dev/shm";
+// What docker and containerd give a container that asks for nothing else.
+constexpr uint64_t kDefaultShmBytes = 64u << 20;
+
+// File systems that a kernel offers without a device or a server behind them.
+constexpr std::string_view kGuestFileSystems[] = {
+    "proc",    "sysfs",      "tmpfs",    "ramfs",       "devpts",   "mqueue",   "cgroup", "cgroup2",  "devtmpfs",
+    "debugfs", "securityfs", "tracefs",  "binfmt_misc", "configfs", "fusectl",  "pstore", "efivarfs", "hugetlbfs",
+    "bpf",     "rpc_pipefs", "selinuxfs"};
+
+bool HasOption(const oci::Mount& mount, std::string_view name) {
+  return std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
+}
+
+bool IsBind(const oci::Mount& mount) {
+  return mount.type == "bind" || HasOption(mount, "bind") || HasOption(mount, "rbind");
+}
+
+// As mount(8) reads them: the last word counts.
+bool IsReadOnly(const oci::Mount& mount) {
+  bool read_only = false;
+  for (const std::string& option : mount.options) {
+    if (option == "ro" || option == "rro") read_only = true;
+    if (option == "rw" || option == "rrw") read_only = false;
+  }
+  return read_only;
+}
+
+// Lexically: no "//", "/./", "x/..", no slash at the end.
+std::string CleanPath(const std::string& path) {
+  std::vector<std::string_view> parts;
+  for (size_t start = 0; start < path.size();) {
+    size_t end = path.find('/', start);
+    if (end == std::string::npos) end = path.size();
+    const std::string_view part = std::string_view(path).substr(start, end - start);
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else if (!part.empty() && part != ".") {
+      parts.push_back(part);
+    }
+    start = end + 1;
+  }
+  std::string clean;
+  for (const std::string_view part : parts) clean.append("/").append(part);
+  return clean.empty() ? "/" : clean;
+}
+
+bool IsAtOrBelow(const std::string& path, std::string_view parent) {
+  return path.starts_with(parent) && (path.size() == parent.size() || path[parent.size()] == '/');
+}
+
+Error Refuse(const oci::Mount& mount, Code code, std::string_view reason) {
+  return MakeError(code, "mount '{}' on '{}': {}", mount.source, mount.destination, reason);
+}
+
+// A tmpfs in the guest in the place of the shared memory directory that the engine made on the host.
+oci::Mount GuestShm(const oci::Mount& mount, uint64_t bytes) {
+  oci::Mount shm;
+  shm.destination = mount.destination;
+  shm.type = "tmpfs";
+  shm.source = "shm";
+  shm.options = {"nosuid", "nodev", "noexec", "mode=1777", fmt::format("size={}", bytes)};
+  if (IsReadOnly(mount)) shm.options.emplace_back("ro");
+  return shm;
+}
+
+class Planner {
+ public:
+  Planner(const std::string& bundle, const SourceProbe& probe) : bundle_(bundle), probe_(probe) {}
+
+  Status Add(const oci::Mount& mount) {
+    if (!mount.uid_mappings.empty() || !mount.gid_mappings.empty()) {
+      return Refuse(mount, Code::kUnimplemented, "id-mapped mounts are not supported");
+    }
+    if (IsBind(mount)) return AddBind(mount);
+    if (std::find(std::begin(kGuestFileSystems), std::end(kGuestFileSystems), mount.type) ==
+        std::end(kGuestFileSystems)) {
+      return Refuse(mount, Code::kUnimplemented,
+                    fmt::format("a file system of type '{}' cannot be mounted in the guest", mount.type));
+    }
+    plan_.mounts.push_back(mount);
+    return {};
+  }
+  MountPlan Take() { return std::move(plan_); }
+
+ private:
+  Status AddBind(const oci::Mount& mount) {
+    // What is opened keeps its "..", which mean something else behind a symbolic link.
+    const std::string source = mount.source.starts_with('/') ? mount.source : bundle_ + "/" + mount.source;
+    const std::string place = CleanPath(source);
+    // The guest kernel's own files; the host's would tell about the wrong machine.
+    if (IsAtOrBelow(place, "/proc") || IsAtOrBelow(place, "/sys")) return PassBind(mount, place);
+
+    Result<SourceInfo> probed = probe_(source);
+    if (!probed) {
+      return std::move(probed).error().Wrap(fmt::format("mount '{}' on '{}'", mount.source, mount.destination));
+    }
+    if (CleanPath(mount.destination) == kShm && probed->kind == SourceKind::kDirectory) {
+      plan_.mounts.push_back(GuestShm(mount, probed->tmpfs_bytes > 0 ? probed->tmpfs_bytes : kDefaultShmBytes));
+      return {};
+    }
+    // /dev/shm holds ordinary files; the rest of /dev is devices, which each kernel has for itself.
+    const bool in_dev = IsAtOrBelow(place, "/dev") && !IsAtOrBelow(place, kShm);
+    switch (probed->kind) {
+      case SourceKind::kDirectory:
+        if (in_dev) return PassBind(mount, place);
+        return Share(mount, source);
+      case SourceKind::kRegularFile: return Share(mount, source);
+      case SourceKind::kCharacterDevice:
+        if (in_dev) return PassBind(mount, place);
+        return Refuse(mount, Code::kInvalidArgument, "a device outside /dev cannot be bound into a virtual machine");
+      case SourceKind::kBlockDevice:
+        return Refuse(mount, Code::kInvalidArgument, "a block device cannot be bound into a virtual machine");
+      case SourceKind::kSocket:
+        return Refuse(mount, Code::kInvalidArgument, "a socket of the host cannot be reached from a virtual machine");
+      case SourceKind::kFifo:
+        return Refuse(mount, Code::kInvalidArgument, "a fifo of the host cannot be reached from a virtual machine");
+    }
+    return Refuse(mount, Code::kInternal, "unknown kind of file");
+  }
+
+  oci::Mount& PushBind(const oci::Mount& mount) {
+    plan_.mounts.push_back(mount);
+    oci::Mount& bind = plan_.mounts.back();
+    bind.type = "bind";
+    if (!HasOption(bind, "bind") && !HasOption(bind, "rbind")) bind.options.emplace_back("bind");
+    return bind;
+  }
+
+  Status PassBind(const oci::Mount& mount, const std::string& source) {
+    PushBind(mount).source = source;
+    return {};
+  }
+
+  Status Share(const oci::Mount& mount, const std::string& source) {
+    PushBind(mount);
+    plan_.shares.push_back({plan_.mounts.size() - 1, source, mount.destination, IsReadOnly(mount),
+                            HasOption(mount, "rbind")});
+    return {};
+  }
+
+  const std::string& bundle_;
+  const SourceProbe& probe_;
+  MountPlan plan_;
+};
+
+}  // namespace
+
+Result<SourceInfo> ProbeSource(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) < 0) return SysError("read status of '{}'", path);
+  SourceInfo info;
+  switch (status.st_mode & S_IFMT) {
+    case S_IFDIR: info.kind = SourceKind::kDirectory; break;
+    case S_IFREG: info.kind = SourceKind::kRegularFile; break;
+    case S_IFSOCK: info.kind = SourceKind::kSocket; break;
+    case S_IFIFO: info.kind = SourceKind::kFifo; break;
+    case S_IFCHR: info.kind = SourceKind::kCharacterDevice; break;
+    case S_IFBLK: info.kind = SourceKind::kBlockDevice; break;
+    default: return MakeError(Code::kInternal, "read status of '{}': unknown type of file", path);
+  }
+  struct statfs file_system {};
+  if (statfs(path.c_str(), &file_system) == 0 && file_system.f_type == TMPFS_MAGIC) {
+    info.tmpfs_bytes = static_cast<uint64_t>(file_system.f_blocks) * static_cast<uint64_t>(file_system.f_bsize);
+  }
+  return info;
+}
+
+Result<MountPlan> PlanMounts(const std::vector<oci::Mount>& mounts, const std::string& bundle,
+                             const SourceProbe& probe) {
+  Planner planner(bundle, probe);
+  for (const oci::Mount& mount : mounts) TRY(planner.Add(mount));
+  return planner.Take();
+}
+
+}  // namespace kata::storage

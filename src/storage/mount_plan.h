@@ -1,0 +1,48 @@
+// What becomes of a container's mounts when the container runs in a virtual machine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "oci/spec.h"
+
+namespace kata::storage {
+
+enum class SourceKind { kDirectory, kRegularFile, kSocket, kFifo, kCharacterDevice, kBlockDevice };
+
+struct SourceInfo {
+  SourceKind kind = SourceKind::kDirectory;
+  uint64_t tmpfs_bytes = 0;  // size of the tmpfs that the source lies on; 0: on none, or without limit
+};
+
+// Looks at a path of the host, following symbolic links; an error where there is nothing.
+using SourceProbe = std::function<Result<SourceInfo>(const std::string& path)>;
+// The probe that really looks (stat(2), statfs(2)).
+Result<SourceInfo> ProbeSource(const std::string& path);
+
+// A source that must reach the guest: share it, then put the path in the guest into mounts[mount].source.
+struct ShareRequest {
+  size_t mount = 0;
+  std::string source;  // absolute
+  std::string destination;
+  bool read_only = false;
+  bool recursive = false;
+};
+
+struct MountPlan {
+  std::vector<oci::Mount> mounts;  // for the guest, in the order of the specification
+  std::vector<ShareRequest> shares;
+};
+
+// Decides for each mount: directories and regular files of the host are shared; kernel file systems are the guest's
+// own, so are binds of /proc, /sys and /dev or from below them; a /dev/shm that the host provides becomes a tmpfs of
+// the same size in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev (kInvalidArgument),
+// file systems of the host and id-mapped mounts (kUnimplemented). `bundle`: where relative sources begin. Pure but
+// for `probe`.
+Result<MountPlan> PlanMounts(const std::vector<oci::Mount>& mounts, const std::string& bundle,
+                             const SourceProbe& probe);
+
+}  // namespace kata::storage

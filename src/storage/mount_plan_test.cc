@@ -1,0 +1,139 @@
+#include "storage/mount_plan.h"
+
+#include <map>
+
+#include "base/file.h"
+#include "support/result_matchers.h"
+
+namespace kata::storage {
+namespace {
+
+using test::IsError;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Result<SourceInfo> FakeProbe(const std::string& path) {
+  static const std::map<std::string, SourceInfo> kFiles = {
+      {"/data", {SourceKind::kDirectory}},
+      {"/bundle/rel", {SourceKind::kDirectory}},
+      {"/etc/hosts", {SourceKind::kRegularFile}},
+      {"/run/docker.sock", {SourceKind::kSocket}},
+      {"/run/fifo", {SourceKind::kFifo}},
+      {"/srv/null", {SourceKind::kCharacterDevice}},
+      {"/dev/sda", {SourceKind::kBlockDevice}},
+      {"/dev/null", {SourceKind::kCharacterDevice}},
+      {"/dev", {SourceKind::kDirectory}},
+      {"/dev/shm", {SourceKind::kDirectory, 8u << 30}},
+      {"/dev/shm/job", {SourceKind::kDirectory, 8u << 30}},
+      {"/engine/shm", {SourceKind::kDirectory, 123 << 20}},
+      {"/engine/plain", {SourceKind::kDirectory}},
+  };
+  const auto file = kFiles.find(path);
+  if (file == kFiles.end()) return ErrnoError(ENOENT, fmt::format("read status of '{}'", path));
+  return file->second;
+}
+
+oci::Mount MakeMount(std::string destination, std::string type, std::string source,
+                     std::vector<std::string> options = {}) {
+  return {.destination = std::move(destination),
+          .type = std::move(type),
+          .source = std::move(source),
+          .options = std::move(options)};
+}
+
+Result<MountPlan> Plan(const oci::Mount& mount) { return PlanMounts({mount}, "/bundle", FakeProbe); }
+
+TEST(MountPlanTest, KernelFileSystemsPassUnchanged) {
+  const std::vector<oci::Mount> mounts = {
+      MakeMount("/proc", "proc", "proc"),
+      MakeMount("/sys", "sysfs", "sysfs", {"ro"}),
+      MakeMount("/dev", "tmpfs", "tmpfs", {"nosuid", "size=65536k"}),
+      MakeMount("/dev/pts", "devpts", "devpts", {"newinstance"}),
+      MakeMount("/dev/mqueue", "mqueue", "mqueue"),
+      MakeMount("/dev/shm", "tmpfs", "shm", {"size=1048576"}),
+      MakeMount("/sys/fs/cgroup", "cgroup", "cgroup", {"ro"}),
+  };
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, PlanMounts(mounts, "/bundle", FakeProbe));
+  ASSERT_EQ(plan.mounts.size(), mounts.size());
+  EXPECT_THAT(plan.shares, IsEmpty());
+  for (size_t i = 0; i < mounts.size(); ++i) {
+    EXPECT_EQ(plan.mounts[i].destination, mounts[i].destination);
+    EXPECT_EQ(plan.mounts[i].type, mounts[i].type);
+    EXPECT_EQ(plan.mounts[i].options, mounts[i].options);
+  }
+}
+
+TEST(MountPlanTest, DirectoriesAndFilesAreShared) {
+  ASSERT_OK_AND_ASSIGN(
+      const MountPlan plan,
+      PlanMounts({MakeMount("/proc", "proc", "proc"), MakeMount("/d", "bind", "/data", {"rbind", "ro"}),
+                  MakeMount("/etc/hosts", "none", "/etc/hosts", {"bind", "ro", "rw"})},
+                 "/bundle", FakeProbe));
+  ASSERT_EQ(plan.shares.size(), 2u);
+  EXPECT_EQ(plan.shares[0].mount, 1u);
+  EXPECT_EQ(plan.shares[0].source, "/data");
+  EXPECT_EQ(plan.shares[0].destination, "/d");
+  EXPECT_TRUE(plan.shares[0].read_only);
+  EXPECT_TRUE(plan.shares[0].recursive);
+  EXPECT_EQ(plan.shares[1].mount, 2u);
+  EXPECT_FALSE(plan.shares[1].read_only) << "the last word counts";
+  EXPECT_FALSE(plan.shares[1].recursive);
+  EXPECT_EQ(plan.mounts[2].type, "bind");
+}
+
+TEST(MountPlanTest, RelativeSourcesBeginInTheBundle) {
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/r", "bind", "rel")));
+  ASSERT_EQ(plan.shares.size(), 1u);
+  EXPECT_EQ(plan.shares[0].source, "/bundle/rel");
+  EXPECT_THAT(plan.mounts[0].options, ElementsAre("bind"));
+}
+
+TEST(MountPlanTest, TheGuestsOwnKernelFilesAndDevices) {
+  for (const std::string source : {"/sys", "/sys/fs/cgroup/", "/proc//sys", "/x/../proc", "/dev", "/dev/null"}) {
+    ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", source, {"rbind"})));
+    EXPECT_THAT(plan.shares, IsEmpty()) << source;
+    EXPECT_EQ(plan.mounts.size(), 1u);
+  }
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", "/sys/fs/cgroup/")));
+  EXPECT_EQ(plan.mounts[0].source, "/sys/fs/cgroup");
+  ASSERT_OK_AND_ASSIGN(const MountPlan shm, Plan(MakeMount("/m", "bind", "/dev/shm/job")));
+  EXPECT_EQ(shm.shares.size(), 1u);
+}
+
+TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
+  ASSERT_OK_AND_ASSIGN(const MountPlan sized, Plan(MakeMount("/dev/shm", "bind", "/engine/shm", {"rbind", "ro"})));
+  EXPECT_THAT(sized.shares, IsEmpty());
+  EXPECT_EQ(sized.mounts[0].type, "tmpfs");
+  EXPECT_THAT(sized.mounts[0].options,
+              ElementsAre("nosuid", "nodev", "noexec", "mode=1777", fmt::format("size={}", 123 << 20), "ro"));
+  ASSERT_OK_AND_ASSIGN(const MountPlan plain, Plan(MakeMount("/dev/shm/", "bind", "/engine/plain")));
+  EXPECT_THAT(plain.mounts[0].options, testing::Contains("size=67108864"));
+}
+
+TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/run/docker.sock")),
+              IsError(Code::kInvalidArgument,
+                      "mount '/run/docker.sock' on '/s': a socket of the host cannot be reached from a virtual machine"));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/run/fifo")), IsError(Code::kInvalidArgument, HasSubstr("a fifo")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/srv/null")), IsError(Code::kInvalidArgument, HasSubstr("outside /dev")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/dev/sda")), IsError(Code::kInvalidArgument, HasSubstr("a block device")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/nowhere")),
+              IsError(Code::kNotFound,
+                      "mount '/nowhere' on '/s': read status of '/nowhere': No such file or directory"));
+  EXPECT_THAT(Plan(MakeMount("/s", "ext4", "/dev/sda")), IsError(Code::kUnimplemented, HasSubstr("type 'ext4'")));
+  oci::Mount mapped = MakeMount("/s", "bind", "/data");
+  mapped.uid_mappings = {{0, 1000, 1}};
+  EXPECT_THAT(Plan(mapped), IsError(Code::kUnimplemented, HasSubstr("id-mapped")));
+}
+
+TEST(ProbeSourceTest, TellsKinds) {
+  EXPECT_EQ(ProbeSource("/")->kind, SourceKind::kDirectory);
+  EXPECT_EQ(ProbeSource("/etc/passwd")->kind, SourceKind::kRegularFile);
+  EXPECT_EQ(ProbeSource("/dev/null")->kind, SourceKind::kCharacterDevice);
+  EXPECT_EQ(ProbeSource("/proc")->tmpfs_bytes, 0u);
+  EXPECT_THAT(ProbeSource("/nonexistent/x"), test::IsErrorCode(Code::kNotFound));
+}
+
+}  // namespace
+}  // namespace kata::storage

@@ -1,0 +1,163 @@
+#include "storage/shared_directory.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+
+#include "base/file.h"
+#include "base/scope_exit.h"
+#include "linux/mounts.h"
+#include "protocol/constants.h"
+
+namespace kata::storage {
+namespace {
+
+// A file name has at most 255 bytes; container id and digits take up to 150 of them.
+constexpr size_t kMaxBaseName = 100;
+
+Status ValidateContainerId(const std::string& id) {
+  if (id.empty() || id == "." || id == ".." || id.find('/') != std::string::npos) {
+    return MakeError(Code::kInvalidArgument, "container id '{}' is no file name", id);
+  }
+  return {};
+}
+
+std::string BaseName(std::string path) {
+  while (path.ends_with('/')) path.pop_back();
+  path = path.substr(path.rfind('/') + 1);
+  return path.empty() ? "root" : path.substr(0, kMaxBaseName);
+}
+
+Result<std::string> RandomHex() {
+  uint64_t value;
+  if (getrandom(&value, sizeof value, 0) != sizeof value) return SysError("read random bytes");
+  return fmt::format("{:016x}", value);
+}
+
+std::string GuestPath(const std::string& name) { return fmt::format("{}/{}", protocol::kGuestSharedDirectory, name); }
+
+// An empty directory or file at `path`, to be mounted on.
+Result<UniqueFd> CreateMountPoint(const std::string& path, bool directory) {
+  if (directory) {
+    TRY(MakeDirectories(path));
+    return Open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  }
+  TRY(Open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
+  return Open(path, O_PATH | O_NOFOLLOW);
+}
+
+void RemoveMountPoint(const std::string& path) {
+  if (rmdir(path.c_str()) < 0 && errno == ENOTDIR) unlink(path.c_str());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SharedDirectory>> SharedDirectory::Create(const std::string& state_directory) {
+  std::unique_ptr<SharedDirectory> shared(new SharedDirectory(state_directory));
+  TRY_CTX(shared->Prepare(), "create shared directory in '{}'", state_directory);
+  return shared;
+}
+
+SharedDirectory::~SharedDirectory() { (void)Destroy(); }
+
+Status SharedDirectory::Prepare() {
+  TRY(MakeDirectories(mounts_path_));
+  TRY(MakeDirectories(export_path_));
+  prepared_ = true;
+  // A peer group of its own, whose only slave is the view.
+  TRY(linux::Mount(mounts_path_, mounts_path_, "", MS_BIND));
+  TRY(linux::Mount("", mounts_path_, "", MS_PRIVATE));
+  TRY(linux::Mount("", mounts_path_, "", MS_SHARED));
+  TRY(linux::Mount(mounts_path_, export_path_, "", MS_BIND));
+  TRY(linux::Mount("", export_path_, "", MS_SLAVE));
+  const UniqueFd view = TRY(Open(export_path_, O_PATH | O_DIRECTORY));
+  return linux::SetMountAttributes(view.get(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, false);
+}
+
+Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, const std::string& rootfs,
+                                               bool read_only) {
+  TRY(ValidateContainerId(container_id));
+  const std::string name = container_id + "/rootfs";
+  std::lock_guard lock(mutex_);
+  TRY_CTX(Add(container_id, rootfs, name, read_only, /*recursive=*/true), "share root file system '{}'", rootfs);
+  return GuestPath(name);
+}
+
+Result<std::string> SharedDirectory::AddBindMount(const std::string& container_id, const std::string& source,
+                                                  const std::string& destination, bool read_only, bool recursive) {
+  TRY(ValidateContainerId(container_id));
+  const std::string name = fmt::format("{}-{}-{}", container_id, TRY(RandomHex()), BaseName(destination));
+  std::lock_guard lock(mutex_);
+  TRY_CTX(Add(container_id, source, name, read_only, recursive), "share '{}'", source);
+  return GuestPath(name);
+}
+
+Status SharedDirectory::Add(const std::string& container_id, const std::string& source, const std::string& name,
+                            bool read_only, bool recursive) {
+  // Opened once and then named by descriptor: what is checked is what is mounted.
+  const UniqueFd source_fd = TRY(Open(source, O_PATH));
+  struct stat status {};
+  if (fstat(source_fd.get(), &status) < 0) return SysError("read status of '{}'", source);
+  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
+    return Error(Code::kInvalidArgument, "neither a directory nor a regular file");
+  }
+  // Complete before anybody can see it: slave, so that an unmount in here never reaches the host.
+  const UniqueFd mount = TRY(linux::CloneMount(source_fd.get(), "", recursive));
+  TRY(linux::SetMountPropagation(mount.get(), MS_SLAVE | MS_REC));
+  if (read_only) TRY(linux::SetMountAttributes(mount.get(), MOUNT_ATTR_RDONLY, 0, false));
+
+  const std::string target = mounts_path_ + "/" + name;
+  const UniqueFd mount_point = TRY(CreateMountPoint(target, S_ISDIR(status.st_mode)));
+  ScopeExit undo([&] { RemoveMountPoint(target); });
+  TRY(linux::AttachMount(mount.get(), mount_point.get()));
+  undo.Release();
+  entries_[container_id].push_back(name);
+  return {};
+}
+
+Status SharedDirectory::Remove(const std::string& container_id) {
+  std::lock_guard lock(mutex_);
+  return RemoveLocked(container_id);
+}
+
+Status SharedDirectory::RemoveLocked(const std::string& container_id) {
+  const auto entry = entries_.find(container_id);
+  if (entry == entries_.end()) return {};
+  std::optional<Error> first_error;
+  for (auto name = entry->second.rbegin(); name != entry->second.rend(); ++name) {
+    const std::string target = mounts_path_ + "/" + *name;
+    if (Status unmounted = linux::UnmountAll(target); !unmounted) {
+      if (!first_error) first_error = std::move(unmounted).error();
+      continue;
+    }
+    RemoveMountPoint(target);
+  }
+  RemoveMountPoint(mounts_path_ + "/" + container_id);
+  entries_.erase(entry);
+  if (first_error) return std::move(*first_error).Wrap(fmt::format("unshare container '{}'", container_id));
+  return {};
+}
+
+Status SharedDirectory::Destroy() {
+  std::lock_guard lock(mutex_);
+  if (!prepared_) return {};
+  std::optional<Error> first_error;
+  const auto keep = [&](Status status) {
+    if (!status && !first_error) first_error = std::move(status).error();
+  };
+  while (!entries_.empty()) keep(RemoveLocked(entries_.begin()->first));
+  for (const std::string& path : {export_path_, mounts_path_}) {
+    keep(linux::UnmountAll(path));
+    keep(RemoveTree(path));
+  }
+  prepared_ = false;
+  if (first_error) return std::move(*first_error).Wrap("remove shared directory");
+  return {};
+}
+
+}  // namespace kata::storage

@@ -1,0 +1,61 @@
+// The directory of the host that the guest sees: bind mounts of root file systems, volumes and single files.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace kata::storage {
+
+// Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only view of
+// it that is exported, so that the guest can write into what is mounted but not beside it. Layout of both:
+// <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>.
+// The calls need CAP_SYS_ADMIN and a mount namespace of which no other process of the host is a peer: else the
+// mounts would appear there too. Thread safe.
+class SharedDirectory {
+ public:
+  // Makes both directories in `state_directory`, which must exist. What is mounted later appears also in mount
+  // namespaces that were copied from this one after Create (virtiofsd makes one for itself).
+  static Result<std::unique_ptr<SharedDirectory>> Create(const std::string& state_directory);
+  ~SharedDirectory();  // Destroy
+  SharedDirectory(const SharedDirectory&) = delete;
+  SharedDirectory& operator=(const SharedDirectory&) = delete;
+
+  // What to give to virtiofsd or the VMM.
+  const std::string& export_path() const { return export_path_; }
+
+  // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when `recursive`), and
+  // those that the host makes there later. `read_only` holds for `source` itself, not for mounts below it.
+  Result<std::string> AddRootfs(const std::string& container_id, const std::string& rootfs, bool read_only);
+  // `source`: a directory or a regular file; `destination`, the path in the container, only lends its name.
+  Result<std::string> AddBindMount(const std::string& container_id, const std::string& source,
+                                   const std::string& destination, bool read_only, bool recursive);
+
+  // Unmounts, detached, and removes all of a container, the newest first; goes on after an error and returns the
+  // first. A container without anything is success.
+  Status Remove(const std::string& container_id);
+  // Everything of every container, the mounts of Create and both directories. Idempotent.
+  Status Destroy();
+
+ private:
+  explicit SharedDirectory(const std::string& state_directory)
+      : mounts_path_(state_directory + "/mounts"), export_path_(state_directory + "/shared") {}
+  Status Prepare();
+  // Mounts `source` on `name` below mounts_path_ and records it. REQUIRES: mutex_ held.
+  Status Add(const std::string& container_id, const std::string& source, const std::string& name, bool read_only,
+             bool recursive);
+  Status RemoveLocked(const std::string& container_id);
+
+  const std::string mounts_path_;
+  const std::string export_path_;
+  std::mutex mutex_;
+  bool prepared_ = false;
+  // Container id -> names below mounts_path_, in the order of mounting.
+  std::map<std::string, std::vector<std::string>> entries_;
+};
+
+}  // namespace kata::storage

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""`./dev bench`: what the runtime costs, side by side in one run.
+
+Times are medians with the spread (min to max) of interleaved rounds, so that a noisy machine disturbs all alike; compare
+ratios, not seconds. Sizes and memory are checked against the budgets.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
+import harness  # noqa: E402
+
+BUDGETS = {  # in KiB, but for the ratio
+    "kata-agent binary": 4096, "initrd": 2048, "kata-agent RSS": 4096, "sandbox server RSS": 10240,
+    "kata-shim RSS": 1536,
+}
+
+
+def timed(command, **options):
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                   timeout=300, **options)
+    return time.monotonic() - start
+
+
+def memory_of(pid):
+    """(RSS, PSS) in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
+        values = dict(line.split()[:2] for line in f if line.startswith(("Rss:", "Pss:")))
+    return int(values["Rss:"]), int(values["Pss:"])
+
+
+class Bench:
+    def __init__(self, directory):
+        self.dir = directory
+        self.bundle = harness.Bundle(os.path.join(directory, "bundle"), ["true"])
+        self.ids = 0
+        self.configuration = os.path.join(directory, "configuration.toml")
+        with open(self.configuration, "w", encoding="utf-8") as f:
+            f.write(harness.CONFIGURATION.format(
+                qemu=harness.QEMU, kernel=harness.KERNEL, initrd=harness.INITRD, shared_fs="virtio-fs",
+                virtiofsd=harness.VIRTIOFSD, hypervisor="", agent="", runtime=""))
+
+    def new_id(self):
+        self.ids += 1
+        return f"kata-bench-{os.getpid()}-{self.ids}"
+
+    def kata(self, *args):
+        return [harness.RUNTIME, "--config", self.configuration, "--root", os.path.join(self.dir, "root"), *args]
+
+    def run_kata(self):
+        return timed(self.kata("run", "--bundle", self.bundle.path, self.new_id()))
+
+    def run_runc(self):
+        return timed(["runc", "--root", os.path.join(self.dir, "runc"), "run", "--bundle", self.bundle.path,
+                      self.new_id()])
+
+    def run_bare(self):
+        """The same kernel on the same machine type, with an init that only powers off."""
+        kvm = os.access("/dev/kvm", os.W_OK) and any(
+            flag in open("/proc/cpuinfo", encoding="utf-8").read() for flag in (" vmx", " svm"))
+        return timed([harness.QEMU, "-M", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max",
+                      "-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+                      "-kernel", harness.KERNEL, "-initrd", os.path.join(harness.BUILD_DIR, "guest/poweroff.img"),
+                      "-append", "quiet panic=-1 reboot=k tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
+                      "i8042.direct=1 i8042.dumbkbd=1 i8042.nopnp=1 i8042.noaux=1 noreplace-smp cryptomgr.notests "
+                      "net.ifnames=0 pci=lastbus=0"])
+
+    def run_version(self):
+        return timed([harness.RUNTIME, "--version"])
+
+    def memory(self):
+        """(name, RSS, PSS) in KiB of every program of one idle container."""
+        container = self.new_id()
+        bundle = harness.Bundle(os.path.join(self.dir, "idle"), ["sleep", "600"])
+        subprocess.run(self.kata("run", "--detach", "--bundle", bundle.path, container), check=True, timeout=300,
+                       env=dict(os.environ, KATA_TEST_MARKER=container), stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        try:
+            with open(os.path.join(self.dir, "root", container, "state.json"), encoding="utf-8") as f:
+                state = json.load(f)
+            names = {state[key]["pid"]: name for key, name in
+                     (("shim", "kata-shim"), ("server", "sandbox server"), ("vmm", "VMM"))}
+            for pid, command in harness.processes_with(container):
+                names.setdefault(pid, os.path.basename(command.split(" ")[0]))
+            return sorted((name, *memory_of(pid)) for pid, name in names.items())
+        finally:
+            subprocess.run(self.kata("delete", "--force", container), check=True, timeout=300)
+
+    def agent_memory(self):
+        """RSS of the idle agent, run on the host on a unix socket in namespaces of its own."""
+        socket = os.path.join(self.dir, "agent.sock")
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--ipc", "--uts", os.path.join(harness.BUILD_DIR, "bin/kata-agent")],
+            env={"KATA_AGENT_SERVER_ADDR": "unix://" + socket, "PATH": os.environ["PATH"]},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            harness.wait_until(lambda: os.path.exists(socket), "the agent's socket")
+            time.sleep(0.5)
+            with open(f"/proc/{process.pid}/status", encoding="utf-8") as f:
+                return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+        finally:
+            process.kill()
+            process.wait()
+
+
+def stripped_size(path, directory):
+    copy = os.path.join(directory, "stripped")
+    subprocess.run(["strip", "-o", copy, path], check=True)
+    return os.path.getsize(copy) // 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    directory = os.path.realpath(tempfile.mkdtemp(prefix="kata-bench-"))
+    try:
+        bench = Bench(directory)
+        cases = {"runc run": bench.run_runc, "bare QEMU boot": bench.run_bare, "kata-runtime run": bench.run_kata,
+                 "kata-runtime --version": bench.run_version}
+        times = {name: [] for name in cases}
+        for round_number in range(arguments.rounds + 1):
+            for name, case in cases.items():
+                seconds = case()
+                if round_number > 0:  # the first round warms caches
+                    times[name].append(seconds)
+            print(f"\rround {round_number}/{arguments.rounds}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        print(f"{'seconds, ' + str(arguments.rounds) + ' rounds':28} {'median':>8} {'min':>8} {'max':>8}")
+        for name, values in times.items():
+            print(f"{name:28} {statistics.median(values):8.3f} {min(values):8.3f} {max(values):8.3f}")
+        ratios = [k / b for k, b in zip(times["kata-runtime run"], times["bare QEMU boot"])]
+        print(f"{'kata run / bare boot':28} {statistics.median(ratios):8.2f} {min(ratios):8.2f} {max(ratios):8.2f}"
+              "   (goal 1.10)")
+
+        print(f"\n{'KiB':28} {'RSS':>8} {'PSS':>8} {'budget':>8}")
+        for name, rss, pss in bench.memory():
+            print(f"{name:28} {rss:8} {pss:8} {BUDGETS.get(name + ' RSS', '-'):>8}")
+        print(f"{'kata-agent (on the host)':28} {bench.agent_memory():8} {'':8} {BUDGETS['kata-agent RSS']:8}")
+        agent = os.path.join(harness.BUILD_DIR, "bin/kata-agent")
+        print(f"\n{'KiB':28} {'size':>8} {'budget':>17}")
+        print(f"{'kata-agent, stripped':28} {stripped_size(agent, directory):8} {BUDGETS['kata-agent binary']:17}")
+        print(f"{'initrd':28} {os.path.getsize(harness.INITRD) // 1024:8} {BUDGETS['initrd']:17}")
+    finally:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()

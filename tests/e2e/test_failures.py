@@ -1,0 +1,128 @@
+"""What happens when a part dies: the VMM, virtiofsd, the sandbox server, the guest."""
+
+import os
+import signal
+import subprocess
+
+import harness
+from harness import KataTest, processes_with, wait_until
+
+
+class Failures(KataTest):
+    def running_container(self, *args):
+        container = self.create(self.bundle(*(args or ("sleep", "600"))))
+        self.kata("start", container)
+        return container
+
+    def kill_process(self, name):
+        pids = [pid for pid, command in processes_with(self.marker) if name in command.split(" ")[0]]
+        self.assertTrue(pids, f"no {name} runs: {processes_with(self.marker)}")
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def test_vmm_killed_mid_run(self):
+        container = self.running_container()
+        pid = self.pid(container)
+        os.kill(self.vmm_pid(container), signal.SIGKILL)
+        self.wait_status(container, "stopped")
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
+        self.assertIn("virtual machine", self.read_output(container))
+        self.assert_one_line_error(self.kata("exec", container, "true", check=False), "not running")
+        self.kata("delete", container)
+
+    def test_vmm_killed_under_a_foreground_run(self):
+        bundle = self.bundle("sh", "-c", "echo ready; sleep 600")
+        process = subprocess.Popen(self.command("run", "--bundle", bundle.path, self.new_id()), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        self.kill_process("qemu")
+        _, stderr = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("virtual machine", stderr)
+
+    def test_virtiofsd_killed_mid_run(self):
+        container = self.running_container()
+        self.kill_process("virtiofsd")
+        self.wait_status(container, "stopped")
+        self.assertIn("virtiofsd", self.read_output(container))
+        self.kata("delete", container)
+
+    def test_virtiofsd_that_dies_at_start(self):
+        daemon = os.path.join(self.dir, "virtiofsd")
+        with open(daemon, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\necho 'cannot share today' >&2\nexit 3\n")
+        os.chmod(daemon, 0o755)
+        self.write_configuration(virtiofsd=daemon)
+        result = self.run_container("true", check=False)
+        self.assert_one_line_error(result, "virtiofsd", "cannot share today")
+
+    def test_sandbox_server_killed(self):
+        container = self.running_container()
+        pid = self.pid(container)
+        self.kill_process("containerd-shim-kata-v2")
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
+        self.assertEqual(self.state(container)["status"], "stopped")
+        self.assert_one_line_error(self.kata("kill", container, "TERM", check=False), "not running")
+        self.kata("delete", container)
+
+    def test_guest_panic_is_reported_with_its_cause(self):
+        """A container that is given CAP_SYS_ADMIN makes its own guest kernel panic."""
+        bundle = self.bundle("sh", "-c", "mount -t proc none /mnt; echo 2 > /mnt/sys/vm/panic_on_oom; "
+                             "x=a; while :; do x=$x$x; done")
+        for kind in bundle.config["process"]["capabilities"].values():
+            kind.append("CAP_SYS_ADMIN")
+        bundle.config["linux"]["maskedPaths"] = []
+        bundle.config["linux"]["readonlyPaths"] = []
+        bundle.write()
+        result = self.run_container(bundle=bundle, check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, "virtual machine.*[Pp]anic")
+
+    def test_init_that_does_not_answer(self):
+        """A guest that boots something else than the agent ends by the deadline, with the console's last words."""
+        initrd = os.path.join(self.dir, "initrd")
+        tree = os.path.join(self.dir, "tree")
+        os.makedirs(os.path.join(tree, "dev"))
+        harness.shutil.copy("/bin/busybox", os.path.join(tree, "busybox"))
+        with open(os.path.join(tree, "init"), "w", encoding="utf-8") as f:
+            f.write("#!/busybox sh\n/busybox mkdir -p /dev; /busybox mount -t devtmpfs none /dev\n"
+                    "echo no agent here >/dev/hvc0\nexec /busybox sleep 1000\n")
+        os.chmod(os.path.join(tree, "init"), 0o755)
+        with open(initrd, "wb") as f:
+            subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=tree, stdout=f, check=True)
+        self.write_configuration(initrd=initrd, agent="dial_timeout = 15")
+        result = self.run_container("true", check=False)
+        self.assert_one_line_error(result, "agent", "no agent here")
+
+    def test_init_that_panics_at_boot(self):
+        initrd = os.path.join(self.dir, "initrd")
+        with open(initrd, "wb") as f:
+            subprocess.run("true | cpio -o -H newc --quiet", shell=True, cwd=self.dir, stdout=f, check=True)
+        self.write_configuration(initrd=initrd)
+        result = self.run_container("true", check=False)
+        self.assert_one_line_error(result, "panic")
+
+    def test_fork_bomb_leaves_agent_and_host_responsive(self):
+        bundle = self.bundle("sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 600")
+        bundle.config["linux"]["resources"]["pids"] = {"limit": 50}
+        bundle.write()
+        container = self.create(bundle)
+        self.kata("start", container)
+        self.assertEqual(self.state(container)["status"], "running")
+        self.kata("kill", container, "KILL")
+        self.wait_status(container, "stopped")
+        self.kata("delete", container)
+
+    def test_out_of_memory_kills_the_container_not_the_agent(self):
+        bundle = self.bundle("sh", "-c", "x=a; while :; do x=$x$x; done")
+        bundle.config["linux"]["resources"]["memory"] = {"limit": 16 << 20}
+        bundle.write()
+        result = self.run_container(bundle=bundle, check=False)
+        self.assertEqual(result.returncode, 137, result.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()

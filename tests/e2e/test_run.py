@@ -1,0 +1,125 @@
+"""A container in its own VM through `kata-runtime run`: stdio, exit codes, the process's world."""
+
+import os
+import platform
+import socket
+import subprocess
+import tempfile
+
+import harness
+from harness import KataTest
+
+
+class Run(KataTest):
+    def test_has_its_own_kernel(self):
+        result = self.run_container("uname", "-r")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stdout, r"^6\.12\.")
+        self.assertNotEqual(result.stdout.strip(), platform.release())
+
+    def test_exit_code_and_both_outputs(self):
+        result = self.run_container("sh", "-c", "echo out; echo err >&2; exit 42", check=False)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (42, "out\n", "err\n"))
+
+    def test_death_by_signal_is_128_plus_its_number(self):
+        result = self.run_container("sh", "-c", "sh -c 'kill -SEGV $$'; exit $?", check=False)
+        self.assertEqual(result.returncode, 139)
+
+    def test_stdin_reaches_the_process_and_ends(self):
+        data = "".join(f"line {i}\n" for i in range(20000))
+        result = self.run_container("sh", "-c", "md5sum; echo end", input=data)
+        import hashlib
+        self.assertEqual(result.stdout, hashlib.md5(data.encode()).hexdigest() + "  -\nend\n")
+
+    def test_large_output_arrives_whole(self):
+        result = self.run_container("sh", "-c", "dd if=/dev/zero bs=1024 count=8192 2>/dev/null | tr '\\0' x")
+        self.assertEqual(len(result.stdout), 8 << 20)
+        self.assertEqual(set(result.stdout), {"x"})
+
+    def test_stdio_may_be_sockets_and_files(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs, tempfile.TemporaryFile(dir=self.dir) as file:
+            self.run_container("sh", "-c", "echo to-socket; echo to-file >&2", stdout=theirs, stderr=file)
+            theirs.close()
+            self.assertEqual(ours.makefile("rb").read(), b"to-socket\n")
+            file.seek(0)
+            self.assertEqual(file.read(), b"to-file\n")
+
+    def test_same_world_as_under_runc(self):
+        """What the process sees of its user, limits, capabilities, devices and mounts is what runc shows."""
+        script = ("id; pwd; echo $0; env | sort; hostname; umask; ls -l /dev | awk '{print $1,$3,$4,$5,$6,$NF}' | grep -v pts;"
+                  "grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups)' /proc/self/status;"
+                  "awk '/open files/{print $1,$2,$4,$5}' /proc/self/limits;"
+                  "awk '$5 ~ \"^/(proc|sys|dev)\" {print $5}' /proc/self/mountinfo | sort;"
+                  "cat /proc/kcore 2>&1 | head -c1 | wc -c; touch /sys/x 2>&1; readlink /proc/self/ns/pid | cut -c1-4;"
+                  "ps -o pid,args | head -2")
+        bundle = self.bundle("sh", "-c", script)
+        bundle.config["process"]["user"] = {"uid": 0, "gid": 0, "additionalGids": [7, 2000]}
+        bundle.config["process"]["env"].append("ANSWER=forty two")
+        bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 512, "soft": 256}]
+        bundle.config["hostname"] = "testhost"
+        bundle.write()
+        ours = self.kata("run", "--bundle", bundle.path, self.new_id()).stdout
+        runc_root = os.path.join(self.dir, "runc")
+        theirs = subprocess.run(["runc", "--root", runc_root, "run", "--bundle", bundle.path, self.new_id()],
+                                capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+                                timeout=harness.COMMAND_TIMEOUT_S).stdout
+        # A cgroup v2 guest has one cgroup mount, a v1 host has one for each controller.
+        strip = lambda text: [l for l in text.splitlines() if not l.startswith("/sys/fs/cgroup/")]
+        self.assertEqual(strip(ours), strip(theirs))
+
+    def test_user_cwd_and_umask(self):
+        bundle = self.bundle("sh", "-c", "id -u; id -g; pwd; umask")
+        bundle.config["process"]["user"] = {"uid": 1000, "gid": 1000, "umask": 0o027}
+        bundle.config["process"]["cwd"] = "/tmp"
+        bundle.write()
+        self.assertEqual(self.run_container(bundle=bundle).stdout, "1000\n1000\n/tmp\n0027\n")
+
+    def test_read_only_root(self):
+        bundle = self.bundle("sh", "-c", "echo x > /file; echo $?")
+        bundle.config["root"]["readonly"] = True
+        bundle.write()
+        result = self.run_container(bundle=bundle)
+        self.assertIn("Read-only file system", result.stderr)
+        self.assertEqual(result.stdout, "1\n")
+        self.assertFalse(os.path.exists(os.path.join(bundle.rootfs, "file")))
+
+    def test_seccomp_filter_holds(self):
+        bundle = self.bundle("sh", "-c", "mkdir /tmp/d; echo $?; grep Seccomp: /proc/self/status")
+        bundle.config["linux"]["seccomp"] = {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
+        bundle.write()
+        result = self.run_container(bundle=bundle)
+        self.assertIn("Operation not supported", result.stderr)
+        self.assertEqual(result.stdout, "1\nSeccomp:\t2\n")
+
+    def test_limits_hold_inside(self):
+        bundle = self.bundle("sh", "-c", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max")
+        bundle.config["linux"]["resources"] = {
+            "memory": {"limit": 67108864}, "pids": {"limit": 64}, "cpu": {"quota": 50000, "period": 100000}}
+        bundle.write()
+        self.assertEqual(self.run_container(bundle=bundle).stdout, "67108864\n64\n50000 100000\n")
+
+    def test_two_containers_do_not_see_each_other(self):
+        first = self.create(self.bundle("sleep", "600"))
+        self.kata("start", first)
+        result = self.run_container("ps", "-o", "args")
+        self.assertNotIn("sleep 600", result.stdout)
+        self.kata("delete", "--force", first)
+
+
+class RunOver9p(KataTest):
+    shared_fs = "virtio-9p"
+
+    def test_root_file_system_is_readable_and_writable(self):
+        bundle = self.bundle("sh", "-c", "echo written > /file; cat /file; awk '$5==\"/\"{print $0}' /proc/self/mountinfo")
+        result = self.run_container(bundle=bundle)
+        self.assertTrue(result.stdout.startswith("written\n"), result.stdout)
+        self.assertIn("9p", result.stdout)
+        with open(os.path.join(bundle.rootfs, "file"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "written\n")
+
+
+if __name__ == "__main__":
+    harness.main()
