@@ -1,15 +1,8 @@
 # `cmake --install`: host programs, guest kernel and initrd, shipped configuration.
 include(GNUInstallDirs)
 
-# What is built is installed: a program without sources yet has no target (cmake/targets.cmake).
-foreach(program kata-runtime containerd-shim-kata-v2)
-  if(TARGET ${program})
-    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  endif()
-endforeach()
-if(TARGET kata-shim)
-  install(TARGETS kata-shim RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kata-containers)
-endif()
+install(TARGETS kata-runtime containerd-shim-kata-v2 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS kata-shim RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kata-containers)
 
 # The kernel may be a link into a cache: what is installed is the file itself. Absent where the guest is not built.
 install(CODE "

@@ -54,14 +54,10 @@ function(kata_library folder)
   endif()
 endfunction()
 
-# kata_program(NAME SOURCE main.cc DEPS ... [STATIC] [GUEST]): an executable in bin/. With KATA_STATIC,
+# kata_program(NAME SOURCE main.cc DEPS ... [STATIC]): an executable in bin/. With KATA_STATIC,
 # STATIC programs are static-pie and the others need nothing but libc at run time.
 function(kata_program name)
-  cmake_parse_arguments(arg "STATIC;GUEST" "SOURCE" "DEPS" ${ARGN})
-  if(NOT EXISTS ${CMAKE_SOURCE_DIR}/${arg_SOURCE})
-    message(WARNING "${arg_SOURCE} is missing: ${name} is not built")
-    return()
-  endif()
+  cmake_parse_arguments(arg "STATIC" "SOURCE" "DEPS" ${ARGN})
   add_executable(${name} ${arg_SOURCE})
   target_compile_options(${name} PRIVATE "SHELL:-iquote ${CMAKE_SOURCE_DIR}/src")
   target_include_directories(${name} PRIVATE ${CMAKE_BINARY_DIR}/generated)

@@ -190,8 +190,9 @@ class KataTest(unittest.TestCase):
     def create(self, bundle, *flags, container_id=None, **options):
         """`create` with stdio on files; returns the container's id."""
         container_id = container_id or self.new_id()
-        self.kata("create", "--bundle", bundle.path, "--pid-file", self.pid_file(container_id), *flags, container_id,
-                  stdout=open(self.output(container_id), "wb"), stderr=subprocess.STDOUT, **options)
+        with open(self.output(container_id), "wb") as out:
+            self.kata("create", "--bundle", bundle.path, "--pid-file", self.pid_file(container_id), *flags,
+                      container_id, stdout=out, stderr=subprocess.STDOUT, **options)
         return container_id
 
     def pid_file(self, container_id):

@@ -53,7 +53,8 @@ class Failures(KataTest):
     def test_virtiofsd_that_dies_at_start(self):
         daemon = os.path.join(self.dir, "virtiofsd")
         with open(daemon, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\necho 'cannot share today' >&2\nexit 3\n")
+            f.write(f"#!/bin/sh\ncase $* in *--version*|*--help*) exec {harness.VIRTIOFSD} \"$@\";; esac\n"
+                    "echo 'cannot share today' >&2\nexit 3\n")
         os.chmod(daemon, 0o755)
         self.write_configuration(virtiofsd=daemon)
         result = self.run_container("true", check=False)

@@ -15,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (message.error().message().find('\n') != std::string::npos) abort();
     return 0;
   }
-  if (const auto* event = std::get_if<QmpEvent>(&*message); event != nullptr && !event->data.is_object()) abort();
+  if (const auto* event = std::get_if<QmpEvent>(&*message); event != nullptr && !event->data.is_object())
+    abort();
   return 0;
 }
