@@ -58,6 +58,15 @@ void KeepMemorySmall() {
   pthread_attr_destroy(&attributes);
 }
 
+// What ends an agent that is not the guest's init.
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
 // Everything that runs while the agent serves. Loop thread only.
 class Agent {
  public:
@@ -161,11 +170,7 @@ void Agent::Announce() {
 }
 
 Status Agent::AwaitStopSignal() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const sigset_t signals = StopSignals();
   UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return SysError("signalfd");
   stop_signals_.assign(fd.Release());
@@ -282,6 +287,11 @@ Status RunAgent(const Arguments& arguments, bool is_init) {
   }
   const std::shared_ptr<LogStream> log_stream = StartLog(parsed.options, is_init);
   LogAnnouncement(parsed.options, problems);
+  if (!is_init) {
+    // Before there are threads, which inherit the mask: a thread that did not block them would die of them.
+    const sigset_t signals = StopSignals();
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  }
   Agent agent(parsed.options, settings);
   return agent.Run(log_stream);
 }

@@ -1,11 +1,17 @@
 #include "agent/container.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/vfs.h>
+
 #include <csignal>
 #include <utility>
 
 #include "agent/stats.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "linux/cgroup2.h"
+#include "linux/rooted_path.h"
 #include "oci/json.h"
 #include "protocol/oci_convert.h"
 
@@ -41,11 +47,34 @@ struct NewExec {
   StdioEnds stdio;
 };
 
+// The container's own devpts, so that its programs find their terminal by name (ttyname(3)); none if it has
+// mounted something else there, or over its ptmx.
+UniqueFd OpenDevpts(const jail::Container& jail) {
+  constexpr long kDevptsMagic = 0x1cd1;  // DEVPTS_SUPER_MAGIC
+  const Result<UniqueFd> root = Open(fmt::format("/proc/{}/root", jail.init_pid()), O_PATH | O_DIRECTORY);
+  // Init is not reaped while its pidfd says that it lives, so the number was still its.
+  if (!root || !SignalPidfd(jail.init_pidfd(), 0)) return UniqueFd();
+  Result<UniqueFd> devpts = linux::OpenInRoot(root->get(), "dev/pts", O_RDONLY | O_DIRECTORY);
+  struct statfs info{};
+  if (!devpts || fstatfs(devpts->get(), &info) != 0 || info.f_type != kDevptsMagic) return UniqueFd();
+  const uint64_t resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+  if (!linux::OpenAt2(devpts->get(), "ptmx", O_PATH, resolve)) return UniqueFd();
+  return std::move(*devpts);
+}
+
+Result<StdioEnds> MakeExecStdio(const jail::Container& jail, const oci::Process& process,
+                                uint32_t pipe_size_bytes) {
+  if (!process.terminal) return MakePipes(pipe_size_bytes);
+  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
+  if (const UniqueFd devpts = OpenDevpts(jail); devpts.valid()) {
+    if (Result<StdioEnds> stdio = MakeTerminal(size.height, size.width, devpts.get())) return stdio;
+  }
+  return MakeTerminal(size.height, size.width);
+}
+
 NewExec StartExec(jail::Container& jail, const oci::Process& process, const Settings& settings) {
   NewExec exec;
-  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
-  Result<StdioEnds> stdio =
-      process.terminal ? MakeTerminal(size.height, size.width) : MakePipes(settings.pipe_size_bytes);
+  Result<StdioEnds> stdio = MakeExecStdio(jail, process, settings.pipe_size_bytes);
   if (!stdio) {
     exec.child = std::move(stdio).error();
     return exec;
@@ -63,16 +92,17 @@ NewExec StartExec(jail::Container& jail, const oci::Process& process, const Sett
 
 }  // namespace
 
-Container::Container(Context context, ContainerParts parts)
+Container::Container(Context context, ContainerParts parts, oci::Process process)
     : context_(context),
       id_(parts.id),
-      process_spec_(*parts.spec.process),
+      process_spec_(std::move(process)),
       cgroup_directory_(parts.jail->cgroup_directory()),
       parts_(std::make_shared<ContainerParts>(std::move(parts))),
       jobs_(context.jobs) {}
 
 Result<std::shared_ptr<Container>> Container::Adopt(Context context, NewContainer created) {
-  std::shared_ptr<Container> container(new Container(context, std::move(created.parts)));
+  std::shared_ptr<Container> container(
+      new Container(context, std::move(created.parts), std::move(created.process)));
   Result<std::shared_ptr<Process>> init =
       Process::Adopt(context.loop, context.reaper, fmt::format("init of container '{}'", container->id_),
                      std::move(created.init), std::move(created.stdio));

@@ -61,7 +61,7 @@ class Container : public std::enable_shared_from_this<Container> {
     std::unique_ptr<asio::steady_timer> timer;
   };
 
-  Container(Context context, ContainerParts parts);
+  Container(Context context, ContainerParts parts, oci::Process process);
   bool running() const { return !init_->ended(); }
   // kFailedPrecondition unless init runs and the container is neither being removed nor, with `unpaused`,
   // paused.

@@ -47,9 +47,9 @@ Result<StdioEnds> MakeStdio(const oci::Process& process, uint32_t pipe_size_byte
   return MakeTerminal(size.height, size.width);
 }
 
-Status MakeBundle(const ContainerParts& parts) {
-  TRY(MakeDirectories(parts.bundle_directory, 0700));
-  return WriteFileAtomic(parts.bundle_directory + "/config.json", oci::ToJson(parts.spec), 0600);
+Status MakeBundle(const std::string& directory, const oci::Spec& spec) {
+  TRY(MakeDirectories(directory, 0700));
+  return WriteFileAtomic(directory + "/config.json", oci::ToJson(spec), 0600);
 }
 
 }  // namespace
@@ -81,18 +81,18 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   NewContainer created;
   ContainerParts& parts = created.parts;
   parts.id = request.container_id();
-  parts.spec = TRY(protocol::FromProto(request.oci()));
-  TRY(AdaptSpec(parts.spec));
-  TRY(oci::Validate(parts.spec));
+  oci::Spec spec = TRY(protocol::FromProto(request.oci()));
+  TRY(AdaptSpec(spec));
+  TRY(oci::Validate(spec));
   parts.bundle_directory = fmt::format("{}/{}", protocol::kGuestRunDirectory, parts.id);
 
   ScopeExit undo([&] { TearDownContainer(storages, std::move(parts)); });
-  TRY(MakeBundle(parts));
+  TRY(MakeBundle(parts.bundle_directory, spec));
   TRY(AcquireStorages(storages, request.storages(), parts.storages));
 
   jail::CreateOptions options;
   options.container_id = parts.id;
-  options.rootfs = TRY(MountRoot(parts.bundle_directory, parts.spec.root->path));
+  options.rootfs = TRY(MountRoot(parts.bundle_directory, spec.root->path));
   if (!settings.cgroup_root.empty()) {
     options.cgroup_root = settings.cgroup_root;
     options.cgroup_path = fmt::format("/kata/{}", parts.id);
@@ -100,17 +100,18 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   options.ipc_namespace_fd = namespaces.ipc.get();
   options.uts_namespace_fd = namespaces.uts.get();
   if (shared_pid != nullptr && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
-  created.stdio = TRY(MakeStdio(*parts.spec.process, settings.pipe_size_bytes));
+  created.stdio = TRY(MakeStdio(*spec.process, settings.pipe_size_bytes));
   options.stdio = created.stdio.ForJail();
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
   options.deadline = Deadline::After(kJailTimeout);
-  parts.jail = TRY(jail::Container::Create(parts.spec, options));
+  parts.jail = TRY(jail::Container::Create(spec, options));
   if (shared_pid != nullptr && !shared_pid->fd.valid()) {
     shared_pid->fd = TRY(linux::NamespaceFd::OfProcess(parts.jail->init_pid(), CLONE_NEWPID));
   }
   created.init = parts.jail->TakeInit();
   created.stdio.CloseChildEnds();
+  created.process = std::move(*spec.process);
   undo.Release();
   return created;
 }

@@ -19,7 +19,6 @@ namespace kata::agent {
 // What a container holds in the guest. Undo with TearDownContainer.
 struct ContainerParts {
   std::string id;
-  oci::Spec spec;
   std::string bundle_directory;
   std::vector<std::string> storages;  // mount points in use
   std::unique_ptr<jail::Container> jail;
@@ -27,6 +26,7 @@ struct ContainerParts {
 
 struct NewContainer {
   ContainerParts parts;
+  oci::Process process;  // init's description
   ChildProcess init;
   StdioEnds stdio;
 };

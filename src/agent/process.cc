@@ -62,7 +62,8 @@ void Process::Wait(WaitCallback callback) {
 }
 
 void Process::Ended(ExitStatus status) {
-  log::Debug("process ended", {{"process", description_}, {"pid", pid_}, {"status", status.Describe()}});
+  log::Debug("process ended",
+             {{"process", description_}, {"process-pid", pid_}, {"status", status.Describe()}});
   status_ = status;
   stdout_->ProcessEnded();
   if (stderr_) stderr_->ProcessEnded();

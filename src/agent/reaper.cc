@@ -97,7 +97,7 @@ void Reaper::TryFinish(const std::shared_ptr<Child>& child) {
   child->descriptor.close();
   if (!status) {
     // Its owner must not wait for ever for a status that is lost.
-    log::LogError("process was not reaped", {{"pid", pid}, {"error", status.error().message()}});
+    log::LogError("process was not reaped", {{"process-pid", pid}, {"error", status.error().message()}});
     child->callback(ExitStatus{.code = 255});
     return;
   }

@@ -201,9 +201,10 @@ Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes) {
   return ends;
 }
 
-Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns) {
+Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns, int devpts_fd) {
   StdioEnds ends;
-  linux::PtyPair pty = TRY_CTX(linux::OpenPty(), "make a terminal");
+  linux::PtyPair pty =
+      TRY_CTX(devpts_fd >= 0 ? linux::OpenPtyAt(devpts_fd) : linux::OpenPty(), "make a terminal");
   if (rows > 0 || columns > 0) {
     TRY(linux::SetWindowSize(pty.master.get(), {static_cast<uint16_t>(std::min(rows, 0xffffu)),
                                                 static_cast<uint16_t>(std::min(columns, 0xffffu))}));

@@ -106,8 +106,10 @@ struct StdioEnds {
   void CloseChildEnds();
 };
 
-// Pipes of `pipe_size_bytes` (0: the kernel's default), or a terminal of the given size.
+// Pipes of `pipe_size_bytes` (0: the kernel's default).
 Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes);
-Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns);
+// A terminal of the given size, of the devpts whose root directory is `devpts_fd` (borrowed), or of the
+// agent's own.
+Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns, int devpts_fd = -1);
 
 }  // namespace kata::agent

@@ -249,7 +249,7 @@ TEST_F(ProgramTest, HostNetworkIsRefused) {
   set_namespaces({{"type", "network"}, {"path", "/nosuch/netns"}});
   EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("'/nosuch/netns': No such file or directory"));
   set_namespaces({{"type", "network"}, {"path", "/proc/self/ns/pid"}});
-  EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("expected a network namespace"));
+  EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("expected namespace of type network, found pid"));
   EXPECT_THAT(StateLeft(), IsEmpty());
 }
 

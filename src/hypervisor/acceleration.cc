@@ -43,9 +43,12 @@ Acceleration ResolveAcceleration(Acceleration wanted) {
 
 std::string_view AccelerationName(Acceleration acceleration) {
   switch (acceleration) {
-    case Acceleration::kAuto: return "auto";
-    case Acceleration::kKvm: return "kvm";
-    case Acceleration::kTcg: return "tcg";
+    case Acceleration::kAuto:
+      return "auto";
+    case Acceleration::kKvm:
+      return "kvm";
+    case Acceleration::kTcg:
+      return "tcg";
   }
   std::unreachable();
 }

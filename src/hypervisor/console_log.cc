@@ -90,10 +90,12 @@ void ConsoleLog::Finish(const std::function<void(std::string_view line)>& on_lin
   });
 }
 
-// The texts are those of init/main.c and kernel/panic.c. The first panic is the cause, later ones its consequences.
+// The texts are those of init/main.c and kernel/panic.c. The first panic is the cause, later ones its
+// consequences.
 void ConsoleLog::Inspect(std::string_view line) {
   const std::string_view text = WithoutTimestamp(line);
-  if (init_failure_.empty() && (text.starts_with("Failed to execute ") || text.starts_with("check access for rdinit="))) {
+  if (init_failure_.empty() &&
+      (text.starts_with("Failed to execute ") || text.starts_with("check access for rdinit="))) {
     init_failure_ = PrintableLine(text, kSummaryLineBytes);
   }
   if (panic_.empty() && text.starts_with("Kernel panic - not syncing")) {
@@ -108,12 +110,17 @@ std::string ConsoleLog::Summary() const {
   return JoinLast(tail_.lines(), [](const std::string&) { return true; });
 }
 
-void ErrorOutput::Append(std::string_view bytes) { tail_.Append(bytes, nullptr); }
+void ErrorOutput::Append(std::string_view bytes) {
+  tail_.Append(bytes, nullptr);
+}
 
-void ErrorOutput::Finish() { tail_.Finish(nullptr); }
+void ErrorOutput::Finish() {
+  tail_.Finish(nullptr);
+}
 
 std::string ErrorOutput::Summary() const {
-  return JoinLast(tail_.lines(), [](const std::string& line) { return line.find("warning: ") == std::string::npos; });
+  return JoinLast(tail_.lines(),
+                  [](const std::string& line) { return line.find("warning: ") == std::string::npos; });
 }
 
 }  // namespace kata::hypervisor

@@ -1,4 +1,5 @@
-// What is kept of text that a guest or a VMM writes: the last lines, bounded, and those that tell why it ended.
+// What is kept of text that a guest or a VMM writes: the last lines, bounded, and those that tell why it
+// ended.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +21,8 @@ class LineTail {
   LineTail(size_t max_lines, size_t max_line_bytes, size_t max_bytes)
       : max_lines_(max_lines), max_line_bytes_(max_line_bytes), max_bytes_(max_bytes) {}
 
-  // Calls `on_line` for each line that is complete now: without its line end, control characters removed but for
-  // tabs. Empty lines are dropped.
+  // Calls `on_line` for each line that is complete now: without its line end, control characters removed but
+  // for tabs. Empty lines are dropped.
   void Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line);
   // Treats what is there of an unfinished line as a line.
   void Finish(const std::function<void(std::string_view line)>& on_line);

@@ -48,12 +48,13 @@ std::string ConsoleSummary(std::string_view text) {
 }
 
 TEST(ConsoleLogTest, ThePanicIsTheCauseWhateverFollows) {
-  EXPECT_EQ(ConsoleSummary("[    0.9] Run /init as init process\n"
-                           "[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\n"
-                           "[    1.0] CPU: 0 PID: 1\n"
-                           "[    1.1] Kernel panic - not syncing: second\n"
-                           "[    1.1] ---[ end Kernel panic ]---\n"),
-            "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300");
+  EXPECT_EQ(
+      ConsoleSummary("[    0.9] Run /init as init process\n"
+                     "[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\n"
+                     "[    1.0] CPU: 0 PID: 1\n"
+                     "[    1.1] Kernel panic - not syncing: second\n"
+                     "[    1.1] ---[ end Kernel panic ]---\n"),
+      "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300");
 }
 
 TEST(ConsoleLogTest, AFailedInitExplainsThePanic) {

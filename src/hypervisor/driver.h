@@ -65,9 +65,9 @@ class Driver {
 // The driver for a [hypervisor.NAME] table: "qemu". kUnimplemented names what this build has.
 Result<std::unique_ptr<Driver>> MakeDriver(const std::string& name);
 
-// kAuto resolved: KVM where /dev/kvm opens with API version 12 *and* the processor shows vmx or svm (a machine
-// may offer /dev/kvm without either and then run guests a hundred times slower than TCG), else TCG. On other
-// architectures than x86 an opening /dev/kvm is enough.
+// kAuto resolved: KVM where /dev/kvm opens with API version 12 *and* the processor shows vmx or svm (a
+// machine may offer /dev/kvm without either and then run guests a hundred times slower than TCG), else TCG.
+// On other architectures than x86 an opening /dev/kvm is enough.
 Acceleration ResolveAcceleration(Acceleration wanted);
 std::string_view AccelerationName(Acceleration acceleration);
 

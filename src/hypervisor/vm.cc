@@ -21,7 +21,8 @@ namespace kata::hypervisor {
 namespace {
 
 constexpr size_t kReadChunk = 16u << 10;
-// Reads of one descriptor before others get their turn: a guest that floods its console must not hold the loop.
+// Reads of one descriptor before others get their turn: a guest that floods its console must not hold the
+// loop.
 constexpr int kReadsPerTurn = 8;
 // A VMM that has closed its control channel is about to end.
 constexpr std::chrono::seconds kExitTime{2};
@@ -46,8 +47,8 @@ void Close(Descriptor& descriptor) {
 
 }  // namespace
 
-// Shared with the handlers that wait on the loop. The descriptors belong to the loop thread once StartWatching has
-// been posted; the rest is guarded by mutex_.
+// Shared with the handlers that wait on the loop. The descriptors belong to the loop thread once
+// StartWatching has been posted; the rest is guarded by mutex_.
 class Vm::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(EventLoop& loop, Options options)
@@ -219,7 +220,8 @@ void Vm::Impl::OnConsoleLine(std::string_view line) {
 }
 
 void Vm::Impl::OnExit() {
-  // The process is gone, so that what it wrote is all there; the bound is for a descriptor that lives on elsewhere.
+  // The process is gone, so that what it wrote is all there; the bound is for a descriptor that lives on
+  // elsewhere.
   constexpr int kDrainTurns = 64;
   if (stderr_.is_open()) ReadOutput(stderr_, &Impl::ConsumeStderr, kDrainTurns);
   if (console_.is_open()) ReadOutput(console_, &Impl::ConsumeConsole, kDrainTurns);
@@ -291,8 +293,8 @@ std::string Vm::Impl::LastWordsLocked() const {
   return words;
 }
 
-Result<std::unique_ptr<Vm>> Vm::Start(EventLoop& loop, const Driver& driver, const VmSpec& spec, Options options,
-                                      Deadline deadline) {
+Result<std::unique_ptr<Vm>> Vm::Start(EventLoop& loop, const Driver& driver, const VmSpec& spec,
+                                      Options options, Deadline deadline) {
   const std::string context = fmt::format("start {}", driver.name());
   VmSpec resolved = spec;
   resolved.acceleration = ResolveAcceleration(spec.acceleration);
@@ -312,10 +314,20 @@ Vm::~Vm() {
   impl_->Close();
 }
 
-VmControl& Vm::control() { return impl_->control(); }
-pid_t Vm::pid() const { return impl_->pid(); }
-bool Vm::running() const { return impl_->running(); }
-std::string Vm::LastWords() const { return impl_->LastWords(); }
-Status Vm::Stop(Deadline deadline) { return impl_->Stop(deadline); }
+VmControl& Vm::control() {
+  return impl_->control();
+}
+pid_t Vm::pid() const {
+  return impl_->pid();
+}
+bool Vm::running() const {
+  return impl_->running();
+}
+std::string Vm::LastWords() const {
+  return impl_->LastWords();
+}
+Status Vm::Stop(Deadline deadline) {
+  return impl_->Stop(deadline);
+}
 
 }  // namespace kata::hypervisor

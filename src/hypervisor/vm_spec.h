@@ -13,8 +13,8 @@ enum class Acceleration { kAuto, kKvm, kTcg };
 
 // A directory tree served by a vhost-user back end (virtiofsd) on a socket.
 struct VirtioFsDevice {
-  std::string id;   // unique in the VM
-  std::string tag;  // mount tag the guest sees
+  std::string id;      // unique in the VM
+  std::string tag;     // mount tag the guest sees
   int socket_fd = -1;  // connected to the back end; borrowed until the VMM is started
   uint32_t queue_size = 1024;
   uint64_t cache_size_mib = 0;  // DAX window, 0: none

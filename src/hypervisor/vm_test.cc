@@ -25,15 +25,18 @@ using testing::StartsWith;
 
 constexpr char kQemu[] = "/usr/bin/qemu-system-x86_64";
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
+Deadline Soon() {
+  return Deadline::After(std::chrono::seconds(60));
+}
 
 // A kernel that QEMU loads and the machine runs: a multiboot header and an endless loop.
 std::string LoopingKernel() {
-  // Multiboot specification 0.6.96: magic, flags (bit 16: addresses follow), checksum, header_addr, load_addr,
-  // load_end_addr, bss_end_addr, entry_addr.
+  // Multiboot specification 0.6.96: magic, flags (bit 16: addresses follow), checksum, header_addr,
+  // load_addr, load_end_addr, bss_end_addr, entry_addr.
   constexpr uint32_t kLoadAddress = 0x100000;
-  const uint32_t header[] = {0x1BADB002,   0x00010000, 0u - (0x1BADB002 + 0x00010000), kLoadAddress,
-                             kLoadAddress, 0,          0,                              kLoadAddress + 32};
+  const uint32_t header[] = {
+      0x1BADB002, 0x00010000,       0u - (0x1BADB002 + 0x00010000), kLoadAddress, kLoadAddress, 0,
+      0,          kLoadAddress + 32};
   std::string kernel(reinterpret_cast<const char*>(header), sizeof header);
   kernel += std::string("\xfa\xf4\xeb\xfd", 4);  // cli; again: hlt; jmp again
   return kernel;
@@ -51,7 +54,8 @@ class ScriptDriver : public Driver {
   Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, Deadline deadline) const override {
     TRY(WaitFd(control.get(), POLLIN, deadline, "script"));
     char byte;
-    if (read(control.get(), &byte, 1) != 1) return Error(Code::kUnavailable, "script closed its control channel");
+    if (read(control.get(), &byte, 1) != 1)
+      return Error(Code::kUnavailable, "script closed its control channel");
     return std::unique_ptr<VmControl>(std::make_unique<NoControl>());
   }
 
@@ -158,37 +162,41 @@ TEST_F(VmTest, AttachesAndDetachesADisk) {
 TEST_F(VmTest, AttachNamesAMissingDisk) {
   spec_.hotplug_ports = 1;
   ASSERT_OK_AND_ASSIGN(const auto vm, StartQemu());
-  EXPECT_THAT(vm->control().Attach(BlockDevice{.id = "d", .path = "/nonexistent/disk"}, Soon()),
-              IsError(Code::kInternal, AllOf(HasSubstr("attach device 'd': execute 'blockdev-add': GenericError"),
-                                             HasSubstr("'/nonexistent/disk': No such file or directory"))));
+  EXPECT_THAT(
+      vm->control().Attach(BlockDevice{.id = "d", .path = "/nonexistent/disk"}, Soon()),
+      IsError(Code::kInternal, AllOf(HasSubstr("attach device 'd': execute 'blockdev-add': GenericError"),
+                                     HasSubstr("'/nonexistent/disk': No such file or directory"))));
 }
 
 TEST_F(VmTest, QemusOwnWordsExplainAFailedStart) {
   spec_.cpu_features = "no-such-feature=on";
-  EXPECT_THAT(StartQemu(), IsError(Code::kInternal,
-                                   AllOf(StartsWith("start qemu: exit status 1: qemu-system-x86_64: "),
-                                         HasSubstr("no-such-feature"))));
+  EXPECT_THAT(StartQemu(),
+              IsError(Code::kInternal, AllOf(StartsWith("start qemu: exit status 1: qemu-system-x86_64: "),
+                                             HasSubstr("no-such-feature"))));
 }
 
 TEST_F(VmTest, AFileThatIsNoKernelIsRefusedByQemu) {
   ASSERT_OK(WriteFileAtomic(spec_.kernel, "no kernel"));
-  EXPECT_THAT(StartQemu(), IsError(Code::kInternal, AllOf(StartsWith("start qemu: exit status 1: "),
-                                                          HasSubstr("kernel"))));
+  EXPECT_THAT(StartQemu(), IsError(Code::kInternal,
+                                   AllOf(StartsWith("start qemu: exit status 1: "), HasSubstr("kernel"))));
 }
 
 TEST_F(VmTest, MissingFilesAreNamedBeforeTheStart) {
   spec_.kernel = "/nonexistent/vmlinux";
-  EXPECT_THAT(StartQemu(),
-              IsError(Code::kNotFound, "start qemu: guest kernel '/nonexistent/vmlinux': No such file or directory"));
+  EXPECT_THAT(
+      StartQemu(),
+      IsError(Code::kNotFound, "start qemu: guest kernel '/nonexistent/vmlinux': No such file or directory"));
 }
 
 TEST_F(VmTest, ConsoleLinesArriveAndAPanicIsTheReason) {
   const ScriptDriver driver(
-      "printf 'booting\\n[    0.5] Kernel panic - not syncing: VFS\\nrest' >&4; echo broken >&2; printf x >&3; "
+      "printf 'booting\\n[    0.5] Kernel panic - not syncing: VFS\\nrest' >&4; echo broken >&2; printf x "
+      ">&3; "
       "read line <&3; exit 3");
   ASSERT_OK_AND_ASSIGN(const auto vm, Start(driver));
   ASSERT_EQ(kill(vm->pid(), SIGTERM), 0);
-  EXPECT_EQ(WaitExitReason(), "signal 15 (Terminated): broken: guest console: Kernel panic - not syncing: VFS");
+  EXPECT_EQ(WaitExitReason(),
+            "signal 15 (Terminated): broken: guest console: Kernel panic - not syncing: VFS");
   EXPECT_EQ(vm->LastWords(), WaitExitReason());
   std::lock_guard lock(mutex_);
   EXPECT_THAT(console_, testing::ElementsAre("booting", "[    0.5] Kernel panic - not syncing: VFS", "rest"));
@@ -198,8 +206,8 @@ TEST_F(VmTest, AVmmThatAnswersNothingEndsWithTheDeadline) {
   const ScriptDriver driver("echo still busy >&2; exec sleep 1000");
   const Result<std::unique_ptr<Vm>> vm =
       Vm::Start(loop_.loop(), driver, spec_, options_, Deadline::After(std::chrono::milliseconds(500)));
-  EXPECT_THAT(vm, IsError(Code::kDeadlineExceeded, AllOf(StartsWith("start script: wait for script"),
-                                                         HasSubstr("still busy"))));
+  EXPECT_THAT(vm, IsError(Code::kDeadlineExceeded,
+                          AllOf(StartsWith("start script: wait for script"), HasSubstr("still busy"))));
 }
 
 TEST_F(VmTest, AVmmThatCannotQuitIsKilled) {
@@ -232,10 +240,9 @@ TEST_F(CheckAssetsTest, NamesWhatIsWrong) {
   EXPECT_THAT(check([](VmSpec& s) { s.initrd = "/tmp"; }),
               IsError(Code::kInvalidArgument, "guest initrd '/tmp': not a regular file"));
   EXPECT_THAT(check([](VmSpec& s) { s.firmware = "/nonexistent/f"; }), IsErrorCode(Code::kNotFound));
-  EXPECT_THAT(check([](VmSpec& s) {
-                s.devices = {Virtio9pDevice{.id = "p", .tag = "t", .path = "/etc/passwd"}};
-              }),
-              IsError(Code::kInvalidArgument, "9p share '/etc/passwd': Not a directory"));
+  EXPECT_THAT(
+      check([](VmSpec& s) { s.devices = {Virtio9pDevice{.id = "p", .tag = "t", .path = "/etc/passwd"}}; }),
+      IsError(Code::kInvalidArgument, "9p share '/etc/passwd': Not a directory"));
 }
 
 TEST_F(CheckAssetsTest, EmptyAndOversizedFiles) {

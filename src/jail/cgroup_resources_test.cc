@@ -1,3 +1,4 @@
+// Tests of jail/cgroup_resources.h.
 #include "jail/cgroup_resources.h"
 
 #include "support/result_matchers.h"

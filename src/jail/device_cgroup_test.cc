@@ -1,3 +1,4 @@
+// Tests of jail/device_cgroup.h.
 #include "jail/device_cgroup.h"
 
 #include "support/result_matchers.h"

@@ -1,3 +1,4 @@
+// Tests of jail/exec_path.h.
 #include "jail/exec_path.h"
 
 #include <sys/stat.h>

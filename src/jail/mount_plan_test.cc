@@ -1,3 +1,4 @@
+// Tests of jail/mount_plan.h.
 #include "jail/mount_plan.h"
 
 #include <sys/mount.h>

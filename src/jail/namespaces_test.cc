@@ -1,3 +1,4 @@
+// Tests of jail/namespaces.h.
 #include "jail/namespaces.h"
 
 #include "support/result_matchers.h"

@@ -1,3 +1,4 @@
+// Tests of jail/process_attributes.h and jail/credentials.h.
 #include "jail/process_attributes.h"
 
 #include "jail/credentials.h"

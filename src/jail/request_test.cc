@@ -1,3 +1,4 @@
+// Tests of jail/request.h and jail/sync_channel.h.
 #include "jail/request.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// Tests of jail/seccomp.h.
 #include "jail/seccomp.h"
 
 #include <sys/prctl.h>

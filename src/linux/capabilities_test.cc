@@ -1,3 +1,4 @@
+// Tests of linux/capabilities.h and linux/rlimits.h.
 #include "linux/capabilities.h"
 
 #include <linux/capability.h>

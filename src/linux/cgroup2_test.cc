@@ -1,3 +1,4 @@
+// Tests of linux/cgroup2.h.
 #include "linux/cgroup2.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Tests of option strings of linux/mounts.h.
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 

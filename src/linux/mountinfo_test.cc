@@ -1,3 +1,4 @@
+// Tests of linux/mountinfo.h.
 #include "linux/mountinfo.h"
 
 #include "support/result_matchers.h"

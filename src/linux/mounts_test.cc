@@ -1,3 +1,4 @@
+// Tests of linux/mounts.h.
 #include "linux/mounts.h"
 
 #include <fcntl.h>

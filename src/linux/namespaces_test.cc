@@ -1,3 +1,4 @@
+// Tests of linux/namespaces.h.
 #include "linux/namespaces.h"
 
 #include <unistd.h>

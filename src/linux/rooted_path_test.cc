@@ -1,3 +1,4 @@
+// Tests of linux/rooted_path.h.
 #include "linux/rooted_path.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Tests of linux/signals.h.
 #include "linux/signals.h"
 
 #include <csignal>

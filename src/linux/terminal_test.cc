@@ -1,3 +1,4 @@
+// Tests of linux/terminal.h.
 #include "linux/terminal.h"
 
 #include <fcntl.h>

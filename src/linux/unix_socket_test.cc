@@ -1,3 +1,4 @@
+// Tests of linux/unix_socket.h.
 #include "linux/unix_socket.h"
 
 #include <fcntl.h>

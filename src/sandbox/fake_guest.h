@@ -72,18 +72,14 @@ class FakeGuestScript {
     created_ = std::move(request);
   }
 
-  // Set by the machine: ends it as if the VMM had been killed.
+  // Set by the machine: ends it as if the VMM had been killed. Waits for a KillMachine under way.
   void SetKill(std::function<void(std::string)> kill) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(kill_mutex_);
     kill_ = std::move(kill);
   }
   void KillMachine(const std::string& reason) {
-    std::function<void(std::string)> kill;
-    {
-      const std::lock_guard lock(mutex_);
-      kill = kill_;
-    }
-    if (kill) kill(reason);
+    const std::lock_guard lock(kill_mutex_);
+    if (kill_) kill_(reason);
   }
 
  private:
@@ -91,6 +87,7 @@ class FakeGuestScript {
   Behaviour behaviour_;
   std::vector<std::string> events_;
   grpc::CreateContainerRequest created_;
+  std::mutex kill_mutex_;
   std::function<void(std::string)> kill_;
 };
 

@@ -185,13 +185,16 @@ void Guest::OnAgentClosed() {
 }
 
 void Guest::GoDown(const std::string& reason) {
+  std::shared_ptr<AgentClient> agent;
   {
     const std::lock_guard lock(mutex_);
     // While booting and stopping somebody waits who will notice.
     if (state_ != State::kUp) return;
     state_ = State::kStopping;
-    agent_->Close();
+    agent = agent_;
   }
+  // Calls under way fail here and now; their callbacks come back to this object.
+  agent->Close();
   for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
     callback(MakeError(Code::kUnavailable, "the virtual machine ended: {}", reason));
   }
@@ -232,11 +235,14 @@ void Guest::StopMachine(std::function<void()> done) {
 }
 
 void Guest::FinishStop() {
+  // Destroyed without the lock: callbacks of failing calls come back to this object.
+  std::shared_ptr<Machine> machine;
+  std::shared_ptr<AgentClient> agent;
   {
     const std::lock_guard lock(mutex_);
     state_ = State::kDown;
-    machine_.reset();
-    agent_.reset();
+    machine = std::exchange(machine_, nullptr);
+    agent = std::exchange(agent_, nullptr);
   }
   for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
     callback(Error(Code::kUnavailable, "the virtual machine was stopped"));

@@ -3,6 +3,7 @@
 
 #include <asio/steady_timer.hpp>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -90,6 +91,8 @@ class VirtualMachine : public Machine {
 
   Result<UniqueFd> StartVirtiofsd(const std::string& directory, Deadline deadline);
   Status StartVmm(const hypervisor::VmSpec& spec, Deadline deadline);
+  // To a VMM a virtiofsd that has died is a broken socket: what virtiofsd said is the cause then.
+  Error ExplainByVirtiofsd(Error error) const;
   std::shared_ptr<storage::SharedDirectory> shared_directory() const {
     const std::lock_guard lock(mutex_);
     return shared_directory_;
@@ -131,7 +134,7 @@ Status VirtualMachine::Start(Deadline deadline) {
         .id = kSharedFsDeviceId, .tag = std::string(protocol::kSharedTag), .path = shared->export_path()});
   }
   for (hypervisor::DeviceSpec& device : channel->Devices()) spec.devices.push_back(std::move(device));
-  TRY(StartVmm(spec, deadline));
+  if (Status started = StartVmm(spec, deadline); !started) return ExplainByVirtiofsd(std::move(started).error());
   channel->OnVmmStarted();
   if (UniqueFd log_stream = channel->TakeLog()) TRY(ForwardAgentLog(loop_, std::move(log_stream)));
   return {};
@@ -150,6 +153,20 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   UniqueFd socket = virtiofsd->TakeSocket();
   TRY(Publish(virtiofsd_, std::move(virtiofsd)));
   return socket;
+}
+
+Error VirtualMachine::ExplainByVirtiofsd(Error error) const {
+  constexpr std::chrono::milliseconds kEndTime{500};
+  std::shared_ptr<storage::Virtiofsd> virtiofsd;
+  {
+    const std::lock_guard lock(mutex_);
+    virtiofsd = virtiofsd_;
+  }
+  if (!virtiofsd) return error;
+  // It ends with success when the VMM goes first.
+  const std::optional<ExitStatus> status = virtiofsd->WaitEnd(Deadline::After(kEndTime));
+  if (!status || status->ShellCode() == 0) return error;
+  return Error(error.code(), virtiofsd->LastWords());
 }
 
 Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadline) {

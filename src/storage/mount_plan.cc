@@ -16,9 +16,9 @@ constexpr uint64_t kDefaultShmBytes = 64u << 20;
 
 // File systems that a kernel offers without a device or a server behind them.
 constexpr std::string_view kGuestFileSystems[] = {
-    "proc",    "sysfs",      "tmpfs",    "ramfs",       "devpts",   "mqueue",   "cgroup", "cgroup2",  "devtmpfs",
-    "debugfs", "securityfs", "tracefs",  "binfmt_misc", "configfs", "fusectl",  "pstore", "efivarfs", "hugetlbfs",
-    "bpf",     "rpc_pipefs", "selinuxfs"};
+    "proc",    "sysfs",    "tmpfs",    "ramfs",      "devpts",  "mqueue",      "cgroup",
+    "cgroup2", "devtmpfs", "debugfs",  "securityfs", "tracefs", "binfmt_misc", "configfs",
+    "fusectl", "pstore",   "efivarfs", "hugetlbfs",  "bpf",     "rpc_pipefs",  "selinuxfs"};
 
 bool HasOption(const oci::Mount& mount, std::string_view name) {
   return std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
@@ -105,10 +105,12 @@ class Planner {
 
     Result<SourceInfo> probed = probe_(source);
     if (!probed) {
-      return std::move(probed).error().Wrap(fmt::format("mount '{}' on '{}'", mount.source, mount.destination));
+      return std::move(probed).error().Wrap(
+          fmt::format("mount '{}' on '{}'", mount.source, mount.destination));
     }
     if (CleanPath(mount.destination) == kShm && probed->kind == SourceKind::kDirectory) {
-      plan_.mounts.push_back(GuestShm(mount, probed->tmpfs_bytes > 0 ? probed->tmpfs_bytes : kDefaultShmBytes));
+      plan_.mounts.push_back(
+          GuestShm(mount, probed->tmpfs_bytes > 0 ? probed->tmpfs_bytes : kDefaultShmBytes));
       return {};
     }
     // /dev/shm holds ordinary files; the rest of /dev is devices, which each kernel has for itself.
@@ -117,16 +119,20 @@ class Planner {
       case SourceKind::kDirectory:
         if (in_dev) return PassBind(mount, place);
         return Share(mount, source);
-      case SourceKind::kRegularFile: return Share(mount, source);
+      case SourceKind::kRegularFile:
+        return Share(mount, source);
       case SourceKind::kCharacterDevice:
         if (in_dev) return PassBind(mount, place);
-        return Refuse(mount, Code::kInvalidArgument, "a device outside /dev cannot be bound into a virtual machine");
+        return Refuse(mount, Code::kInvalidArgument,
+                      "a device outside /dev cannot be bound into a virtual machine");
       case SourceKind::kBlockDevice:
         return Refuse(mount, Code::kInvalidArgument, "a block device cannot be bound into a virtual machine");
       case SourceKind::kSocket:
-        return Refuse(mount, Code::kInvalidArgument, "a socket of the host cannot be reached from a virtual machine");
+        return Refuse(mount, Code::kInvalidArgument,
+                      "a socket of the host cannot be reached from a virtual machine");
       case SourceKind::kFifo:
-        return Refuse(mount, Code::kInvalidArgument, "a fifo of the host cannot be reached from a virtual machine");
+        return Refuse(mount, Code::kInvalidArgument,
+                      "a fifo of the host cannot be reached from a virtual machine");
     }
     return Refuse(mount, Code::kInternal, "unknown kind of file");
   }
@@ -146,8 +152,8 @@ class Planner {
 
   Status Share(const oci::Mount& mount, const std::string& source) {
     PushBind(mount);
-    plan_.shares.push_back({plan_.mounts.size() - 1, source, mount.destination, IsReadOnly(mount),
-                            HasOption(mount, "rbind")});
+    plan_.shares.push_back(
+        {plan_.mounts.size() - 1, source, mount.destination, IsReadOnly(mount), HasOption(mount, "rbind")});
     return {};
   }
 
@@ -159,21 +165,35 @@ class Planner {
 }  // namespace
 
 Result<SourceInfo> ProbeSource(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (stat(path.c_str(), &status) < 0) return SysError("read status of '{}'", path);
   SourceInfo info;
   switch (status.st_mode & S_IFMT) {
-    case S_IFDIR: info.kind = SourceKind::kDirectory; break;
-    case S_IFREG: info.kind = SourceKind::kRegularFile; break;
-    case S_IFSOCK: info.kind = SourceKind::kSocket; break;
-    case S_IFIFO: info.kind = SourceKind::kFifo; break;
-    case S_IFCHR: info.kind = SourceKind::kCharacterDevice; break;
-    case S_IFBLK: info.kind = SourceKind::kBlockDevice; break;
-    default: return MakeError(Code::kInternal, "read status of '{}': unknown type of file", path);
+    case S_IFDIR:
+      info.kind = SourceKind::kDirectory;
+      break;
+    case S_IFREG:
+      info.kind = SourceKind::kRegularFile;
+      break;
+    case S_IFSOCK:
+      info.kind = SourceKind::kSocket;
+      break;
+    case S_IFIFO:
+      info.kind = SourceKind::kFifo;
+      break;
+    case S_IFCHR:
+      info.kind = SourceKind::kCharacterDevice;
+      break;
+    case S_IFBLK:
+      info.kind = SourceKind::kBlockDevice;
+      break;
+    default:
+      return MakeError(Code::kInternal, "read status of '{}': unknown type of file", path);
   }
-  struct statfs file_system {};
+  struct statfs file_system{};
   if (statfs(path.c_str(), &file_system) == 0 && file_system.f_type == TMPFS_MAGIC) {
-    info.tmpfs_bytes = static_cast<uint64_t>(file_system.f_blocks) * static_cast<uint64_t>(file_system.f_bsize);
+    info.tmpfs_bytes =
+        static_cast<uint64_t>(file_system.f_blocks) * static_cast<uint64_t>(file_system.f_bsize);
   }
   return info;
 }

@@ -37,11 +37,11 @@ struct MountPlan {
   std::vector<ShareRequest> shares;
 };
 
-// Decides for each mount: directories and regular files of the host are shared; kernel file systems are the guest's
-// own, so are binds of /proc, /sys and /dev or from below them; a /dev/shm that the host provides becomes a tmpfs of
-// the same size in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev (kInvalidArgument),
-// file systems of the host and id-mapped mounts (kUnimplemented). `bundle`: where relative sources begin. Pure but
-// for `probe`.
+// Decides for each mount: directories and regular files of the host are shared; kernel file systems are the
+// guest's own, so are binds of /proc, /sys and /dev or from below them; a /dev/shm that the host provides
+// becomes a tmpfs of the same size in the guest. Refused, with the mount named: sockets, fifos, devices
+// outside /dev (kInvalidArgument), file systems of the host and id-mapped mounts (kUnimplemented). `bundle`:
+// where relative sources begin. Pure but for `probe`.
 Result<MountPlan> PlanMounts(const std::vector<oci::Mount>& mounts, const std::string& bundle,
                              const SourceProbe& probe);
 

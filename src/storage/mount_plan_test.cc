@@ -42,7 +42,9 @@ oci::Mount MakeMount(std::string destination, std::string type, std::string sour
           .options = std::move(options)};
 }
 
-Result<MountPlan> Plan(const oci::Mount& mount) { return PlanMounts({mount}, "/bundle", FakeProbe); }
+Result<MountPlan> Plan(const oci::Mount& mount) {
+  return PlanMounts({mount}, "/bundle", FakeProbe);
+}
 
 TEST(MountPlanTest, KernelFileSystemsPassUnchanged) {
   const std::vector<oci::Mount> mounts = {
@@ -90,7 +92,8 @@ TEST(MountPlanTest, RelativeSourcesBeginInTheBundle) {
 }
 
 TEST(MountPlanTest, TheGuestsOwnKernelFilesAndDevices) {
-  for (const std::string source : {"/sys", "/sys/fs/cgroup/", "/proc//sys", "/x/../proc", "/dev", "/dev/null"}) {
+  for (const std::string source :
+       {"/sys", "/sys/fs/cgroup/", "/proc//sys", "/x/../proc", "/dev", "/dev/null"}) {
     ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", source, {"rbind"})));
     EXPECT_THAT(plan.shares, IsEmpty()) << source;
     EXPECT_EQ(plan.mounts.size(), 1u);
@@ -102,7 +105,8 @@ TEST(MountPlanTest, TheGuestsOwnKernelFilesAndDevices) {
 }
 
 TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
-  ASSERT_OK_AND_ASSIGN(const MountPlan sized, Plan(MakeMount("/dev/shm", "bind", "/engine/shm", {"rbind", "ro"})));
+  ASSERT_OK_AND_ASSIGN(const MountPlan sized,
+                       Plan(MakeMount("/dev/shm", "bind", "/engine/shm", {"rbind", "ro"})));
   EXPECT_THAT(sized.shares, IsEmpty());
   EXPECT_EQ(sized.mounts[0].type, "tmpfs");
   EXPECT_THAT(sized.mounts[0].options,
@@ -112,16 +116,22 @@ TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
 }
 
 TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
-  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/run/docker.sock")),
-              IsError(Code::kInvalidArgument,
-                      "mount '/run/docker.sock' on '/s': a socket of the host cannot be reached from a virtual machine"));
-  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/run/fifo")), IsError(Code::kInvalidArgument, HasSubstr("a fifo")));
-  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/srv/null")), IsError(Code::kInvalidArgument, HasSubstr("outside /dev")));
-  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/dev/sda")), IsError(Code::kInvalidArgument, HasSubstr("a block device")));
+  EXPECT_THAT(
+      Plan(MakeMount("/s", "bind", "/run/docker.sock")),
+      IsError(
+          Code::kInvalidArgument,
+          "mount '/run/docker.sock' on '/s': a socket of the host cannot be reached from a virtual machine"));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/run/fifo")),
+              IsError(Code::kInvalidArgument, HasSubstr("a fifo")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/srv/null")),
+              IsError(Code::kInvalidArgument, HasSubstr("outside /dev")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/dev/sda")),
+              IsError(Code::kInvalidArgument, HasSubstr("a block device")));
   EXPECT_THAT(Plan(MakeMount("/s", "bind", "/nowhere")),
               IsError(Code::kNotFound,
                       "mount '/nowhere' on '/s': read status of '/nowhere': No such file or directory"));
-  EXPECT_THAT(Plan(MakeMount("/s", "ext4", "/dev/sda")), IsError(Code::kUnimplemented, HasSubstr("type 'ext4'")));
+  EXPECT_THAT(Plan(MakeMount("/s", "ext4", "/dev/sda")),
+              IsError(Code::kUnimplemented, HasSubstr("type 'ext4'")));
   oci::Mount mapped = MakeMount("/s", "bind", "/data");
   mapped.uid_mappings = {{0, 1000, 1}};
   EXPECT_THAT(Plan(mapped), IsError(Code::kUnimplemented, HasSubstr("id-mapped")));

@@ -39,7 +39,9 @@ Result<std::string> RandomHex() {
   return fmt::format("{:016x}", value);
 }
 
-std::string GuestPath(const std::string& name) { return fmt::format("{}/{}", protocol::kGuestSharedDirectory, name); }
+std::string GuestPath(const std::string& name) {
+  return fmt::format("{}/{}", protocol::kGuestSharedDirectory, name);
+}
 
 // An empty directory or file at `path`, to be mounted on.
 Result<UniqueFd> CreateMountPoint(const std::string& path, bool directory) {
@@ -63,7 +65,9 @@ Result<std::unique_ptr<SharedDirectory>> SharedDirectory::Create(const std::stri
   return shared;
 }
 
-SharedDirectory::~SharedDirectory() { (void)Destroy(); }
+SharedDirectory::~SharedDirectory() {
+  (void)Destroy();
+}
 
 Status SharedDirectory::Prepare() {
   TRY(MakeDirectories(mounts_path_));
@@ -76,7 +80,8 @@ Status SharedDirectory::Prepare() {
   TRY(linux::Mount(mounts_path_, export_path_, "", MS_BIND));
   TRY(linux::Mount("", export_path_, "", MS_SLAVE));
   const UniqueFd view = TRY(Open(export_path_, O_PATH | O_DIRECTORY));
-  return linux::SetMountAttributes(view.get(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, false);
+  return linux::SetMountAttributes(view.get(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
+                                   false);
 }
 
 Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, const std::string& rootfs,
@@ -84,12 +89,14 @@ Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, 
   TRY(ValidateContainerId(container_id));
   const std::string name = container_id + "/rootfs";
   std::lock_guard lock(mutex_);
-  TRY_CTX(Add(container_id, rootfs, name, read_only, /*recursive=*/true), "share root file system '{}'", rootfs);
+  TRY_CTX(Add(container_id, rootfs, name, read_only, /*recursive=*/true), "share root file system '{}'",
+          rootfs);
   return GuestPath(name);
 }
 
 Result<std::string> SharedDirectory::AddBindMount(const std::string& container_id, const std::string& source,
-                                                  const std::string& destination, bool read_only, bool recursive) {
+                                                  const std::string& destination, bool read_only,
+                                                  bool recursive) {
   TRY(ValidateContainerId(container_id));
   const std::string name = fmt::format("{}-{}-{}", container_id, TRY(RandomHex()), BaseName(destination));
   std::lock_guard lock(mutex_);
@@ -97,11 +104,11 @@ Result<std::string> SharedDirectory::AddBindMount(const std::string& container_i
   return GuestPath(name);
 }
 
-Status SharedDirectory::Add(const std::string& container_id, const std::string& source, const std::string& name,
-                            bool read_only, bool recursive) {
+Status SharedDirectory::Add(const std::string& container_id, const std::string& source,
+                            const std::string& name, bool read_only, bool recursive) {
   // Opened once and then named by descriptor: what is checked is what is mounted.
   const UniqueFd source_fd = TRY(Open(source, O_PATH));
-  struct stat status {};
+  struct stat status{};
   if (fstat(source_fd.get(), &status) < 0) return SysError("read status of '{}'", source);
   if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
     return Error(Code::kInvalidArgument, "neither a directory nor a regular file");

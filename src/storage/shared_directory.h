@@ -11,15 +11,15 @@
 
 namespace kata::storage {
 
-// Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only view of
-// it that is exported, so that the guest can write into what is mounted but not beside it. Layout of both:
-// <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>.
-// The calls need CAP_SYS_ADMIN and a mount namespace of which no other process of the host is a peer: else the
-// mounts would appear there too. Thread safe.
+// Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only
+// view of it that is exported, so that the guest can write into what is mounted but not beside it. Layout of
+// both: <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>. The calls
+// need CAP_SYS_ADMIN and a mount namespace of which no other process of the host is a peer: else the mounts
+// would appear there too. Thread safe.
 class SharedDirectory {
  public:
-  // Makes both directories in `state_directory`, which must exist. What is mounted later appears also in mount
-  // namespaces that were copied from this one after Create (virtiofsd makes one for itself).
+  // Makes both directories in `state_directory`, which must exist. What is mounted later appears also in
+  // mount namespaces that were copied from this one after Create (virtiofsd makes one for itself).
   static Result<std::unique_ptr<SharedDirectory>> Create(const std::string& state_directory);
   ~SharedDirectory();  // Destroy
   SharedDirectory(const SharedDirectory&) = delete;
@@ -28,15 +28,16 @@ class SharedDirectory {
   // What to give to virtiofsd or the VMM.
   const std::string& export_path() const { return export_path_; }
 
-  // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when `recursive`), and
-  // those that the host makes there later. `read_only` holds for `source` itself, not for mounts below it.
+  // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when `recursive`),
+  // and those that the host makes there later. `read_only` holds for `source` itself, not for mounts below
+  // it.
   Result<std::string> AddRootfs(const std::string& container_id, const std::string& rootfs, bool read_only);
   // `source`: a directory or a regular file; `destination`, the path in the container, only lends its name.
   Result<std::string> AddBindMount(const std::string& container_id, const std::string& source,
                                    const std::string& destination, bool read_only, bool recursive);
 
-  // Unmounts, detached, and removes all of a container, the newest first; goes on after an error and returns the
-  // first. A container without anything is success.
+  // Unmounts, detached, and removes all of a container, the newest first; goes on after an error and returns
+  // the first. A container without anything is success.
   Status Remove(const std::string& container_id);
   // Everything of every container, the mounts of Create and both directories. Idempotent.
   Status Destroy();
@@ -46,8 +47,8 @@ class SharedDirectory {
       : mounts_path_(state_directory + "/mounts"), export_path_(state_directory + "/shared") {}
   Status Prepare();
   // Mounts `source` on `name` below mounts_path_ and records it. REQUIRES: mutex_ held.
-  Status Add(const std::string& container_id, const std::string& source, const std::string& name, bool read_only,
-             bool recursive);
+  Status Add(const std::string& container_id, const std::string& source, const std::string& name,
+             bool read_only, bool recursive);
   Status RemoveLocked(const std::string& container_id);
 
   const std::string mounts_path_;

@@ -91,7 +91,8 @@ TEST_F(SharedDirectoryTest, RootfsIsWritableButNothingBesideIt) {
 TEST_F(SharedDirectoryTest, ReadOnlyIsEnforcedOnTheHost) {
   ASSERT_OK_AND_ASSIGN(const std::string rootfs, shared_->AddRootfs("c1", source_, true));
   EXPECT_EQ(CreateErrno(Exported(rootfs) + "/new"), EROFS);
-  ASSERT_OK_AND_ASSIGN(const std::string writable, shared_->AddBindMount("c1", source_, "/data", false, false));
+  ASSERT_OK_AND_ASSIGN(const std::string writable,
+                       shared_->AddBindMount("c1", source_, "/data", false, false));
   EXPECT_EQ(CreateErrno(Exported(writable) + "/new"), 0);
 }
 

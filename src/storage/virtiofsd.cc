@@ -8,6 +8,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <mutex>
 #include <optional>
@@ -42,7 +43,7 @@ void Close(Descriptor& descriptor) {
 }
 
 Status CheckDirectory(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (stat(path.c_str(), &status) < 0) return SysError("shared directory '{}'", path);
   if (!S_ISDIR(status.st_mode)) return ErrnoError(ENOTDIR, fmt::format("shared directory '{}'", path));
   return {};
@@ -77,8 +78,8 @@ struct Connection {
   UniqueFd client;
 };
 
-// A socket with a name lets anybody connect who may reach the name. This one has its name in a directory of ours,
-// and only until our client is connected; the daemon's accept(2) can return nothing but that client.
+// A socket with a name lets anybody connect who may reach the name. This one has its name in a directory of
+// ours, and only until our client is connected; the daemon's accept(2) can return nothing but that client.
 Result<Connection> MakeConnection(Deadline deadline) {
   const TempDir directory = TRY(TempDir::Create("kata-virtiofsd-"));
   const std::string path = directory.path() + "/socket";
@@ -108,8 +109,8 @@ std::string LastLine(std::string_view text) {
 
 }  // namespace
 
-// Shared with the handlers that wait on the loop. The descriptors belong to the loop thread once StartWatching has
-// been posted; the rest is guarded by mutex_.
+// Shared with the handlers that wait on the loop. The descriptors belong to the loop thread once
+// StartWatching has been posted; the rest is guarded by mutex_.
 class Virtiofsd::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(EventLoop& loop, ExitCallback on_exit)
@@ -117,6 +118,11 @@ class Virtiofsd::Impl : public std::enable_shared_from_this<Impl> {
 
   Status Launch(VirtiofsdKind kind, const VirtiofsdOptions& options, Deadline deadline);
   Status Stop(Deadline deadline);
+  std::optional<ExitStatus> WaitEnd(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    ended_.wait_until(lock, deadline.time(), [&] { return drained_; });
+    return exit_status_;
+  }
   void Close();
   UniqueFd TakeSocket() {
     std::lock_guard lock(mutex_);
@@ -153,6 +159,8 @@ class Virtiofsd::Impl : public std::enable_shared_from_this<Impl> {
   ChildProcess process_;
   UniqueFd socket_;
   std::optional<ExitStatus> exit_status_;
+  bool drained_ = false;  // it has ended and all that it wrote has been read
+  std::condition_variable ended_;
   std::string stderr_tail_;
 
   Descriptor pidfd_;
@@ -223,7 +231,9 @@ void Virtiofsd::Impl::OnExit() {
   {
     std::lock_guard lock(mutex_);
     ReapLocked();
+    drained_ = true;
     reason = LastWordsLocked();
+    ended_.notify_all();
   }
   if (!stopping_ && on_exit_) on_exit_(std::move(reason));
   Close();
@@ -293,10 +303,23 @@ Virtiofsd::~Virtiofsd() {
   impl_->Close();
 }
 
-UniqueFd Virtiofsd::TakeSocket() { return impl_->TakeSocket(); }
-pid_t Virtiofsd::pid() const { return impl_->pid(); }
-bool Virtiofsd::running() const { return impl_->running(); }
-std::string Virtiofsd::LastWords() const { return impl_->LastWords(); }
-Status Virtiofsd::Stop(Deadline deadline) { return impl_->Stop(deadline); }
+UniqueFd Virtiofsd::TakeSocket() {
+  return impl_->TakeSocket();
+}
+pid_t Virtiofsd::pid() const {
+  return impl_->pid();
+}
+bool Virtiofsd::running() const {
+  return impl_->running();
+}
+std::string Virtiofsd::LastWords() const {
+  return impl_->LastWords();
+}
+std::optional<ExitStatus> Virtiofsd::WaitEnd(Deadline deadline) {
+  return impl_->WaitEnd(deadline);
+}
+Status Virtiofsd::Stop(Deadline deadline) {
+  return impl_->Stop(deadline);
+}
 
 }  // namespace kata::storage

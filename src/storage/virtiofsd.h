@@ -1,15 +1,17 @@
-// virtiofsd, the daemon that serves a directory of the host to a guest over vhost-user: QEMU's own (in C, until
-// QEMU 7.2) and its successor in Rust.
+// virtiofsd, the daemon that serves a directory of the host to a guest over vhost-user: QEMU's own (in C,
+// until QEMU 7.2) and its successor in Rust.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
+#include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -24,8 +26,8 @@ struct VirtiofsdOptions {
   std::string program;           // absolute path
   std::string shared_directory;  // absolute path
   std::string cache = "auto";    // never, metadata, auto, always
-  // The Rust daemon's options; for QEMU's they are translated, those without a counterpart refused. A --sandbox
-  // among them replaces the default, "namespace".
+  // The Rust daemon's options; for QEMU's they are translated, those without a counterpart refused. A
+  // --sandbox among them replaces the default, "namespace".
   std::vector<std::string> extra_args;
   // Extended attributes: file capabilities (security.capability) need them.
   bool xattr = true;
@@ -35,17 +37,19 @@ struct VirtiofsdOptions {
 };
 
 // The daemon's arguments; it accepts its one connection on the listening socket `listen_fd`. Pure.
-Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const VirtiofsdOptions& options, int listen_fd);
+Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const VirtiofsdOptions& options,
+                                                    int listen_fd);
 
 // A running daemon. Thread safe.
 class Virtiofsd {
  public:
-  // Called once on the loop thread when the daemon has ended without Stop(): "virtiofsd ended: exit status 1: <last
-  // line of its stderr>". It ends by itself when the VMM closes the connection.
+  // Called once on the loop thread when the daemon has ended without Stop(): "virtiofsd ended: exit status 1:
+  // <last line of its stderr>". It ends by itself when the VMM closes the connection.
   using ExitCallback = std::function<void(std::string reason)>;
 
-  // Starts the daemon with a client already connected to it: nobody else can ever connect, as the socket's name is
-  // gone before the daemon runs. The daemon dies with the calling *thread*. Blocking; not from the loop thread.
+  // Starts the daemon with a client already connected to it: nobody else can ever connect, as the socket's
+  // name is gone before the daemon runs. The daemon dies with the calling *thread*. Blocking; not from the
+  // loop thread.
   static Result<std::unique_ptr<Virtiofsd>> Start(EventLoop& loop, const VirtiofsdOptions& options,
                                                   ExitCallback on_exit, Deadline deadline);
   ~Virtiofsd();  // Stop
@@ -54,9 +58,11 @@ class Virtiofsd {
   UniqueFd TakeSocket();
   pid_t pid() const;
   bool running() const;
-  // One printable line, bounded: how the daemon ended and the last that it said about an error; empty when there is
-  // nothing to tell.
+  // One printable line, bounded: how the daemon ended and the last that it said about an error; empty when
+  // there is nothing to tell.
   std::string LastWords() const;
+  // How it ended; nullopt when it still runs at the deadline. Blocking; not from the loop thread.
+  std::optional<ExitStatus> WaitEnd(Deadline deadline);
   // SIGTERM, then SIGKILL when the deadline passes; reaps. Idempotent. Blocking.
   Status Stop(Deadline deadline);
 

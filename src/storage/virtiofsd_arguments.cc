@@ -34,30 +34,40 @@ struct RustOption {
 
 // What becomes of a Rust option in QEMU's daemon.
 enum class Translation {
-  kSame,      // "--thread-pool-size=1"
-  kDashO,     // "-o announce_submounts", "-o modcaps=..."
-  kDropped,   // about something that QEMU's daemon does not have, or always does
+  kSame,     // "--thread-pool-size=1"
+  kDashO,    // "-o announce_submounts", "-o modcaps=..."
+  kDropped,  // about something that QEMU's daemon does not have, or always does
 };
 
 const std::map<std::string, Translation, std::less<>>& Translations() {
   static const std::map<std::string, Translation, std::less<>> kTable = {
-      {"thread-pool-size", Translation::kSame},      {"rlimit-nofile", Translation::kSame},
-      {"syslog", Translation::kSame},                {"announce-submounts", Translation::kDashO},
-      {"xattr", Translation::kDashO},                {"xattrmap", Translation::kDashO},
-      {"posix-acl", Translation::kDashO},            {"security-label", Translation::kDashO},
-      {"sandbox", Translation::kDashO},              {"modcaps", Translation::kDashO},
-      {"writeback", Translation::kDashO},            {"allow-direct-io", Translation::kDashO},
-      {"no-readdirplus", Translation::kDashO},       {"killpriv-v2", Translation::kDashO},
-      {"no-killpriv-v2", Translation::kDashO},       {"log-level", Translation::kDashO},
-      {"inode-file-handles", Translation::kDropped}, {"seccomp", Translation::kDropped},
+      {"thread-pool-size", Translation::kSame},
+      {"rlimit-nofile", Translation::kSame},
+      {"syslog", Translation::kSame},
+      {"announce-submounts", Translation::kDashO},
+      {"xattr", Translation::kDashO},
+      {"xattrmap", Translation::kDashO},
+      {"posix-acl", Translation::kDashO},
+      {"security-label", Translation::kDashO},
+      {"sandbox", Translation::kDashO},
+      {"modcaps", Translation::kDashO},
+      {"writeback", Translation::kDashO},
+      {"allow-direct-io", Translation::kDashO},
+      {"no-readdirplus", Translation::kDashO},
+      {"killpriv-v2", Translation::kDashO},
+      {"no-killpriv-v2", Translation::kDashO},
+      {"log-level", Translation::kDashO},
+      {"inode-file-handles", Translation::kDropped},
+      {"seccomp", Translation::kDropped},
       {"preserve-noatime", Translation::kDropped},
   };
   return kTable;
 }
 
 bool TakesValue(std::string_view name) {
-  for (const char* with_value : {"thread-pool-size", "rlimit-nofile", "xattrmap", "sandbox", "modcaps", "log-level",
-                                 "inode-file-handles", "seccomp"}) {
+  for (const char* with_value :
+       {"thread-pool-size", "rlimit-nofile", "xattrmap", "sandbox", "modcaps", "log-level",
+        "inode-file-handles", "seccomp", "uid-map", "gid-map", "translate-uid", "translate-gid"}) {
     if (name == with_value) return true;
   }
   return false;
@@ -65,8 +75,8 @@ bool TakesValue(std::string_view name) {
 
 // Options that decide what is served to whom are not for the configuration to change.
 Status RefuseReserved(std::string_view name) {
-  for (const char* reserved : {"fd", "socket-path", "shared-dir", "cache", "vhost-user-socket", "print-capabilities",
-                               "daemonize"}) {
+  for (const char* reserved :
+       {"fd", "socket-path", "shared-dir", "cache", "vhost-user-socket", "print-capabilities", "daemonize"}) {
     if (name == reserved) return InvalidOption("virtio_fs_extra_args", name, "is set by the runtime");
   }
   return {};
@@ -74,7 +84,8 @@ Status RefuseReserved(std::string_view name) {
 
 Status RefuseReservedDashO(std::string_view value) {
   for (const char* reserved : {"source=", "vhost_user_socket=", "cache="}) {
-    if (value.starts_with(reserved)) return InvalidOption("virtio_fs_extra_args", value, "is set by the runtime");
+    if (value.starts_with(reserved))
+      return InvalidOption("virtio_fs_extra_args", value, "is set by the runtime");
   }
   return {};
 }
@@ -99,17 +110,21 @@ Status TranslateForQemu(const RustOption& option, std::vector<std::string>& out)
   }
   const std::string value = option.value ? "=" + *option.value : "";
   switch (translation->second) {
-    case Translation::kSame: out.push_back("--" + option.name + value); break;
+    case Translation::kSame:
+      out.push_back("--" + option.name + value);
+      break;
     case Translation::kDashO:
       out.push_back("-o");
       out.push_back(WithUnderscores(option.name) + value);
       break;
-    case Translation::kDropped: break;
+    case Translation::kDropped:
+      break;
   }
   return {};
 }
 
-Status AppendExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& args, std::vector<std::string>& out) {
+Status AppendExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& args,
+                            std::vector<std::string>& out) {
   for (size_t i = 0; i < args.size(); ++i) {
     if (args[i] == "-o") {
       const std::string value = TRY(NextArgument(args, i));
@@ -151,11 +166,12 @@ bool Has(const std::vector<std::string>& args, std::string_view name) {
 }  // namespace
 
 Result<VirtiofsdKind> ParseVirtiofsdVersion(std::string_view output) {
-  // "virtiofsd version 7.2.22 (Debian ...)\nCopyright (c) ... Fabrice Bellard and the QEMU Project developers"
-  // against "virtiofsd 1.13.0" (before 1.0: "virtiofsd backend 0.7.2").
+  // "virtiofsd version 7.2.22 (Debian ...)\nCopyright (c) ... Fabrice Bellard and the QEMU Project
+  // developers" against "virtiofsd 1.13.0" (before 1.0: "virtiofsd backend 0.7.2").
   if (output.find("QEMU") != std::string_view::npos) return VirtiofsdKind::kQemu;
   if (output.starts_with("virtiofsd ")) return VirtiofsdKind::kRust;
-  return MakeError(Code::kUnimplemented, "unknown kind of virtiofsd: version '{}'", output.substr(0, output.find('\n')));
+  return MakeError(Code::kUnimplemented, "unknown kind of virtiofsd: version '{}'",
+                   output.substr(0, output.find('\n')));
 }
 
 Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const VirtiofsdOptions& options,
@@ -168,8 +184,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
     args.emplace_back("-o");
     args.push_back(std::move(option));
   };
-  // What is mounted below the shared directory has inode numbers of its own, which collide with each other in the
-  // guest unless each mount is a file system there too.
+  // What is mounted below the shared directory has inode numbers of its own, which collide with each other in
+  // the guest unless each mount is a file system there too.
   if (kind == VirtiofsdKind::kQemu) {
     if (options.shared_directory.find(',') != std::string::npos) {
       return InvalidOption("shared directory", options.shared_directory, "qemu's virtiofsd allows no comma");
@@ -187,7 +203,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
     if (!Has(extra, "--announce-submounts")) args.emplace_back("--announce-submounts");
     if (options.xattr && !Has(extra, "--xattr")) args.emplace_back("--xattr");
     if (!Has(extra, "--sandbox")) args.emplace_back("--sandbox=namespace");
-    if (!Has(extra, "--log-level")) args.emplace_back(options.debug ? "--log-level=debug" : "--log-level=warn");
+    if (!Has(extra, "--log-level"))
+      args.emplace_back(options.debug ? "--log-level=debug" : "--log-level=warn");
   }
   args.insert(args.end(), extra.begin(), extra.end());
   return args;

@@ -24,11 +24,14 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
+Deadline Soon() {
+  return Deadline::After(std::chrono::seconds(60));
+}
 
 TEST(VirtiofsdVersionTest, TellsTheKinds) {
-  EXPECT_EQ(*ParseVirtiofsdVersion("virtiofsd version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright (c) 2003-2022 Fabrice "
-                                   "Bellard and the QEMU Project developers\n"),
+  EXPECT_EQ(*ParseVirtiofsdVersion(
+                "virtiofsd version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright (c) 2003-2022 Fabrice "
+                "Bellard and the QEMU Project developers\n"),
             VirtiofsdKind::kQemu);
   EXPECT_EQ(*ParseVirtiofsdVersion("virtiofsd 1.13.0\n"), VirtiofsdKind::kRust);
   EXPECT_EQ(*ParseVirtiofsdVersion("virtiofsd backend 0.7.2\n"), VirtiofsdKind::kRust);
@@ -60,12 +63,12 @@ TEST(VirtiofsdArgumentsTest, Qemu) {
 TEST(VirtiofsdArgumentsTest, QemuTranslatesRustOptions) {
   VirtiofsdOptions options = SomeOptions();
   options.cache = "never";
-  options.extra_args = {"--sandbox", "chroot", "--inode-file-handles=never", "--posix-acl", "-o", "writeback",
-                        "--modcaps=+sys_admin"};
+  options.extra_args = {"--sandbox", "chroot",    "--inode-file-handles=never", "--posix-acl",
+                        "-o",        "writeback", "--modcaps=+sys_admin"};
   ASSERT_OK_AND_ASSIGN(const auto args, VirtiofsdArguments(VirtiofsdKind::kQemu, options, 3));
-  EXPECT_THAT(args, AllOf(Contains("cache=none"), Contains("sandbox=chroot"), Not(Contains("sandbox=namespace")),
-                          Contains("posix_acl"), Contains("writeback"), Contains("modcaps=+sys_admin"),
-                          Contains("announce_submounts")));
+  EXPECT_THAT(args, AllOf(Contains("cache=none"), Contains("sandbox=chroot"),
+                          Not(Contains("sandbox=namespace")), Contains("posix_acl"), Contains("writeback"),
+                          Contains("modcaps=+sys_admin"), Contains("announce_submounts")));
   EXPECT_THAT(args, Not(Contains(HasSubstr("inode"))));
 }
 
@@ -112,9 +115,9 @@ class VirtiofsdTest : public test::LeakCheckedTest {
   // A program that calls itself virtiofsd `version` and then does `script`.
   void UseScript(const std::string& version, const std::string& script) {
     options_.program = directory_.path() + "/virtiofsd";
-    ASSERT_OK(WriteFileAtomic(options_.program,
-                              "#!/bin/sh\nif [ \"$1\" = --version ]; then echo '" + version + "'; exit 0; fi\n" + script,
-                              0755));
+    ASSERT_OK(WriteFileAtomic(
+        options_.program,
+        "#!/bin/sh\nif [ \"$1\" = --version ]; then echo '" + version + "'; exit 0; fi\n" + script, 0755));
   }
 
   std::string WaitReason() {
@@ -123,8 +126,8 @@ class VirtiofsdTest : public test::LeakCheckedTest {
     return reasons_.empty() ? "no exit seen" : reasons_.front();
   }
 
-  // The first exchange of every vhost-user client (vhost-user protocol: VHOST_USER_GET_FEATURES is request 1, a
-  // header is request, flags, size; version 1 is in the flags).
+  // The first exchange of every vhost-user client (vhost-user protocol: VHOST_USER_GET_FEATURES is request 1,
+  // a header is request, flags, size; version 1 is in the flags).
   static void ExpectAnswersFeatures(int socket) {
     const uint32_t request[3] = {1, 1, 0};
     ASSERT_EQ(send(socket, request, sizeof request, MSG_NOSIGNAL), static_cast<ssize_t>(sizeof request));
@@ -194,8 +197,9 @@ TEST_F(VirtiofsdTest, RustDaemonGetsAListeningSocketWithItsClientWaiting) {
   // Takes the connection from descriptor 3 as the arguments say, then ends telling its arguments.
   UseScript("virtiofsd 1.13.0", "[ -S /proc/self/fd/3 ] || echo no socket >&2\necho \"$*\" >&2\nexit 7\n");
   ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
-  EXPECT_EQ(WaitReason(), "virtiofsd ended: exit status 7: --fd=3 --shared-dir=" + directory_.path() +
-                              " --cache=auto --announce-submounts --xattr --sandbox=namespace --log-level=warn");
+  EXPECT_EQ(WaitReason(),
+            "virtiofsd ended: exit status 7: --fd=3 --shared-dir=" + directory_.path() +
+                " --cache=auto --announce-submounts --xattr --sandbox=namespace --log-level=warn");
   // The client sees that nobody will ever accept.
   const UniqueFd socket = daemon->TakeSocket();
   EXPECT_OK(WaitFd(socket.get(), POLLIN, Soon(), "end of the connection"));
@@ -215,8 +219,9 @@ TEST_F(VirtiofsdTest, WrongProgramsAndDirectoriesAreNamed) {
   UseScript("something else 1.0", "");
   EXPECT_THAT(Start(), IsErrorCode(Code::kUnimplemented));
   options_.shared_directory = "/nonexistent/share";
-  EXPECT_THAT(Start(), IsError(Code::kNotFound,
-                               "start virtiofsd: shared directory '/nonexistent/share': No such file or directory"));
+  EXPECT_THAT(Start(),
+              IsError(Code::kNotFound,
+                      "start virtiofsd: shared directory '/nonexistent/share': No such file or directory"));
 }
 
 }  // namespace

@@ -21,7 +21,9 @@ RUNTIME = os.path.join(BUILD_DIR, "bin/kata-runtime")
 KERNEL = os.path.join(BUILD_DIR, "guest/vmlinux")
 INITRD = os.path.join(BUILD_DIR, "guest/initrd.img")
 QEMU = "/usr/bin/qemu-system-x86_64"
-VIRTIOFSD = next((p for p in ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd") if os.path.exists(p)), "")
+# KATA_TEST_VIRTIOFSD names another one: there are two programs of this name, in C and in Rust.
+VIRTIOFSD = next((p for p in (os.environ.get("KATA_TEST_VIRTIOFSD", ""), "/usr/lib/qemu/virtiofsd",
+                              "/usr/libexec/virtiofsd") if os.path.exists(p)), "")
 
 # Generous: a loaded machine under software emulation must pass too.
 COMMAND_TIMEOUT_S = 180

@@ -9,16 +9,19 @@
 namespace kata::hypervisor::qemu {
 namespace {
 
-// q35 without an interrupt-remapping IOMMU addresses 255 APIC ids; the guest kernel and Kata's own limit are lower.
+// q35 without an interrupt-remapping IOMMU addresses 255 APIC ids; the guest kernel and Kata's own limit are
+// lower.
 constexpr uint32_t kMaxVcpus = 240;
 // include/hw/acpi: ACPI_MAX_RAM_SLOTS.
 constexpr uint32_t kMaxMemorySlots = 256;
 // arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE 2048 with the terminating NUL.
 constexpr size_t kMaxKernelCommandLine = 2047;
-// pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the cold-plugged.
+// pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the
+// cold-plugged.
 constexpr uint32_t kMaxHotplugPorts = 16;
 
-// Starts a hundred milliseconds earlier than SeaBIOS, because it knows how to start a kernel and nothing else.
+// Starts a hundred milliseconds earlier than SeaBIOS, because it knows how to start a kernel and nothing
+// else.
 constexpr char kDefaultFirmware[] = "qboot.rom";
 
 constexpr int kControlFd = 3;
@@ -26,14 +29,16 @@ constexpr int kConsoleFd = 4;
 constexpr int kFirstDeviceFd = 5;
 
 // Ids of the driver's own objects, which no device of the spec may take.
-constexpr const char* kOwnIds[] = {"ram", "control", "console", "console0", "serial0", "rng0", "entropy",
-                                   "balloon0", "image"};
+constexpr const char* kOwnIds[] = {"ram",  "control", "console",  "console0", "serial0",
+                                   "rng0", "entropy", "balloon0", "image"};
 
 Error Invalid(std::string_view member, std::string_view reason) {
   return MakeError(Code::kInvalidArgument, "{}: {}", member, reason);
 }
 
-bool IsKnownMachine(const std::string& type) { return type == "q35" || type.starts_with("pc-q35-"); }
+bool IsKnownMachine(const std::string& type) {
+  return type == "q35" || type.starts_with("pc-q35-");
+}
 
 Status ValidatePath(std::string_view member, const std::string& path) {
   if (!path.starts_with('/')) return Invalid(member, fmt::format("'{}' is not an absolute path", path));
@@ -83,7 +88,8 @@ Status ValidateBoot(const VmSpec& spec) {
 
 Status ValidateDevices(const VmSpec& spec) {
   std::set<std::string> ids(std::begin(kOwnIds), std::end(kOwnIds));
-  for (uint32_t port = 0; port < spec.hotplug_ports; ++port) ids.insert(fmt::format("{}{}", kPortPrefix, port));
+  for (uint32_t port = 0; port < spec.hotplug_ports; ++port)
+    ids.insert(fmt::format("{}{}", kPortPrefix, port));
   for (const DeviceSpec& device : spec.devices) {
     TRY(ValidateDevice(device));
     if (!ids.insert(DeviceId(device)).second) {
@@ -103,7 +109,8 @@ Status ValidateSpec(const VmSpec& spec) {
   if (!IsKnownMachine(spec.machine_type)) {
     return Invalid("machine_type", fmt::format("'{}' is unknown (known: q35)", spec.machine_type));
   }
-  if (spec.acceleration == Acceleration::kAuto) return Invalid("acceleration", "is not resolved to kvm or tcg");
+  if (spec.acceleration == Acceleration::kAuto)
+    return Invalid("acceleration", "is not resolved to kvm or tcg");
   TRY(ValidateCpus(spec));
   TRY(ValidateMemory(spec));
   TRY(ValidateBoot(spec));
@@ -121,8 +128,8 @@ std::string SandboxUuid(std::string_view id) {
   };
   const uint64_t high = (fnv1a(0xcbf29ce484222325) & ~uint64_t{0xf000}) | 0x8000;
   const uint64_t low = (fnv1a(0x84222325cbf29ce4) & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48,
-                     low & 0xffffffffffff);
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff,
+                     low >> 48, low & 0xffffffffffff);
 }
 
 class CommandLine {
@@ -172,9 +179,10 @@ class CommandLine {
     // The APIC stays in the kernel, the legacy controllers leave it: less of KVM is open to the guest.
     if (kvm_) machine["kernel_irqchip"] = "split";
     // Chipset parts that a guest without BIOS services, keyboard and disks on SATA has no use for.
-    for (const char* part : {"vmport", "smbus", "sata", "usb", "graphics", "i8042", "hpet", "smm"}) {
+    for (const char* part : {"vmport", "smbus", "sata", "usb", "graphics", "i8042", "smm"})
       machine[part] = "off";
-    }
+    // Under KVM the paravirtual clock serves; see KernelCommandLine for TCG.
+    if (kvm_) machine["hpet"] = "off";
     machine["memory-backend"] = "ram";
     std::string text = FormatOptions(machine);
     if (!spec_.machine_accelerators.empty()) text += "," + spec_.machine_accelerators;
@@ -213,11 +221,18 @@ class CommandLine {
 
   void AddConsole() {
     AddOptions("-chardev", Properties{{"backend", "socket"}, {"id", "console"}, {"fd", kConsoleFd}});
-    AddOptions("-device", Properties{{"driver", "virtio-serial-pci"}, {"id", "serial0"}, {"disable-legacy", "on"}});
-    AddOptions("-device", Properties{{"driver", "virtconsole"},
-                              {"bus", kSerialBus},
-                              {"id", "console0"},
-                              {"chardev", "console"}});
+    // Each port is a pair of queues that the guest sets up at boot, so there are no more than are wanted.
+    uint32_t ports = 1 + spec_.hotplug_ports;
+    for (const DeviceSpec& device : spec_.devices)
+      ports += std::holds_alternative<SerialPortDevice>(device) ? 1 : 0;
+    AddOptions("-device", Properties{{"driver", "virtio-serial-pci"},
+                                     {"id", "serial0"},
+                                     {"max_ports", ports},
+                                     {"disable-legacy", "on"}});
+    AddOptions(
+        "-device",
+        Properties{
+            {"driver", "virtconsole"}, {"bus", kSerialBus}, {"id", "console0"}, {"chardev", "console"}});
   }
 
   void AddOwnDevices() {
@@ -226,28 +241,29 @@ class CommandLine {
       entropy = {{"qom-type", "rng-random"}, {"id", "entropy"}, {"filename", spec_.entropy_source}};
     }
     AddOptions("-object", entropy);
-    AddOptions("-device", Properties{{"driver", "virtio-rng-pci"},
-                              {"id", "rng0"},
-                              {"rng", "entropy"},
-                              {"disable-legacy", "on"}});
+    AddOptions(
+        "-device",
+        Properties{
+            {"driver", "virtio-rng-pci"}, {"id", "rng0"}, {"rng", "entropy"}, {"disable-legacy", "on"}});
     if (spec_.free_page_reporting) {
       AddOptions("-device", Properties{{"driver", "virtio-balloon-pci"},
-                                {"id", "balloon0"},
-                                {"free-page-reporting", "on"},
-                                {"deflate-on-oom", "on"},
-                                {"disable-legacy", "on"}});
+                                       {"id", "balloon0"},
+                                       {"free-page-reporting", "on"},
+                                       {"deflate-on-oom", "on"},
+                                       {"disable-legacy", "on"}});
     }
     for (uint32_t port = 0; port < spec_.hotplug_ports; ++port) {
       AddOptions("-device", Properties{{"driver", "pcie-root-port"},
-                                {"id", fmt::format("{}{}", kPortPrefix, port)},
-                                {"chassis", port + 1}});
+                                       {"id", fmt::format("{}{}", kPortPrefix, port)},
+                                       {"chassis", port + 1}});
     }
   }
 
   void AddDevices() {
     int next_fd = kFirstDeviceFd;
     // First, so that the guest calls it /dev/vda whatever other disks there are.
-    if (!spec_.image.empty()) AddDevice(BlockDevice{.id = "image", .path = spec_.image, .read_only = true}, -1);
+    if (!spec_.image.empty())
+      AddDevice(BlockDevice{.id = "image", .path = spec_.image, .read_only = true}, -1);
     for (const DeviceSpec& device : spec_.devices) {
       const int fd = DeviceFd(device);
       if (fd >= 0) plan_.inherited_fds[next_fd] = fd;
@@ -258,12 +274,18 @@ class CommandLine {
   void AddDevice(const DeviceSpec& spec, int child_fd) {
     const Device device = DescribeDevice(spec, fmt::to_string(child_fd));
     switch (device.backend_kind) {
-      case BackendKind::kNone: break;
-      case BackendKind::kSocket:
-        AddOptions("-chardev", Properties{{"backend", "socket"}, {"id", device.backend_id}, {"fd", child_fd}});
+      case BackendKind::kNone:
         break;
-      case BackendKind::kBlock: Add("-blockdev", device.backend.dump()); break;
-      case BackendKind::kFsdev: AddOptions("-fsdev", device.backend); break;
+      case BackendKind::kSocket:
+        AddOptions("-chardev",
+                   Properties{{"backend", "socket"}, {"id", device.backend_id}, {"fd", child_fd}});
+        break;
+      case BackendKind::kBlock:
+        Add("-blockdev", device.backend.dump());
+        break;
+      case BackendKind::kFsdev:
+        AddOptions("-fsdev", device.backend);
+        break;
     }
     AddOptions("-device", device.frontend);
   }
@@ -274,8 +296,9 @@ class CommandLine {
     if (!spec_.initrd.empty()) Add("-initrd", spec_.initrd);
     std::string parameters = KernelCommandLine();
     if (parameters.size() > kMaxKernelCommandLine) {
-      return Invalid("kernel_parameters", fmt::format("the command line is {} bytes long, the kernel takes {}",
-                                                      parameters.size(), kMaxKernelCommandLine));
+      return Invalid("kernel_parameters",
+                     fmt::format("the command line is {} bytes long, the kernel takes {}", parameters.size(),
+                                 kMaxKernelCommandLine));
     }
     Add("-append", std::move(parameters));
     return {};
@@ -283,9 +306,14 @@ class CommandLine {
 
   // The driver's words come first: where the kernel sees a parameter twice, the last one wins.
   std::string KernelCommandLine() const {
-    std::string line =
-        // The machine's clock and timer are sound: no watchdog on the one, no test of the other.
-        "tsc=reliable no_timer_check "
+    std::string line = kvm_ ? "tsc=reliable "
+                            // Under TCG the guest measures the frequency of its TSC against the wall clock of
+                            // a busy host. Its time then runs at any speed, many times too fast or too slow;
+                            // the HPET's frequency is a constant.
+                            : "clocksource=hpet tsc=unstable ";
+    line +=
+        // The test would find an interrupt missing when the host is busy.
+        "no_timer_check "
         // Creating namespaces and cgroups waits for RCU grace periods; expedited ones take microseconds.
         "rcupdate.rcu_expedited=1 "
         // No patching of lock prefixes when the number of processors changes; no self tests of ciphers.

@@ -26,7 +26,9 @@ VmSpec SmallSpec() {
   return spec;
 }
 
-SerialPortDevice AgentPort() { return {.id = "agent", .name = "agent.channel.0", .socket_fd = 70}; }
+SerialPortDevice AgentPort() {
+  return {.id = "agent", .name = "agent.channel.0", .socket_fd = 70};
+}
 
 // One argument a line, options with their values; then what the VMM inherits.
 std::string Render(const LaunchPlan& plan) {
@@ -48,7 +50,9 @@ void ExpectGolden(const VmSpec& spec, const std::string& name) {
   EXPECT_EQ(Render(plan), golden);
 }
 
-TEST(QemuPlanTest, Tcg) { ExpectGolden(SmallSpec(), "tcg"); }
+TEST(QemuPlanTest, Tcg) {
+  ExpectGolden(SmallSpec(), "tcg");
+}
 
 TEST(QemuPlanTest, Kvm) {
   VmSpec spec = SmallSpec();
@@ -67,7 +71,8 @@ TEST(QemuPlanTest, VirtioFsWithSerialChannel) {
 
 TEST(QemuPlanTest, Share9p) {
   VmSpec spec = SmallSpec();
-  spec.devices = {AgentPort(), Virtio9pDevice{.id = "share", .tag = "kataShared", .path = "/run/kata,1/shared"}};
+  spec.devices = {AgentPort(),
+                  Virtio9pDevice{.id = "share", .tag = "kataShared", .path = "/run/kata,1/shared"}};
   ExpectGolden(spec, "virtio_9p");
 }
 
@@ -117,7 +122,8 @@ TEST(QemuPlanTest, UuidDependsOnTheIdOnly) {
   };
   EXPECT_EQ(uuid("a"), uuid("a"));
   EXPECT_NE(uuid("a"), uuid("b"));
-  EXPECT_THAT(uuid("a"), testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_THAT(uuid("a"),
+              testing::MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
 }
 
 struct BadSpec {
@@ -138,14 +144,17 @@ INSTANTIATE_TEST_SUITE_P(
     All, QemuPlanRefusalTest,
     testing::Values(
         BadSpec{"NoId", [](VmSpec& s) { s.id.clear(); }, "id: is empty"},
-        BadSpec{"RelativeVmm", [](VmSpec& s) { s.vmm_path = "qemu"; }, "vmm_path: 'qemu' is not an absolute path"},
+        BadSpec{"RelativeVmm", [](VmSpec& s) { s.vmm_path = "qemu"; },
+                "vmm_path: 'qemu' is not an absolute path"},
         BadSpec{"ForbiddenVmm", [](VmSpec& s) { s.valid_vmm_paths = {"/opt/*/qemu*", "/usr/bin/q"}; },
                 "vmm_path: '/usr/bin/qemu-system-x86_64' is not among the valid hypervisor paths"},
-        BadSpec{"Machine", [](VmSpec& s) { s.machine_type = "microvm"; }, "machine_type: 'microvm' is unknown"},
+        BadSpec{"Machine", [](VmSpec& s) { s.machine_type = "microvm"; },
+                "machine_type: 'microvm' is unknown"},
         BadSpec{"Auto", [](VmSpec& s) { s.acceleration = Acceleration::kAuto; }, "acceleration: "},
         BadSpec{"NoCpu", [](VmSpec& s) { s.vcpus = 0; }, "vcpus: must be at least 1"},
         BadSpec{"MoreCpusThanMax", [](VmSpec& s) { s.vcpus = 2; }, "vcpus: 2 is more than max_vcpus, 1"},
-        BadSpec{"TooManyCpus", [](VmSpec& s) { s.max_vcpus = 241; }, "max_vcpus: 241 is more than qemu's 240"},
+        BadSpec{"TooManyCpus", [](VmSpec& s) { s.max_vcpus = 241; },
+                "max_vcpus: 241 is more than qemu's 240"},
         BadSpec{"MaxMemory", [](VmSpec& s) { s.max_memory_mib = 64; }, "max_memory_mib: 64 is less than"},
         BadSpec{"Slots", [](VmSpec& s) { s.memory_slots = 257; }, "memory_slots: 257 is more than 256"},
         BadSpec{"NoKernel", [](VmSpec& s) { s.kernel.clear(); }, "kernel: '' is not an absolute path"},
@@ -154,9 +163,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"LongCommandLine", [](VmSpec& s) { s.kernel_parameters = {std::string(2048, 'x')}; },
                 "kernel_parameters: the command line is "},
         BadSpec{"FsWithoutSharedMemory",
-                [](VmSpec& s) {
-                  s.devices = {VirtioFsDevice{.id = "fs", .tag = "t", .socket_fd = 5}};
-                },
+                [](VmSpec& s) { s.devices = {VirtioFsDevice{.id = "fs", .tag = "t", .socket_fd = 5}}; },
                 "shared_memory: device 'fs' needs"},
         BadSpec{"Dax",
                 [](VmSpec& s) {
@@ -175,9 +182,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "is not 1 to 31 bytes long"},
         BadSpec{"ClosedSocket", [](VmSpec& s) { s.devices = {SerialPortDevice{.id = "a", .name = "n"}}; },
                 "device 'a': socket_fd: is not open"},
-        BadSpec{"ReservedCid", [](VmSpec& s) { s.devices = {VsockDevice{.id = "v", .guest_cid = 2, .vhost_fd = 5}}; },
+        BadSpec{"ReservedCid",
+                [](VmSpec& s) { s.devices = {VsockDevice{.id = "v", .guest_cid = 2, .vhost_fd = 5}}; },
                 "device 'v': guest_cid: 2 is reserved"},
-        BadSpec{"BadId", [](VmSpec& s) { s.devices = {BlockDevice{.id = "1,a", .path = "/x"}}; }, "device '1,a': id: "},
+        BadSpec{"BadId", [](VmSpec& s) { s.devices = {BlockDevice{.id = "1,a", .path = "/x"}}; },
+                "device '1,a': id: "},
         BadSpec{"TwiceTheSameId",
                 [](VmSpec& s) {
                   s.devices = {BlockDevice{.id = "d", .path = "/x"}, BlockDevice{.id = "d", .path = "/y"}};

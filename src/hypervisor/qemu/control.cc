@@ -97,7 +97,8 @@ Status QemuControl::AddBackend(const DeviceSpec& spec, const Device& device, con
 // Which of the two the device had is not known here any more; the command that does not fit is refused.
 void QemuControl::RemoveBackend(const std::string& device_id, Deadline deadline) {
   (void)client_->Execute({.name = "chardev-remove", .arguments = {{"id", device_id + ".socket"}}}, deadline);
-  (void)client_->Execute({.name = "blockdev-del", .arguments = {{"node-name", device_id + ".disk"}}}, deadline);
+  (void)client_->Execute({.name = "blockdev-del", .arguments = {{"node-name", device_id + ".disk"}}},
+                         deadline);
 }
 
 Status QemuControl::Attach(const DeviceSpec& spec, Deadline deadline) {
@@ -106,14 +107,16 @@ Status QemuControl::Attach(const DeviceSpec& spec, Deadline deadline) {
   const std::string fd_name = id + ".fd";
   Device device = DescribeDevice(spec, fd_name);
   if (device.backend_kind == BackendKind::kFsdev) {
-    return MakeError(Code::kUnimplemented, "attach device '{}': qemu cannot add a 9p share to a running vm", id);
+    return MakeError(Code::kUnimplemented, "attach device '{}': qemu cannot add a 9p share to a running vm",
+                     id);
   }
 
   std::lock_guard plug_lock(plug_mutex_);
   if (device.on_pci) device.frontend["bus"] = TRY_CTX(FindFreePort(deadline), "attach device '{}'", id);
   ScopeExit undo([&] { RemoveBackend(id, Deadline::After(kUndoTime)); });
   TRY_CTX(AddBackend(spec, device, fd_name, deadline), "attach device '{}'", id);
-  TRY_CTX(client_->Execute({.name = "device_add", .arguments = device.frontend}, deadline), "attach device '{}'", id);
+  TRY_CTX(client_->Execute({.name = "device_add", .arguments = device.frontend}, deadline),
+          "attach device '{}'", id);
   undo.Release();
   return {};
 }
@@ -124,13 +127,13 @@ Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {
     std::lock_guard lock(mutex_);
     deleted_.erase(device_id);
   }
-  TRY_CTX(client_->Execute({.name = "device_del", .arguments = {{"id", device_id}}}, deadline), "detach device '{}'",
-          device_id);
+  TRY_CTX(client_->Execute({.name = "device_del", .arguments = {{"id", device_id}}}, deadline),
+          "detach device '{}'", device_id);
   {
     std::unique_lock lock(mutex_);
     if (!changed_.wait_until(lock, deadline.time(), [&] { return deleted_.contains(device_id); })) {
-      return MakeError(Code::kDeadlineExceeded, "detach device '{}': wait for the guest to let go: deadline exceeded",
-                       device_id);
+      return MakeError(Code::kDeadlineExceeded,
+                       "detach device '{}': wait for the guest to let go: deadline exceeded", device_id);
     }
     deleted_.erase(device_id);
   }

@@ -31,7 +31,8 @@ class QemuControl : public VmControl {
   QemuControl() = default;
   void OnEvent(const QmpEvent& event);
   Result<std::string> FindFreePort(Deadline deadline);
-  Status AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name, Deadline deadline);
+  Status AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name,
+                    Deadline deadline);
   void RemoveBackend(const std::string& device_id, Deadline deadline);
 
   // Attach and Detach are steps of several commands that must not mix, as both choose among ports and ids.

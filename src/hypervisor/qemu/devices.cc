@@ -18,10 +18,14 @@ constexpr uint32_t kAnyCid = 0xffffffff;
 template <typename T>
 constexpr bool kUnhandled = false;
 
-bool IsPowerOfTwo(uint32_t value) { return value != 0 && (value & (value - 1)) == 0; }
+bool IsPowerOfTwo(uint32_t value) {
+  return value != 0 && (value & (value - 1)) == 0;
+}
 
 // A regular file and a device node have different drivers in QEMU; "file" refuses a device.
-const char* BlockDriver(const std::string& path) { return path.starts_with("/dev/") ? "host_device" : "file"; }
+const char* BlockDriver(const std::string& path) {
+  return path.starts_with("/dev/") ? "host_device" : "file";
+}
 
 Error InvalidDevice(const std::string& id, std::string_view member, std::string_view reason) {
   return MakeError(Code::kInvalidArgument, "device '{}': {}: {}", id, member, reason);
@@ -35,7 +39,8 @@ Status ValidateTag(const std::string& id, const std::string& tag, size_t limit) 
 }
 
 Status ValidatePath(const std::string& id, const std::string& path) {
-  if (!path.starts_with('/')) return InvalidDevice(id, "path", fmt::format("'{}' is not an absolute path", path));
+  if (!path.starts_with('/'))
+    return InvalidDevice(id, "path", fmt::format("'{}' is not an absolute path", path));
   return {};
 }
 
@@ -46,7 +51,8 @@ Status Validate(const VirtioFsDevice& device) {
                          fmt::format("{} is not a power of two up to {}", device.queue_size, kMaxQueueSize));
   }
   if (device.cache_size_mib != 0) {
-    return InvalidDevice(device.id, "cache_size_mib", "qemu's vhost-user-fs has no shared cache window (DAX)");
+    return InvalidDevice(device.id, "cache_size_mib",
+                         "qemu's vhost-user-fs has no shared cache window (DAX)");
   }
   return {};
 }
@@ -56,7 +62,9 @@ Status Validate(const Virtio9pDevice& device) {
   return ValidatePath(device.id, device.path);
 }
 
-Status Validate(const BlockDevice& device) { return ValidatePath(device.id, device.path); }
+Status Validate(const BlockDevice& device) {
+  return ValidatePath(device.id, device.path);
+}
 
 Status Validate(const SerialPortDevice& device) {
   if (device.name.empty()) return InvalidDevice(device.id, "name", "is empty");
@@ -86,8 +94,10 @@ Device Describe(const Virtio9pDevice& spec, const std::string& /*fd_reference*/)
   Device device;
   device.backend_kind = BackendKind::kFsdev;
   device.backend_id = spec.id + ".fsdev";
-  // security_model=none passes ownership through where the VMM may set it, and does not fail where it may not.
-  device.backend = {{"driver", "local"}, {"id", device.backend_id}, {"path", spec.path}, {"security_model", "none"}};
+  // security_model=none passes ownership through where the VMM may set it, and does not fail where it may
+  // not.
+  device.backend = {
+      {"driver", "local"}, {"id", device.backend_id}, {"path", spec.path}, {"security_model", "none"}};
   // Without remap files of two host file systems below one share can show the same inode number to the guest.
   if (spec.multidevs_remap) device.backend["multidevs"] = "remap";
   device.frontend = {{"driver", "virtio-9p-pci"},
@@ -111,10 +121,8 @@ Device Describe(const BlockDevice& spec, const std::string& /*fd_reference*/) {
                       {"filename", spec.path},
                       {"read-only", spec.read_only},
                       {"cache", {{"direct", spec.direct}, {"no-flush", false}}}}}};
-  device.frontend = {{"driver", "virtio-blk-pci"},
-                     {"id", spec.id},
-                     {"drive", device.backend_id},
-                     {"disable-legacy", "on"}};
+  device.frontend = {
+      {"driver", "virtio-blk-pci"}, {"id", spec.id}, {"drive", device.backend_id}, {"disable-legacy", "on"}};
   return device;
 }
 
@@ -185,9 +193,11 @@ Status ValidateDevice(const DeviceSpec& spec) {
     return MakeError(Code::kInvalidArgument,
                      "device '{}': id: must be a letter followed by letters, digits, '-', '.' or '_'", id);
   }
-  const bool needs_fd = !std::holds_alternative<Virtio9pDevice>(spec) && !std::holds_alternative<BlockDevice>(spec);
+  const bool needs_fd =
+      !std::holds_alternative<Virtio9pDevice>(spec) && !std::holds_alternative<BlockDevice>(spec);
   if (needs_fd && DeviceFd(spec) < 0) {
-    return InvalidDevice(id, std::holds_alternative<VsockDevice>(spec) ? "vhost_fd" : "socket_fd", "is not open");
+    return InvalidDevice(id, std::holds_alternative<VsockDevice>(spec) ? "vhost_fd" : "socket_fd",
+                         "is not open");
   }
   return std::visit([](const auto& device) { return Validate(device); }, spec);
 }

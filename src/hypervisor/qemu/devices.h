@@ -34,7 +34,8 @@ const std::string& DeviceId(const DeviceSpec& spec);
 // The descriptor that the VMM must be given for this device (borrowed); -1: it needs none.
 int DeviceFd(const DeviceSpec& spec);
 
-// `fd_reference` is how QEMU knows the descriptor: a number on the command line, a name given by getfd in QMP.
+// `fd_reference` is how QEMU knows the descriptor: a number on the command line, a name given by getfd in
+// QMP.
 Device DescribeDevice(const DeviceSpec& spec, const std::string& fd_reference);
 
 // kInvalidArgument naming the device and its member where QEMU would refuse `spec` or misread it.
@@ -43,7 +44,8 @@ Status ValidateDevice(const DeviceSpec& spec);
 // QEMU's rule for ids: a letter, then letters, digits, '-', '.', '_'.
 bool IsWellFormedId(std::string_view id);
 
-// "driver,key=value,..." with commas in values doubled: the form of -device, -object, -chardev and their like.
+// "driver,key=value,..." with commas in values doubled: the form of -device, -object, -chardev and their
+// like.
 std::string FormatOptions(const Properties& properties);
 
 }  // namespace kata::hypervisor::qemu

@@ -15,7 +15,9 @@ using nlohmann::json;
 
 constexpr size_t kReadChunk = 16u << 10;
 
-Error Malformed(std::string_view reason) { return MakeError(Code::kDataLoss, "read qmp message: {}", reason); }
+Error Malformed(std::string_view reason) {
+  return MakeError(Code::kDataLoss, "read qmp message: {}", reason);
+}
 
 // The parser's memory grows with nesting, so the depth is known before it runs.
 bool NestsDeeperThan(std::string_view text, int limit) {
@@ -106,7 +108,8 @@ Result<QmpMessage> ParseQmpLine(std::string_view line) {
 QmpClient::QmpClient(UniqueFd socket, EventCallback on_event)
     : socket_(std::move(socket)), on_event_(std::move(on_event)) {}
 
-Result<std::unique_ptr<QmpClient>> QmpClient::Connect(UniqueFd socket, EventCallback on_event, Deadline deadline) {
+Result<std::unique_ptr<QmpClient>> QmpClient::Connect(UniqueFd socket, EventCallback on_event,
+                                                      Deadline deadline) {
   TRY(SetNonBlocking(socket.get(), true));
   std::unique_ptr<QmpClient> client(new QmpClient(std::move(socket), std::move(on_event)));
   client->reader_ = std::thread([self = client.get()] { self->ReadLoop(); });

@@ -58,18 +58,19 @@ class QmpClient {
   using EventCallback = std::function<void(const QmpEvent& event)>;
 
   // Waits for the greeting and negotiates capabilities. kUnavailable when the other side closes before.
-  static Result<std::unique_ptr<QmpClient>> Connect(UniqueFd socket, EventCallback on_event, Deadline deadline);
+  static Result<std::unique_ptr<QmpClient>> Connect(UniqueFd socket, EventCallback on_event,
+                                                    Deadline deadline);
   ~QmpClient();
   QmpClient(const QmpClient&) = delete;
   QmpClient& operator=(const QmpClient&) = delete;
 
   const std::string& version() const { return version_; }
 
-  // Sends the command and returns what QEMU returned. A refusal reads "execute 'device_add': GenericError: Bus 'x'
-  // not found"; its code follows QEMU's error class.
+  // Sends the command and returns what QEMU returned. A refusal reads "execute 'device_add': GenericError:
+  // Bus 'x' not found"; its code follows QEMU's error class.
   Result<nlohmann::json> Execute(QmpCommand command, Deadline deadline);
-  // Sends all at once and waits for all. The first refusal is returned; the commands behind it have run or failed
-  // regardless, as QEMU knows no transactions here.
+  // Sends all at once and waits for all. The first refusal is returned; the commands behind it have run or
+  // failed regardless, as QEMU knows no transactions here.
   Result<std::vector<nlohmann::json>> ExecuteAll(std::vector<QmpCommand> commands, Deadline deadline);
 
   // Waits until the other side has closed the connection.

@@ -25,7 +25,9 @@ using testing::HasSubstr;
 constexpr char kGreeting[] =
     R"({"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}})";
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(20)); }
+Deadline Soon() {
+  return Deadline::After(std::chrono::seconds(20));
+}
 
 TEST(ParseQmpLineTest, Greeting) {
   ASSERT_OK_AND_ASSIGN(const QmpMessage message, ParseQmpLine(kGreeting));
@@ -55,9 +57,9 @@ TEST(ParseQmpLineTest, ReturnAndError) {
 
 TEST(ParseQmpLineTest, RefusesWhatIsNoMessage) {
   for (const std::string line :
-       {"", "{", "[]", "1", "{}", R"({"event": 1})", R"({"event": "E", "data": 3})", R"({"id": -1, "return": {}})",
-        R"({"id": "x", "return": {}})", R"({"error": 1})", R"({"error": {"class": "C"}})",
-        R"({"return": {}} trailing)"}) {
+       {"", "{", "[]", "1", "{}", R"({"event": 1})", R"({"event": "E", "data": 3})",
+        R"({"id": -1, "return": {}})", R"({"id": "x", "return": {}})", R"({"error": 1})",
+        R"({"error": {"class": "C"}})", R"({"return": {}} trailing)"}) {
     EXPECT_THAT(ParseQmpLine(line), IsErrorCode(Code::kDataLoss)) << line;
   }
 }
@@ -69,16 +71,18 @@ TEST(ParseQmpLineTest, BoundsNestingAndLength) {
   EXPECT_OK(ParseQmpLine(nested(kMaxQmpNesting - 1)));
   EXPECT_THAT(ParseQmpLine(nested(kMaxQmpNesting)), IsError(Code::kDataLoss, HasSubstr("nested too deeply")));
   EXPECT_OK(ParseQmpLine(R"({"return": ")" + std::string(200, '[') + R"("})"));
-  EXPECT_THAT(ParseQmpLine(std::string(kMaxQmpLine + 1, ' ')), IsError(Code::kDataLoss, HasSubstr("too long")));
+  EXPECT_THAT(ParseQmpLine(std::string(kMaxQmpLine + 1, ' ')),
+              IsError(Code::kDataLoss, HasSubstr("too long")));
 }
 
-// The other end of a connection, played by a thread: greets, then gives each command to `on_command`, which writes
-// what it likes.
+// The other end of a connection, played by a thread: greets, then gives each command to `on_command`, which
+// writes what it likes.
 class FakeQemu {
  public:
   using OnCommand = std::function<void(FakeQemu& self, const json& command)>;
 
-  explicit FakeQemu(OnCommand on_command, std::string greeting = kGreeting) : on_command_(std::move(on_command)) {
+  explicit FakeQemu(OnCommand on_command, std::string greeting = kGreeting)
+      : on_command_(std::move(on_command)) {
     SocketPairEnds ends = std::move(*MakeSocketPair(SOCK_STREAM));
     client_end_ = std::move(ends.first);
     server_end_ = std::move(ends.second);
@@ -153,14 +157,17 @@ TEST_F(QmpClientTest, RepliesFindTheirCommandsInAnyOrder) {
   });
   ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
   EXPECT_EQ(client->version(), "7.2.22");
-  ASSERT_OK_AND_ASSIGN(const auto values, client->ExecuteAll({{.name = "a"}, {.name = "b"}, {.name = "c"}}, Soon()));
+  ASSERT_OK_AND_ASSIGN(const auto values,
+                       client->ExecuteAll({{.name = "a"}, {.name = "b"}, {.name = "c"}}, Soon()));
   EXPECT_THAT(values, ElementsAre("a", "b", "c"));
 }
 
 TEST_F(QmpClientTest, RefusalKeepsClassAndDescription) {
   FakeQemu qemu([](FakeQemu& self, const json& command) {
     self.Write(json{{"error", {{"class", "DeviceNotFound"}, {"desc", "Device 'd' not found"}}},
-                    {"id", command["id"]}}.dump() + "\n");
+                    {"id", command["id"]}}
+                   .dump() +
+               "\n");
   });
   ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
   EXPECT_THAT(client->Execute({.name = "device_del", .arguments = {{"id", "d"}}}, Soon()),
@@ -193,7 +200,8 @@ TEST_F(QmpClientTest, ClosedConnectionEndsAllWaits) {
 }
 
 TEST_F(QmpClientTest, ALineWithoutEndIsNotCollectedForEver) {
-  FakeQemu qemu([](FakeQemu& self, const json& /*command*/) { self.Write(std::string(2 * kMaxQmpLine, 'x')); });
+  FakeQemu qemu(
+      [](FakeQemu& self, const json& /*command*/) { self.Write(std::string(2 * kMaxQmpLine, 'x')); });
   ASSERT_OK_AND_ASSIGN(const auto client, QmpClient::Connect(qemu.TakeClientEnd(), nullptr, Soon()));
   EXPECT_THAT(client->Execute({.name = "x"}, Soon()),
               IsError(Code::kDataLoss, "execute 'x': read qmp message: line too long"));
@@ -201,8 +209,9 @@ TEST_F(QmpClientTest, ALineWithoutEndIsNotCollectedForEver) {
 
 TEST_F(QmpClientTest, ConnectFailsWithoutGreeting) {
   FakeQemu silent([](FakeQemu&, const json&) {}, "");
-  EXPECT_THAT(QmpClient::Connect(silent.TakeClientEnd(), nullptr, Deadline::After(std::chrono::milliseconds(50))),
-              IsError(Code::kDeadlineExceeded, "wait for qmp greeting: deadline exceeded"));
+  EXPECT_THAT(
+      QmpClient::Connect(silent.TakeClientEnd(), nullptr, Deadline::After(std::chrono::milliseconds(50))),
+      IsError(Code::kDeadlineExceeded, "wait for qmp greeting: deadline exceeded"));
   SocketPairEnds ends = std::move(*MakeSocketPair(SOCK_STREAM));
   ends.second.Reset();
   EXPECT_THAT(QmpClient::Connect(std::move(ends.first), nullptr, Soon()),
@@ -215,9 +224,9 @@ TEST_F(QmpClientTest, EventsReachTheCallback) {
     self.Write("{\"event\": \"RESUME\"}\r\n");
     self.Return(command, json::object());
   });
-  ASSERT_OK_AND_ASSIGN(const auto client,
-                       QmpClient::Connect(
-                           qemu.TakeClientEnd(), [&](const QmpEvent& event) { seen = event.name; }, Soon()));
+  ASSERT_OK_AND_ASSIGN(
+      const auto client,
+      QmpClient::Connect(qemu.TakeClientEnd(), [&](const QmpEvent& event) { seen = event.name; }, Soon()));
   ASSERT_OK(client->Execute({.name = "cont"}, Soon()));
   EXPECT_EQ(seen, "RESUME");
 }
@@ -241,7 +250,8 @@ TEST_F(QmpClientTest, AttachPassesTheDescriptorAndTakesAFreePort) {
 
   ASSERT_EQ(commands.size(), 4u);
   EXPECT_EQ(commands[1]["execute"], "getfd");
-  EXPECT_EQ(commands[2]["arguments"]["backend"]["data"]["addr"]["data"]["str"], commands[1]["arguments"]["fdname"]);
+  EXPECT_EQ(commands[2]["arguments"]["backend"]["data"]["addr"]["data"]["str"],
+            commands[1]["arguments"]["fdname"]);
   EXPECT_EQ(commands[3]["execute"], "device_add");
   EXPECT_EQ(commands[3]["arguments"]["bus"], "port1");
   EXPECT_EQ(commands[3]["arguments"]["driver"], "vhost-user-fs-pci");
@@ -256,7 +266,8 @@ TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
   FakeQemu qemu([&](FakeQemu& self, const json& command) {
     commands.push_back(command["execute"]);
     if (command["execute"] == "device_add") {
-      self.Write(json{{"error", {{"class", "GenericError"}, {"desc", "no"}}}, {"id", command["id"]}}.dump() + "\n");
+      self.Write(json{{"error", {{"class", "GenericError"}, {"desc", "no"}}}, {"id", command["id"]}}.dump() +
+                 "\n");
     } else {
       self.Return(command, json::parse(R"([{"devices": [{"qdev_id": "port0", "pci_bridge": {}}]}])"));
     }
@@ -264,11 +275,16 @@ TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
   ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
   EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
               IsError(Code::kInternal, "attach device 'd': execute 'device_add': GenericError: no"));
-  EXPECT_THAT(commands, ElementsAre("query-pci", "blockdev-add", "device_add", "chardev-remove", "blockdev-del"));
+  EXPECT_THAT(commands,
+              ElementsAre("query-pci", "blockdev-add", "device_add", "chardev-remove", "blockdev-del"));
 }
 
 TEST_F(QmpClientTest, HostileAnswersToQueryPciAreSurvived) {
-  const json answers[] = {json(), 1, "x", json::array({1, json::object()}), {{"devices", 1}},
+  const json answers[] = {json(),
+                          1,
+                          "x",
+                          json::array({1, json::object()}),
+                          {{"devices", 1}},
                           json::array({{{"devices", {{{"qdev_id", 5}}}}}})};
   for (const json& answer : answers) {
     FakeQemu qemu([&](FakeQemu& self, const json& command) { self.Return(command, answer); });
@@ -283,14 +299,16 @@ TEST_F(QmpClientTest, DetachWaitsForTheGuest) {
   FakeQemu qemu([](FakeQemu& self, const json& command) {
     self.Return(command, json::object());
     if (command["execute"] == "device_del" && command["arguments"]["id"] == "d") {
-      self.Write("{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": \"/p\"}}\n"
-                 "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d\", \"path\": \"/p\"}}\n");
+      self.Write(
+          "{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": \"/p\"}}\n"
+          "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d\", \"path\": \"/p\"}}\n");
     }
   });
   ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
   EXPECT_OK(control->Detach("d", Soon()));
-  EXPECT_THAT(control->Detach("kept", Deadline::After(std::chrono::milliseconds(50))),
-              IsError(Code::kDeadlineExceeded, HasSubstr("detach device 'kept': wait for the guest to let go")));
+  EXPECT_THAT(
+      control->Detach("kept", Deadline::After(std::chrono::milliseconds(50))),
+      IsError(Code::kDeadlineExceeded, HasSubstr("detach device 'kept': wait for the guest to let go")));
 }
 
 }  // namespace
