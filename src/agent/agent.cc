@@ -67,6 +67,21 @@ sigset_t StopSignals() {
   return signals;
 }
 
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+// Before there are threads: one that does not block a signal would take its default action, the end of the
+// program. A guest's init has nobody to stop it and just does not end.
+void BlockStopSignals() {
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 // Everything that runs while the agent serves. Loop thread only.
 class Agent {
  public:
@@ -292,6 +307,7 @@ Status RunAgent(const Arguments& arguments, bool is_init) {
     const sigset_t signals = StopSignals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   }
+  BlockStopSignals();
   Agent agent(parsed.options, settings);
   return agent.Run(log_stream);
 }

@@ -1,10 +1,10 @@
 // Log records as JSON lines that never block.
 #include "agent/log_channel.h"
 
-#include <csignal>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <csignal>
 
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"

@@ -124,8 +124,8 @@ class FdSink : public Sink {
   }
 
  private:
-  // False when the record was not written. One write(2) a record keeps the lines of processes that share a file
-  // apart (O_APPEND), so a short write, as by a full pipe or disk, is not continued.
+  // False when the record was not written. One write(2) a record keeps the lines of processes that share a
+  // file apart (O_APPEND), so a short write, as by a full pipe or disk, is not continued.
   bool WriteLine(const Record& record) {
     const std::string line = (torn_ ? "\n" : "") + FormatRecord(record, format_) + '\n';
     ssize_t written;

@@ -79,7 +79,8 @@ class VsockChannel : public AgentChannel {
         log_(std::move(log)) {}
 
   std::vector<DeviceSpec> Devices() const override {
-    return {VsockDevice{.id = "vsock0", .guest_cid = claim_.cid, .vhost_fd = claim_.vhost_fd.get()}, log_.Device()};
+    return {VsockDevice{.id = "vsock0", .guest_cid = claim_.cid, .vhost_fd = claim_.vhost_fd.get()},
+            log_.Device()};
   }
   std::vector<std::string> KernelParameters() const override {
     return {fmt::format("{}={}", protocol::kOptionAnnouncePort, announce_port_)};
@@ -130,7 +131,8 @@ Result<std::pair<UniqueFd, uint32_t>> ListenOnFreePort() {
     const uint32_t port = ports(random);
     Result<UniqueFd> listener = linux::ListenVsock(port);
     if (listener) return std::pair(std::move(*listener), port);
-    if (listener.error().sys_errno() != EADDRINUSE || attempt == kAttempts) return std::move(listener).error();
+    if (listener.error().sys_errno() != EADDRINUSE || attempt == kAttempts)
+      return std::move(listener).error();
   }
 }
 
@@ -138,7 +140,8 @@ Result<std::pair<UniqueFd, uint32_t>> ListenOnFreePort() {
 
 Result<std::unique_ptr<AgentChannel>> AgentChannel::Create(const hypervisor::Capabilities& capabilities) {
   if (!capabilities.serial_channel) {
-    return Error(Code::kUnimplemented, "the hypervisor offers no channel to the agent that this build can use");
+    return Error(Code::kUnimplemented,
+                 "the hypervisor offers no channel to the agent that this build can use");
   }
   SerialPort log = TRY(SerialPort::Create("log0", kLogPortName));
   if (capabilities.vhost_vsock && linux::HostVsockAvailable()) {
@@ -146,8 +149,9 @@ Result<std::unique_ptr<AgentChannel>> AgentChannel::Create(const hypervisor::Cap
     std::pair<UniqueFd, uint32_t> listener = TRY(ListenOnFreePort());
     UniqueFd cancel_event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!cancel_event) return SysError("create eventfd");
-    return std::unique_ptr<AgentChannel>(std::make_unique<VsockChannel>(
-        std::move(claim), std::move(listener.first), listener.second, std::move(cancel_event), std::move(log)));
+    return std::unique_ptr<AgentChannel>(
+        std::make_unique<VsockChannel>(std::move(claim), std::move(listener.first), listener.second,
+                                       std::move(cancel_event), std::move(log)));
   }
   SerialPort channel = TRY(SerialPort::Create("channel0", std::string(protocol::kAgentSerialPort)));
   return std::unique_ptr<AgentChannel>(std::make_unique<SerialChannel>(std::move(channel), std::move(log)));

@@ -1,8 +1,10 @@
 // AgentChannel: how the stream to the agent in the guest comes about.
 //
-//   vsock    where the host offers /dev/vhost-vsock: the agent announces itself by connecting to a port of the host
+//   vsock    where the host offers /dev/vhost-vsock: the agent announces itself by connecting to a port of
+//   the host
 //            and is then called on its own port
-//   serial   elsewhere: a virtio-serial port whose other end is a socket of ours from the start; the VMM holds our
+//   serial   elsewhere: a virtio-serial port whose other end is a socket of ours from the start; the VMM
+//   holds our
 //            first bytes until the agent opens the port
 //
 // Neither polls. A second serial port carries the agent's log.
@@ -31,7 +33,8 @@ class AgentChannel {
   virtual std::vector<std::string> KernelParameters() const = 0;
   // Call it when the VMM runs: our copies of its ends are closed, so that its death ends the streams.
   virtual void OnVmmStarted() = 0;
-  // The stream to the agent, once. Waits for the agent where the transport needs it, until Cancel or the deadline.
+  // The stream to the agent, once. Waits for the agent where the transport needs it, until Cancel or the
+  // deadline.
   virtual Result<UniqueFd> Connect(Deadline deadline) = 0;
   // Ends a Connect under way or to come. Thread safe.
   virtual void Cancel() = 0;

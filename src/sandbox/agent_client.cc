@@ -26,8 +26,8 @@ void AgentClient::CallForStatus(const char* method, const Request& request, ttrp
 }
 
 Status AgentClient::Check(Deadline deadline) {
-  const auto response = TRY(
-      client_.CallSync<grpc::HealthCheckResponse>(kHealthService, "Check", grpc::CheckRequest(), deadline.Remaining()));
+  const auto response = TRY(client_.CallSync<grpc::HealthCheckResponse>(
+      kHealthService, "Check", grpc::CheckRequest(), deadline.Remaining()));
   if (response.status() != grpc::HealthCheckResponse::SERVING) {
     return MakeError(Code::kUnavailable, "the agent says that it does not serve (status {})",
                      static_cast<int>(response.status()));
@@ -39,7 +39,8 @@ Result<grpc::GuestDetailsResponse> AgentClient::GetGuestDetails() {
   grpc::GuestDetailsRequest request;
   request.set_mem_block_size(true);
   request.set_mem_hotplug_probe(true);
-  return client_.CallSync<grpc::GuestDetailsResponse>(kAgentService, "GetGuestDetails", request, kRequestTimeout);
+  return client_.CallSync<grpc::GuestDetailsResponse>(kAgentService, "GetGuestDetails", request,
+                                                      kRequestTimeout);
 }
 
 Status AgentClient::CreateSandbox(const grpc::CreateSandboxRequest& request) {
@@ -47,7 +48,8 @@ Status AgentClient::CreateSandbox(const grpc::CreateSandboxRequest& request) {
   return {};
 }
 
-Status AgentClient::CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout) {
+Status AgentClient::CreateContainer(const grpc::CreateContainerRequest& request,
+                                    std::chrono::nanoseconds timeout) {
   TRY(client_.CallSync<Empty>(kAgentService, "CreateContainer", request, timeout));
   return {};
 }
@@ -122,12 +124,11 @@ void AgentClient::DestroySandbox(std::chrono::seconds timeout, StatusCallback ca
 }
 
 void AgentClient::GetOomEvent(ResultCallback<std::string> callback) {
-  client_.Call<grpc::OOMEvent>(
-      kAgentService, "GetOOMEvent", grpc::GetOOMEventRequest(), kNoTimeout,
-      [callback = std::move(callback)](Result<grpc::OOMEvent> response) mutable {
-        callback(response ? Result<std::string>(response->container_id())
-                          : Result<std::string>(std::move(response).error()));
-      });
+  client_.Call<grpc::OOMEvent>(kAgentService, "GetOOMEvent", grpc::GetOOMEventRequest(), kNoTimeout,
+                               [callback = std::move(callback)](Result<grpc::OOMEvent> response) mutable {
+                                 callback(response ? Result<std::string>(response->container_id())
+                                                   : Result<std::string>(std::move(response).error()));
+                               });
 }
 
 // A process may take its input, or write its next output, at any time: none of these calls has a limit.
@@ -185,7 +186,8 @@ class AgentStreams : public GuestStreams {
   std::string exec_id_;
 };
 
-std::shared_ptr<GuestStreams> AgentClient::Streams(const std::string& container_id, const std::string& exec_id) {
+std::shared_ptr<GuestStreams> AgentClient::Streams(const std::string& container_id,
+                                                   const std::string& exec_id) {
   return std::make_shared<AgentStreams>(shared_from_this(), container_id, exec_id);
 }
 

@@ -16,8 +16,8 @@
 
 namespace kata::sandbox {
 
-// Thread safe. Callbacks run on the loop thread, each exactly once. When the stream to the guest has ended all calls
-// fail with kUnavailable.
+// Thread safe. Callbacks run on the loop thread, each exactly once. When the stream to the guest has ended
+// all calls fail with kUnavailable.
 class AgentClient : public std::enable_shared_from_this<AgentClient> {
  public:
   using StatusCallback = std::move_only_function<void(Status)>;
@@ -40,7 +40,8 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   // --- From any thread. ---
   void StartContainer(const std::string& container_id, StatusCallback callback);
   // `timeout`: how long the agent may wait for the container's processes to go.
-  void RemoveContainer(const std::string& container_id, std::chrono::seconds timeout, StatusCallback callback);
+  void RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
+                       StatusCallback callback);
   void ExecProcess(const grpc::ExecProcessRequest& request, StatusCallback callback);
   // An empty exec_id means the whole container.
   void SignalProcess(const std::string& container_id, const std::string& exec_id, int signal,
@@ -50,8 +51,8 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   void UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback);
   void PauseContainer(const std::string& container_id, StatusCallback callback);
   void ResumeContainer(const std::string& container_id, StatusCallback callback);
-  void ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows, uint32_t columns,
-                      StatusCallback callback);
+  void ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows,
+                      uint32_t columns, StatusCallback callback);
   void DestroySandbox(std::chrono::seconds timeout, StatusCallback callback);
   // Answers when a process was killed for lack of memory: its container's id.
   void GetOomEvent(ResultCallback<std::string> callback);

@@ -33,9 +33,9 @@ log::Level LevelOf(std::string_view name) {
     log::Level level;
   };
   static constexpr Entry kLevels[] = {
-      {"TRCE", log::Level::kTrace},   {"DEBG", log::Level::kDebug},    {"INFO", log::Level::kInfo},
-      {"WARN", log::Level::kWarning}, {"ERRO", log::Level::kError},    {"CRIT", log::Level::kCritical},
-      {"trace", log::Level::kTrace},  {"debug", log::Level::kDebug},   {"info", log::Level::kInfo},
+      {"TRCE", log::Level::kTrace},      {"DEBG", log::Level::kDebug},  {"INFO", log::Level::kInfo},
+      {"WARN", log::Level::kWarning},    {"ERRO", log::Level::kError},  {"CRIT", log::Level::kCritical},
+      {"trace", log::Level::kTrace},     {"debug", log::Level::kDebug}, {"info", log::Level::kInfo},
       {"warning", log::Level::kWarning}, {"error", log::Level::kError}, {"critical", log::Level::kCritical},
   };
   for (const Entry& entry : kLevels) {

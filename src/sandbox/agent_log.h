@@ -1,7 +1,7 @@
 // AgentLog: the agent's log lines, which arrive over a channel of their own, as log records of the host.
 //
-// The guest writes whatever it likes here: every length is bounded, control characters are taken out, and a flood
-// is cut.
+// The guest writes whatever it likes here: every length is bounded, control characters are taken out, and a
+// flood is cut.
 #pragma once
 
 #include <chrono>
@@ -35,8 +35,8 @@ struct AgentLogRecord {
   std::vector<log::Field> fields;  // source=agent first
 };
 
-// One line: a JSON object {"msg", "level", "ts", "subsystem", ...}; anything else becomes a record whose message is
-// the line.
+// One line: a JSON object {"msg", "level", "ts", "subsystem", ...}; anything else becomes a record whose
+// message is the line.
 AgentLogRecord ParseAgentLogLine(std::string_view line);
 
 inline constexpr int kMaxAgentLogLinesPerSecond = 1000;

@@ -61,7 +61,8 @@ TEST(ParseAgentLogLine, RecordsKeepTheirFields) {
 }
 
 TEST(ParseAgentLogLine, AnythingElseIsKeptAsText) {
-  for (const char* line : {"plain text", "{\"msg\": 3}", "{\"level\":\"INFO\"}", "[", "null", "{\"msg\":\"x\""}) {
+  for (const char* line :
+       {"plain text", "{\"msg\": 3}", "{\"level\":\"INFO\"}", "[", "null", "{\"msg\":\"x\""}) {
     const AgentLogRecord record = ParseAgentLogLine(line);
     EXPECT_EQ(record.message, line);
     EXPECT_EQ(record.level, log::Level::kInfo);

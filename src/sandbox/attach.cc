@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 
 struct DescriptorName {
   const char* name;
-  UniqueFd AttachRequest::*member;
+  UniqueFd AttachRequest::* member;
 };
 constexpr DescriptorName kDescriptors[] = {
     {"channel", &AttachRequest::channel},
@@ -23,9 +23,13 @@ constexpr DescriptorName kDescriptors[] = {
     {"stderr", &AttachRequest::stderr_fd},
 };
 
-std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
-Error Malformed(std::string_view what) { return MakeError(Code::kInvalidArgument, "malformed attach message: {}", what); }
+Error Malformed(std::string_view what) {
+  return MakeError(Code::kInvalidArgument, "malformed attach message: {}", what);
+}
 
 }  // namespace
 
@@ -45,8 +49,8 @@ Result<AttachRequest> DecodeAttachRequest(linux::UnixMessage message) {
   const Json json = Json::parse(message.data, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return Malformed("not a JSON object");
   const auto member = [&json](const char* key) { return json.contains(key) ? json[key] : Json(); };
-  const Json id = member("id"), exec_id = member("execId"), terminal = member("terminal"), pid = member("shimPid"),
-             names = member("descriptors");
+  const Json id = member("id"), exec_id = member("execId"), terminal = member("terminal"),
+             pid = member("shimPid"), names = member("descriptors");
   if (!id.is_string() || !exec_id.is_string() || !terminal.is_boolean() || !pid.is_number_integer() ||
       !names.is_array()) {
     return Malformed("a member is missing or of the wrong type");
@@ -81,8 +85,8 @@ std::string EncodeAttachReply(const Status& status) {
 Status DecodeAttachReply(std::string_view data) {
   if (data.empty()) return Error(Code::kUnavailable, "the sandbox server closed the connection");
   const Json json = Json::parse(data, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("code") || !json["code"].is_number_integer() || !json.contains("message") ||
-      !json["message"].is_string()) {
+  if (!json.is_object() || !json.contains("code") || !json["code"].is_number_integer() ||
+      !json.contains("message") || !json["message"].is_string()) {
     return Error(Code::kInternal, "the sandbox server's reply does not parse");
   }
   const int code = json["code"].get<int>();
@@ -92,13 +96,15 @@ Status DecodeAttachReply(std::string_view data) {
 
 Result<Attachment> Attachment::Attach(UniqueFd attach_socket, AttachRequest request, Deadline deadline) {
   const std::string context =
-      request.exec_id.empty() ? fmt::format("attach to container '{}'", request.id)
-                              : fmt::format("attach to process '{}' of container '{}'", request.exec_id, request.id);
+      request.exec_id.empty()
+          ? fmt::format("attach to container '{}'", request.id)
+          : fmt::format("attach to process '{}' of container '{}'", request.exec_id, request.id);
   std::vector<int> fds;
   for (const DescriptorName& descriptor : kDescriptors) {
     if (request.*descriptor.member) fds.push_back((request.*descriptor.member).get());
   }
-  TRY_CTX(linux::SendUnixMessage(attach_socket.get(), EncodeAttachRequest(request), fds, deadline), "{}", context);
+  TRY_CTX(linux::SendUnixMessage(attach_socket.get(), EncodeAttachRequest(request), fds, deadline), "{}",
+          context);
   const linux::UnixMessage reply = TRY_CTX(
       linux::ReceiveUnixMessage(attach_socket.get(), kMaxAttachMessageBytes, 0, deadline), "{}", context);
   TRY_CTX(DecodeAttachReply(reply.data), "{}", context);
@@ -106,8 +112,9 @@ Result<Attachment> Attachment::Attach(UniqueFd attach_socket, AttachRequest requ
 }
 
 Status Attachment::Commit() {
-  TRY_CTX(linux::SendUnixMessage(socket_.get(), kCommitMessage, {}, Deadline::After(std::chrono::seconds(10))),
-          "tell the sandbox server that the container is wanted");
+  TRY_CTX(
+      linux::SendUnixMessage(socket_.get(), kCommitMessage, {}, Deadline::After(std::chrono::seconds(10))),
+      "tell the sandbox server that the container is wanted");
   socket_.Reset();
   return {};
 }

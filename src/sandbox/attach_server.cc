@@ -14,7 +14,9 @@ namespace kata::sandbox {
 namespace {
 
 // The message is there already when it is asked for; a receive that would wait is a spurious wake-up.
-Deadline AtOnce() { return Deadline::After(std::chrono::seconds(0)); }
+Deadline AtOnce() {
+  return Deadline::After(std::chrono::seconds(0));
+}
 
 // The directory keeps other users out; this holds also where somebody has opened it up.
 Status CheckPeer(int socket_fd) {
@@ -76,8 +78,8 @@ void AttachServer::OnReadable(uint64_t id) {
 }
 
 bool AttachServer::Receive(uint64_t id, Connection& connection) {
-  Result<linux::UnixMessage> message =
-      linux::ReceiveUnixMessage(connection.socket.get(), kMaxAttachMessageBytes, kMaxAttachDescriptors, AtOnce());
+  Result<linux::UnixMessage> message = linux::ReceiveUnixMessage(
+      connection.socket.get(), kMaxAttachMessageBytes, kMaxAttachDescriptors, AtOnce());
   if (!message) return message.error().code() == Code::kDeadlineExceeded;
   if (message->data.empty()) return false;
   if (connection.attached) {
@@ -90,7 +92,8 @@ bool AttachServer::Receive(uint64_t id, Connection& connection) {
     status = request ? handlers_.on_attach(std::move(*request), id) : Status(std::move(request).error());
   }
   connection.attached = status.has_value();
-  const Status sent = linux::SendUnixMessage(connection.socket.get(), EncodeAttachReply(status), {}, AtOnce());
+  const Status sent =
+      linux::SendUnixMessage(connection.socket.get(), EncodeAttachReply(status), {}, AtOnce());
   if (!sent) log::Debug("an attach reply was not taken", {{"error", sent.error().message()}});
   return connection.attached;
 }

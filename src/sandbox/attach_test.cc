@@ -25,7 +25,9 @@ using testing::HasSubstr;
 
 constexpr std::chrono::seconds kTimeout{60};
 
-Deadline Soon() { return Deadline::After(kTimeout); }
+Deadline Soon() {
+  return Deadline::After(kTimeout);
+}
 
 AttachRequest MakeRequest() {
   AttachRequest request;
@@ -133,11 +135,13 @@ TEST_F(AttachTest, RefusalReachesTheClient) {
 
 TEST_F(AttachTest, GarbageIsRefusedAndHarmsNobody) {
   const std::string valid = EncodeAttachRequest(MakeRequest());
-  for (const std::string& data : {std::string("garbage"), std::string("{}"), std::string("[1]"), valid,
-                                  std::string(R"({"id":"c","execId":"","terminal":1,"shimPid":1,"descriptors":[]})")}) {
+  for (const std::string& data :
+       {std::string("garbage"), std::string("{}"), std::string("[1]"), valid,
+        std::string(R"({"id":"c","execId":"","terminal":1,"shimPid":1,"descriptors":[]})")}) {
     ASSERT_OK_AND_ASSIGN(const UniqueFd socket, Connect());
     ASSERT_OK(linux::SendUnixMessage(socket.get(), data, {}, Soon()));
-    ASSERT_OK_AND_ASSIGN(const linux::UnixMessage reply, linux::ReceiveUnixMessage(socket.get(), 4096, 0, Soon()));
+    ASSERT_OK_AND_ASSIGN(const linux::UnixMessage reply,
+                         linux::ReceiveUnixMessage(socket.get(), 4096, 0, Soon()));
     EXPECT_THAT(DecodeAttachReply(reply.data), IsErrorCode(Code::kInvalidArgument)) << data;
   }
   ASSERT_OK_AND_ASSIGN(const UniqueFd silent, Connect());

@@ -17,7 +17,9 @@ namespace {
 
 constexpr int kKilledExitCode = 128 + SIGKILL;
 
-Error NotRunning() { return Error(Code::kFailedPrecondition, "container not running"); }
+Error NotRunning() {
+  return Error(Code::kFailedPrecondition, "container not running");
+}
 
 Error NoProcess(const std::string& exec_id) {
   return MakeError(Code::kNotFound, "process '{}' does not exist", exec_id);
@@ -45,16 +47,16 @@ std::string_view StatusName(ContainerStatus status) {
   std::unreachable();
 }
 
-Container::Container(Context context, StateDirectory directory, ContainerState state, AttachRequest attachment,
-                     Handlers handlers)
+Container::Container(Context context, StateDirectory directory, ContainerState state,
+                     AttachRequest attachment, Handlers handlers)
     : context_(std::move(context)),
       directory_(std::move(directory)),
       state_(std::move(state)),
       handlers_(std::move(handlers)) {
-  init_ = std::make_unique<Process>(context_.loop, context_.watcher, context_.guest, state_.id, "",
-                                    std::move(attachment),
-                                    Process::Handlers{.on_shim_gone = [this] { KillWholeContainer(); },
-                                                      .on_exit = [this](const ProcessExit& exit) { OnInitExit(exit); }});
+  init_ = std::make_unique<Process>(
+      context_.loop, context_.watcher, context_.guest, state_.id, "", std::move(attachment),
+      Process::Handlers{.on_shim_gone = [this] { KillWholeContainer(); },
+                        .on_exit = [this](const ProcessExit& exit) { OnInitExit(exit); }});
 }
 
 Status Container::Begin() {
@@ -147,7 +149,8 @@ void Container::ReplyError(Error error, Reply<T> reply) {
 }
 
 AgentClient::StatusCallback Container::Then(Reply<void> reply, std::function<Status()> on_success) {
-  return [self = shared_from_this(), reply = std::move(reply), on_success = std::move(on_success)](Status status) mutable {
+  return [self = shared_from_this(), reply = std::move(reply),
+          on_success = std::move(on_success)](Status status) mutable {
     if (!status) {
       self->ReplyError(std::move(status).error(), std::move(reply));
     } else {
@@ -168,21 +171,22 @@ void Container::Start(Reply<pid_t> reply) {
     reply(NotRunning());
   } else {
     starting_ = true;
-    agent->StartContainer(id(), Then(
-                                    [self = shared_from_this(), reply = std::move(reply)](const Status& status) mutable {
-                                      self->starting_ = false;
-                                      if (status) {
-                                        reply(self->init_->shim_pid());
-                                      } else {
-                                        reply(Error(status.error()));
-                                      }
-                                    },
-                                    [this]() -> Status {
-                                      // A very short process may have been reported as ended already.
-                                      if (status_ == ContainerStatus::kCreated) SetStatus(ContainerStatus::kRunning);
-                                      init_->OnRunning();
-                                      return {};
-                                    }));
+    agent->StartContainer(
+        id(), Then(
+                  [self = shared_from_this(), reply = std::move(reply)](const Status& status) mutable {
+                    self->starting_ = false;
+                    if (status) {
+                      reply(self->init_->shim_pid());
+                    } else {
+                      reply(Error(status.error()));
+                    }
+                  },
+                  [this]() -> Status {
+                    // A very short process may have been reported as ended already.
+                    if (status_ == ContainerStatus::kCreated) SetStatus(ContainerStatus::kRunning);
+                    init_->OnRunning();
+                    return {};
+                  }));
   }
 }
 
@@ -227,7 +231,8 @@ void Container::KillWholeContainer() {
     return;
   }
   Kill("", SIGKILL, /*all=*/true, [self = shared_from_this()](const Status& status) {
-    if (!status) LogFailure("a container that has lost its kata-shim was not killed", self->id(), status.error());
+    if (!status)
+      LogFailure("a container that has lost its kata-shim was not killed", self->id(), status.error());
   });
 }
 
@@ -245,12 +250,11 @@ void Container::Pause(Reply<void> reply) {
     reply(std::move(status));
     return;
   }
-  context_.guest->agent()->PauseContainer(
-      id(), Then(std::move(reply), [this]() -> Status {
-        if (status_ == ContainerStatus::kStopped) return NotRunning();
-        SetStatus(ContainerStatus::kPaused);
-        return {};
-      }));
+  context_.guest->agent()->PauseContainer(id(), Then(std::move(reply), [this]() -> Status {
+                                            if (status_ == ContainerStatus::kStopped) return NotRunning();
+                                            SetStatus(ContainerStatus::kPaused);
+                                            return {};
+                                          }));
 }
 
 void Container::Resume(Reply<void> reply) {

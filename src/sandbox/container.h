@@ -1,4 +1,5 @@
-// Container: one container as the sandbox server sees it: its processes, its status and what may be done in it.
+// Container: one container as the sandbox server sees it: its processes, its status and what may be done in
+// it.
 #pragma once
 
 #include <cstdint>

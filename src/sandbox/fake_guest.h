@@ -1,5 +1,5 @@
-// For tests: a Machine without a virtual machine, and an agent in the test's own process that plays the processes of
-// containers. What a process does is its args:
+// For tests: a Machine without a virtual machine, and an agent in the test's own process that plays the
+// processes of containers. What a process does is its args:
 //   {"exit", CODE}       ends at once
 //   {"echo", TEXT}       writes TEXT to stdout and stderr, ends with 0
 //   {"cat"}              writes its stdin to stdout, ends with 0 at the end of stdin
@@ -35,10 +35,10 @@ namespace kata::sandbox::test {
 class FakeGuestScript {
  public:
   struct Behaviour {
-    bool agent_silent = false;            // never answers Health.Check
-    bool create_hangs = false;            // never answers CreateContainer
-    std::string start_error;              // the machine does not start
-    std::string last_words;               // of the machine
+    bool agent_silent = false;  // never answers Health.Check
+    bool create_hangs = false;  // never answers CreateContainer
+    std::string start_error;    // the machine does not start
+    std::string last_words;     // of the machine
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -237,7 +237,8 @@ class FakeAgent {
         [this](const ttrpc::CallContext&, const grpc::CheckRequest&,
                ttrpc::Responder<grpc::HealthCheckResponse> responder) {
           if (script_->behaviour().agent_silent) {
-            kept_.push_back(std::make_shared<ttrpc::Responder<grpc::HealthCheckResponse>>(std::move(responder)));
+            kept_.push_back(
+                std::make_shared<ttrpc::Responder<grpc::HealthCheckResponse>>(std::move(responder)));
             return;
           }
           grpc::HealthCheckResponse response;
@@ -302,31 +303,35 @@ class FakeAgent {
   }
 
   void RegisterProcesses() {
-    On<grpc::ExecProcessRequest>("ExecProcess", [this](const grpc::ExecProcessRequest& request) -> Result<Empty> {
-      const std::vector<std::string> args = Args(request.process());
-      if (args[0] == "nosuch") {
-        return Error(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH");
-      }
-      auto& process = processes_[{request.container_id(), request.exec_id()}];
-      process = std::make_unique<FakeProcess>(args);
-      process->Run();
-      return Empty();
-    });
-    On<grpc::SignalProcessRequest>("SignalProcess", [this](const grpc::SignalProcessRequest& request) -> Result<Empty> {
-      script_->Record(fmt::format("signal {}/{} {}", request.container_id(), request.exec_id(), request.signal()));
-      FakeProcess* process = TRY(Find(request.container_id(), request.exec_id()));
-      const int signal = static_cast<int>(request.signal());
-      process->Signal(signal);
-      // Additional processes end with init, the first of their pid namespace.
-      const bool init = request.exec_id().empty() || request.exec_id() == request.container_id();
-      for (auto& [key, other] : processes_) {
-        if (init && key.first == request.container_id()) other->Signal(signal);
-      }
-      return Empty();
-    });
+    On<grpc::ExecProcessRequest>(
+        "ExecProcess", [this](const grpc::ExecProcessRequest& request) -> Result<Empty> {
+          const std::vector<std::string> args = Args(request.process());
+          if (args[0] == "nosuch") {
+            return Error(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH");
+          }
+          auto& process = processes_[{request.container_id(), request.exec_id()}];
+          process = std::make_unique<FakeProcess>(args);
+          process->Run();
+          return Empty();
+        });
+    On<grpc::SignalProcessRequest>(
+        "SignalProcess", [this](const grpc::SignalProcessRequest& request) -> Result<Empty> {
+          script_->Record(
+              fmt::format("signal {}/{} {}", request.container_id(), request.exec_id(), request.signal()));
+          FakeProcess* process = TRY(Find(request.container_id(), request.exec_id()));
+          const int signal = static_cast<int>(request.signal());
+          process->Signal(signal);
+          // Additional processes end with init, the first of their pid namespace.
+          const bool init = request.exec_id().empty() || request.exec_id() == request.container_id();
+          for (auto& [key, other] : processes_) {
+            if (init && key.first == request.container_id()) other->Signal(signal);
+          }
+          return Empty();
+        });
     server_->Handle<grpc::WaitProcessRequest, grpc::WaitProcessResponse>(
         std::string(protocol::kAgentService), "WaitProcess",
-        [this](const ttrpc::CallContext&, const grpc::WaitProcessRequest& request, FakeProcess::Wait responder) {
+        [this](const ttrpc::CallContext&, const grpc::WaitProcessRequest& request,
+               FakeProcess::Wait responder) {
           const Result<FakeProcess*> process = Find(request.container_id(), request.exec_id());
           if (!process) return responder.Respond(Error(process.error()));
           (*process)->AddWaiter(std::move(responder));
@@ -348,10 +353,11 @@ class FakeAgent {
           response.set_len(static_cast<uint32_t>(request.data().size()));
           return response;
         });
-    On<grpc::CloseStdinRequest>("CloseStdin", [this](const grpc::CloseStdinRequest& request) -> Result<Empty> {
-      TRY(Find(request.container_id(), request.exec_id()))->CloseStdin();
-      return Empty();
-    });
+    On<grpc::CloseStdinRequest>("CloseStdin",
+                                [this](const grpc::CloseStdinRequest& request) -> Result<Empty> {
+                                  TRY(Find(request.container_id(), request.exec_id()))->CloseStdin();
+                                  return Empty();
+                                });
     On<grpc::TtyWinResizeRequest>("TtyWinResize", [this](const grpc::TtyWinResizeRequest& request) {
       script_->Record(fmt::format("resize {}x{}", request.row(), request.column()));
       return Empty();

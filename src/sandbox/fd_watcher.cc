@@ -27,7 +27,8 @@ class FdWatcher::Impl : public std::enable_shared_from_this<FdWatcher::Impl> {
     epoll_event event{};
     event.events = events | EPOLLONESHOT;
     event.data.u64 = id;
-    if (epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) < 0) return SysError("watch descriptor {}", fd);
+    if (epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) < 0)
+      return SysError("watch descriptor {}", fd);
     entries_.emplace(id, Entry{fd, std::move(callback)});
     return {};
   }
@@ -103,7 +104,9 @@ Result<std::unique_ptr<FdWatcher>> FdWatcher::Create(EventLoop& loop) {
   }
 }
 
-FdWatcher::~FdWatcher() { impl_->Close(); }
+FdWatcher::~FdWatcher() {
+  impl_->Close();
+}
 
 Result<FdWatcher::Watch> FdWatcher::Once(int fd, uint32_t events, Callback callback) {
   const uint64_t id = impl_->NextId();

@@ -42,9 +42,9 @@ class FdWatcher {
   ~FdWatcher();
 
   using Callback = std::move_only_function<void(uint32_t events)>;
-  // Calls `callback` once on the loop thread as soon as `fd` has one of `events` (EPOLLIN, EPOLLOUT), an error or a
-  // hang-up. `fd` is borrowed and can be waited for once at a time. Fails for what epoll does not support: regular
-  // files, which are always ready.
+  // Calls `callback` once on the loop thread as soon as `fd` has one of `events` (EPOLLIN, EPOLLOUT), an
+  // error or a hang-up. `fd` is borrowed and can be waited for once at a time. Fails for what epoll does not
+  // support: regular files, which are always ready.
   Result<Watch> Once(int fd, uint32_t events, Callback callback);
 
  private:

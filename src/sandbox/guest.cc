@@ -20,7 +20,8 @@ Guest::~Guest() = default;
 Status Guest::Boot(BootRequest request) {
   {
     const std::lock_guard lock(mutex_);
-    if (state_ != State::kNew) return Error(Code::kFailedPrecondition, "the virtual machine was started before");
+    if (state_ != State::kNew)
+      return Error(Code::kFailedPrecondition, "the virtual machine was started before");
     state_ = State::kBooting;
   }
   Result<std::shared_ptr<AgentClient>> agent = BootSteps(std::move(request));
@@ -40,8 +41,8 @@ Status Guest::Boot(BootRequest request) {
     });
     return {};
   }
-  const Error cause =
-      ExplainBootFailure(agent ? Error(Code::kUnavailable, "the virtual machine ended") : std::move(agent).error());
+  const Error cause = ExplainBootFailure(agent ? Error(Code::kUnavailable, "the virtual machine ended")
+                                               : std::move(agent).error());
   std::shared_ptr<Machine> machine;
   {
     const std::lock_guard lock(mutex_);
@@ -63,8 +64,10 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   const std::shared_ptr<Machine> machine =
       TRY_CTX(StartMachine(std::move(request.machine)), "start virtual machine");
   const std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
-  const grpc::GuestDetailsResponse details = TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
-  for (grpc::Storage& storage : machine->SandboxStorages()) *request.sandbox.add_storages() = std::move(storage);
+  const grpc::GuestDetailsResponse details =
+      TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
+  for (grpc::Storage& storage : machine->SandboxStorages())
+    *request.sandbox.add_storages() = std::move(storage);
   TRY_CTX(agent->CreateSandbox(request.sandbox), "create sandbox in the guest");
   const std::lock_guard lock(mutex_);
   supports_seccomp_ = details.agent_details().supports_seccomp();
@@ -86,7 +89,8 @@ Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options) {
 
 Result<std::shared_ptr<AgentClient>> Guest::ConnectAgent(Machine& machine, Deadline deadline) {
   const auto fail = [&](Error error) {
-    if (error.code() != Code::kDeadlineExceeded) return std::move(error).Wrap("wait for the agent in the guest");
+    if (error.code() != Code::kDeadlineExceeded)
+      return std::move(error).Wrap("wait for the agent in the guest");
     return MakeError(Code::kDeadlineExceeded, "wait for the agent in the guest: no answer within {} s",
                      std::chrono::duration_cast<std::chrono::seconds>(options_.agent_timeout).count());
   };
@@ -114,8 +118,7 @@ Error Guest::ExplainBootFailure(Error error) const {
   }
   if (Status status = FailIfCancelled(); !status) return std::move(status).error();
   // A machine that failed to start has said why in the error itself.
-  const bool waited_for_guest =
-      error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded;
+  const bool waited_for_guest = error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded;
   std::string words = machine && waited_for_guest ? machine->LastWords() : "";
   {
     const std::lock_guard lock(mutex_);
@@ -272,8 +275,8 @@ void Guest::Explain(Error error, std::function<void(Error)> callback) {
 }
 
 void Guest::WaitForReason(Error error, std::function<void(Error)> callback) {
-  // Twice as long as an end of the stream may stay unexplained: after that the guest is well, and "unavailable" was
-  // the agent's own word.
+  // Twice as long as an end of the stream may stay unexplained: after that the guest is well, and
+  // "unavailable" was the agent's own word.
   auto timer = std::make_shared<asio::steady_timer>(loop_.context(), 2 * kExplanationTime);
   auto once = std::make_shared<std::function<void(Error)>>(std::move(callback));
   timer->async_wait([timer, once, error = std::move(error)](const std::error_code&) {
@@ -287,13 +290,14 @@ void Guest::WaitForReason(Error error, std::function<void(Error)> callback) {
 }
 
 void Guest::WaitForOomEvent(const std::shared_ptr<AgentClient>& agent) {
-  agent->GetOomEvent([weak_agent = std::weak_ptr(agent), weak = weak_from_this()](Result<std::string> container_id) {
-    const auto self = weak.lock();
-    const auto agent = weak_agent.lock();
-    if (!container_id || !self || !agent) return;
-    log::Warning("a process was killed for lack of memory", {{"container", *container_id}});
-    self->WaitForOomEvent(agent);
-  });
+  agent->GetOomEvent(
+      [weak_agent = std::weak_ptr(agent), weak = weak_from_this()](Result<std::string> container_id) {
+        const auto self = weak.lock();
+        const auto agent = weak_agent.lock();
+        if (!container_id || !self || !agent) return;
+        log::Warning("a process was killed for lack of memory", {{"container", *container_id}});
+        self->WaitForOomEvent(agent);
+      });
 }
 
 }  // namespace kata::sandbox

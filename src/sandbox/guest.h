@@ -26,7 +26,7 @@ class Guest : public std::enable_shared_from_this<Guest> {
   };
 
   struct BootRequest {
-    MachineOptions machine;  // on_exit is set here
+    MachineOptions machine;              // on_exit is set here
     grpc::CreateSandboxRequest sandbox;  // storages are added here
   };
 
@@ -45,12 +45,12 @@ class Guest : public std::enable_shared_from_this<Guest> {
   std::shared_ptr<Machine> machine() const;
   bool supports_seccomp() const;
 
-  // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped. `done`
-  // runs on the loop thread, also when there is nothing (any more) to stop.
+  // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped.
+  // `done` runs on the loop thread, also when there is nothing (any more) to stop.
   void Stop(std::function<void()> done);
 
-  // Loop thread. Gives `error` of a failed call back, or, if that failed because the guest is dying, the reason
-  // for that, as soon as it is known.
+  // Loop thread. Gives `error` of a failed call back, or, if that failed because the guest is dying, the
+  // reason for that, as soon as it is known.
   void Explain(Error error, std::function<void(Error)> callback);
 
  private:

@@ -24,8 +24,9 @@ oci::Linux MakeGuestLinux(oci::Linux linux, const GuestSpecOptions& options) {
 }
 
 bool HasPidNamespacePath(const oci::Spec& spec) {
-  return spec.linux && std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
-                                   [](const oci::Namespace& ns) { return ns.type == "pid" && !ns.path.empty(); });
+  return spec.linux &&
+         std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
+                     [](const oci::Namespace& ns) { return ns.type == "pid" && !ns.path.empty(); });
 }
 
 }  // namespace
@@ -71,7 +72,8 @@ oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options) 
   return guest;
 }
 
-grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec, const GuestSpecOptions& options) {
+grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
+                                                        const GuestSpecOptions& options) {
   grpc::CreateContainerRequest request;
   request.set_container_id(options.container_id);
   request.set_exec_id(options.container_id);

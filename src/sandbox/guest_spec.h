@@ -19,12 +19,13 @@ struct GuestSpecOptions {
 
 // Hooks run on the host. The guest has a network of its own, so the container lives in the guest's; the other
 // namespaces are new in the guest whatever their paths are on the host. CPU and memory node numbers, block
-// devices, interfaces and security labels are the host's and mean nothing in the guest; memory, CPU time, process
-// and huge page limits hold there as well.
+// devices, interfaces and security labels are the host's and mean nothing in the guest; memory, CPU time,
+// process and huge page limits hold there as well.
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 
 // MakeGuestSpec and what goes with it in the request.
-grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec, const GuestSpecOptions& options);
+grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
+                                                        const GuestSpecOptions& options);
 
 // An additional process: as in config.json, without the host's labels.
 oci::Process MakeGuestProcess(const oci::Process& process);

@@ -29,7 +29,8 @@ oci::Spec HostSpec() {
   spec.linux.emplace();
   spec.linux->cgroups_path = "/docker/abc";
   spec.linux->mount_label = "label";
-  spec.linux->namespaces = {{"pid", ""}, {"network", "/run/netns/x"}, {"ipc", "/proc/1/ns/ipc"}, {"mount", ""}};
+  spec.linux->namespaces = {
+      {"pid", ""}, {"network", "/run/netns/x"}, {"ipc", "/proc/1/ns/ipc"}, {"mount", ""}};
   spec.linux->seccomp = oci::Seccomp{.default_action = "SCMP_ACT_ALLOW"};
   oci::Resources& resources = spec.linux->resources.emplace();
   resources.memory.emplace().limit = 1 << 20;
@@ -46,7 +47,8 @@ oci::Spec HostSpec() {
 
 GuestSpecOptions Options() {
   return {.container_id = "c1",
-          .files = {.rootfs = "/guest/rootfs", .mounts = {{.destination = "/data", .type = "bind", .source = "/g"}}}};
+          .files = {.rootfs = "/guest/rootfs",
+                    .mounts = {{.destination = "/data", .type = "bind", .source = "/g"}}}};
 }
 
 TEST(MakeGuestSpec, HostsThingsAreTakenOut) {
@@ -108,8 +110,9 @@ TEST(MakeVmSpec, FollowsTheConfiguration) {
   EXPECT_EQ(spec.vcpus, 2u);
   EXPECT_EQ(spec.acceleration, hypervisor::Acceleration::kTcg);
   EXPECT_TRUE(spec.shared_memory);
-  EXPECT_THAT(spec.kernel_parameters, ElementsAre("panic=1", "quiet", "agent.log=info", "agent.server_addr=serial://x",
-                                                  "agent.log=trace", "quiet=no"));
+  EXPECT_THAT(spec.kernel_parameters,
+              ElementsAre("panic=1", "quiet", "agent.log=info", "agent.server_addr=serial://x",
+                          "agent.log=trace", "quiet=no"));
   config.hypervisor.enable_debug = true;
   config.agent.enable_debug = true;
   config.hypervisor.shared_fs = "virtio-9p";

@@ -21,10 +21,11 @@ namespace kata::sandbox {
 
 struct MachineOptions {
   std::string sandbox_id;
-  std::string directory;                    // the sandbox's state directory
-  const config::Config* config = nullptr;   // outlives the machine
-  UniqueFd network_namespace;               // that the VMM runs in; not valid: the server's own
-  // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the cause.
+  std::string directory;                   // the sandbox's state directory
+  const config::Config* config = nullptr;  // outlives the machine
+  UniqueFd network_namespace;              // that the VMM runs in; not valid: the server's own
+  // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the
+  // cause.
   std::function<void(std::string reason)> on_exit;
 };
 
@@ -42,13 +43,14 @@ struct GuestFiles {
   std::vector<grpc::Storage> storages;  // to be mounted before the container is created
 };
 
-// Thread safe. Calls that wait are for worker threads that live as long as the machine (PR_SET_PDEATHSIG follows
-// the thread).
+// Thread safe. Calls that wait are for worker threads that live as long as the machine (PR_SET_PDEATHSIG
+// follows the thread).
 class Machine {
  public:
   virtual ~Machine() = default;
 
-  // Starts everything. What has been started when a later step fails is ended again by Stop or the destructor.
+  // Starts everything. What has been started when a later step fails is ended again by Stop or the
+  // destructor.
   virtual Status Start(Deadline deadline) = 0;
   // The stream to the agent, once. Its end comes with the end of the machine.
   virtual Result<UniqueFd> ConnectAgent(Deadline deadline) = 0;
@@ -63,8 +65,8 @@ class Machine {
   virtual bool running() const = 0;
   // What can be said about why somebody waits for the guest in vain; one bounded line, perhaps empty.
   virtual std::string LastWords() const = 0;
-  // Ends everything and gives back what it took from the host. Idempotent. Ends Start and ConnectAgent on other
-  // threads early.
+  // Ends everything and gives back what it took from the host. Idempotent. Ends Start and ConnectAgent on
+  // other threads early.
   virtual Status Stop(Deadline deadline) = 0;
 };
 

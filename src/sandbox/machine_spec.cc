@@ -26,7 +26,8 @@ std::vector<std::string> KernelParameters(const config::Config& config,
       fmt::format("{}={}", protocol::kOptionLog, config.agent.enable_debug ? "debug" : "info"));
   if (config.agent.debug_console_enabled) {
     parameters.emplace_back(protocol::kOptionDebugConsole);
-    parameters.push_back(fmt::format("{}={}", protocol::kOptionDebugConsolePort, protocol::kDebugConsolePort));
+    parameters.push_back(
+        fmt::format("{}={}", protocol::kOptionDebugConsolePort, protocol::kDebugConsolePort));
   }
   parameters.insert(parameters.end(), channel_parameters.begin(), channel_parameters.end());
   std::istringstream words(config.hypervisor.kernel_params);

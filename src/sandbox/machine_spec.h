@@ -9,8 +9,8 @@
 
 namespace kata::sandbox {
 
-// Everything but the devices. `channel_parameters`: of the AgentChannel. The user's own kernel parameters come last,
-// where they win.
+// Everything but the devices. `channel_parameters`: of the AgentChannel. The user's own kernel parameters
+// come last, where they win.
 hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id,
                               const std::vector<std::string>& channel_parameters);
 

@@ -30,10 +30,11 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
       handlers_(std::move(handlers)),
       terminal_(attachment.terminal),
       shim_pid_(attachment.shim_pid),
-      channel_(watcher, std::move(attachment.channel),
-               {.on_signal = [this](int signal) { Signal(signal, IgnoreStatus); },
-                .on_window_size = [this](uint32_t rows, uint32_t columns) { Resize(rows, columns, IgnoreStatus); },
-                .on_gone = [this] { handlers_.on_shim_gone(); }}),
+      channel_(
+          watcher, std::move(attachment.channel),
+          {.on_signal = [this](int signal) { Signal(signal, IgnoreStatus); },
+           .on_window_size = [this](uint32_t rows, uint32_t columns) { Resize(rows, columns, IgnoreStatus); },
+           .on_gone = [this] { handlers_.on_shim_gone(); }}),
       stdio_{.terminal = attachment.terminal,
              .stdin_fd = std::move(attachment.stdin_fd),
              .stdout_fd = std::move(attachment.stdout_fd),
@@ -41,15 +42,18 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
       drain_timer_(loop.context()),
       self_(std::make_shared<Process*>(this)) {}
 
-Status Process::Start() { return channel_.Start(); }
+Status Process::Start() {
+  return channel_.Start();
+}
 
 void Process::OnCreated() {
   const std::shared_ptr<AgentClient> agent = guest_->agent();
   if (!agent || state_ != State::kCreating) return;
   state_ = State::kCreated;
-  io_ = std::make_unique<ProcessIo>(
-      loop_, watcher_, agent->Streams(container_id_, guest_exec_id_), std::move(stdio_),
-      ProcessIo::Callbacks{.on_output_done = [this] { OnOutputDone(); }, .on_output_stalled = [this] { WaitForEnd(); }});
+  io_ = std::make_unique<ProcessIo>(loop_, watcher_, agent->Streams(container_id_, guest_exec_id_),
+                                    std::move(stdio_),
+                                    ProcessIo::Callbacks{.on_output_done = [this] { OnOutputDone(); },
+                                                         .on_output_stalled = [this] { WaitForEnd(); }});
   io_->StartOutput();
   SendWindowSize(IgnoreStatus);
 }
@@ -69,8 +73,8 @@ void Process::OnOutputDone() {
   }
 }
 
-// Only when the output is at its end, or nobody takes it: an agent forgets a process, and with it the output that
-// was not read yet, as soon as it has told its exit code.
+// Only when the output is at its end, or nobody takes it: an agent forgets a process, and with it the output
+// that was not read yet, as soon as it has told its exit code.
 void Process::WaitForEnd() {
   const std::shared_ptr<AgentClient> agent = guest_->agent();
   if (waiting_ || !agent) return;
@@ -98,7 +102,8 @@ void Process::OnEnd(Result<int> code) {
   drain_timer_.async_wait([weak = std::weak_ptr(self_)](const std::error_code& error) {
     const auto self = weak.lock();
     if (error || !self || !(*self)->pending_exit_) return;
-    log::Warning("output of a process was thrown away: nobody reads it", {{"container", (*self)->container_id_}});
+    log::Warning("output of a process was thrown away: nobody reads it",
+                 {{"container", (*self)->container_id_}});
     (*self)->Finish(*std::exchange((*self)->pending_exit_, std::nullopt));
   });
 }
@@ -123,7 +128,8 @@ void Process::Finish(ProcessExit exit) {
   io_.reset();
   stdio_ = {};
   exit_ = std::move(exit);
-  // The handler may be the end of this object's container, but not of this object: its owner deletes it later.
+  // The handler may be the end of this object's container, but not of this object: its owner deletes it
+  // later.
   handlers_.on_exit(*exit_);
   channel_.SendExit(exit_->code);
   for (auto& waiter : std::exchange(waiters_, {})) waiter(*exit_);
@@ -155,7 +161,8 @@ void Process::SendWindowSize(AgentClient::StatusCallback callback) {
     callback({});
     return;
   }
-  agent->ResizeTerminal(container_id_, guest_exec_id_, window_size_->rows, window_size_->columns, std::move(callback));
+  agent->ResizeTerminal(container_id_, guest_exec_id_, window_size_->rows, window_size_->columns,
+                        std::move(callback));
 }
 
 void Process::CloseInput() {

@@ -1,5 +1,5 @@
-// Process: one process of a container as the sandbox server sees it: its stand-in on the host, its stdio, its state
-// and its end.
+// Process: one process of a container as the sandbox server sees it: its stand-in on the host, its stdio, its
+// state and its end.
 #pragma once
 
 #include <asio/steady_timer.hpp>

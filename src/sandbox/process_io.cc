@@ -18,8 +18,9 @@ class ProcessIo::OutputPump : public std::enable_shared_from_this<OutputPump> {
  public:
   using Reader = std::function<void(GuestStreams::DataCallback)>;
 
-  OutputPump(EventLoop& loop, FdWatcher& watcher, Reader read, UniqueFd fd, std::chrono::milliseconds stall_time,
-             std::function<void()> on_done, std::function<void()> on_stalled)
+  OutputPump(EventLoop& loop, FdWatcher& watcher, Reader read, UniqueFd fd,
+             std::chrono::milliseconds stall_time, std::function<void()> on_done,
+             std::function<void()> on_stalled)
       : watcher_(watcher),
         read_(std::move(read)),
         fd_(std::move(fd), StdioFd::Direction::kWrite),
@@ -251,13 +252,21 @@ void ProcessIo::StartOutput() {
   if (stderr_) stderr_->Read();
 }
 
-void ProcessIo::StartInput() { stdin_->Start(); }
+void ProcessIo::StartInput() {
+  stdin_->Start();
+}
 
-void ProcessIo::CloseInput() { stdin_->Close(); }
+void ProcessIo::CloseInput() {
+  stdin_->Close();
+}
 
-void ProcessIo::StopInput() { stdin_->Shut(); }
+void ProcessIo::StopInput() {
+  stdin_->Shut();
+}
 
-void ProcessIo::WriteError(const std::string& line) { (stderr_ ? stderr_ : stdout_)->WriteUnbuffered(line); }
+void ProcessIo::WriteError(const std::string& line) {
+  (stderr_ ? stderr_ : stdout_)->WriteUnbuffered(line);
+}
 
 void ProcessIo::OnPumpDone() {
   if (!stdout_->done() || (stderr_ && !stderr_->done())) return;

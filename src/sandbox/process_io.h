@@ -31,8 +31,9 @@ class GuestStreams {
 };
 
 // The caller's descriptors. Without stdout or stderr what the process writes is thrown away; without stdin it
-// reads the end of the stream at once. With a terminal the process has no stderr of its own, and the descriptors
-// are the slave of a pseudo-terminal, which is put into raw mode: the terminal that edits lines is the guest's.
+// reads the end of the stream at once. With a terminal the process has no stderr of its own, and the
+// descriptors are the slave of a pseudo-terminal, which is put into raw mode: the terminal that edits lines
+// is the guest's.
 struct Stdio {
   bool terminal = false;
   UniqueFd stdin_fd;
@@ -40,8 +41,9 @@ struct Stdio {
   UniqueFd stderr_fd;
 };
 
-// Everything on the loop thread. At most one chunk of each stream is held: a reader that is slow slows the process
-// down as a pipe would. A caller who has closed its end loses the rest of the output, the process goes on.
+// Everything on the loop thread. At most one chunk of each stream is held: a reader that is slow slows the
+// process down as a pipe would. A caller who has closed its end loses the rest of the output, the process
+// goes on.
 class ProcessIo {
  public:
   static constexpr uint32_t kChunkBytes = protocol::kStreamChunkBytes;

@@ -25,7 +25,9 @@ namespace {
 using kata::test::IsErrorCode;
 using testing::HasSubstr;
 
-bool IsNonBlocking(int fd) { return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
+bool IsNonBlocking(int fd) {
+  return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+}
 
 // A process in the guest; loop thread. Its output is what the test puts in, its input is collected.
 class FakeStreams : public GuestStreams {
@@ -60,7 +62,8 @@ class FakeStreams : public GuestStreams {
   void Answer(std::deque<Result<std::string>>& data, DataCallback callback) {
     Result<std::string> next = data.empty() ? Result<std::string>(std::string()) : std::move(data.front());
     if (!data.empty()) data.pop_front();
-    loop_.Post([callback = std::move(callback), next = std::move(next)]() mutable { callback(std::move(next)); });
+    loop_.Post(
+        [callback = std::move(callback), next = std::move(next)]() mutable { callback(std::move(next)); });
   }
   EventLoop& loop_;
 };

@@ -20,7 +20,9 @@ constexpr std::chrono::seconds kRemoveContainerTime{10};
 constexpr int kLostExitCode = 255;
 constexpr int kKilledExitCode = 128 + SIGKILL;
 
-Error DoesNotExist() { return Error(Code::kNotFound, "container does not exist"); }
+Error DoesNotExist() {
+  return Error(Code::kNotFound, "container does not exist");
+}
 
 // "module parameter parameter" of the configuration file.
 grpc::KernelModule ParseKernelModule(const std::string& line) {
@@ -55,10 +57,11 @@ Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Optio
       watcher_(watcher),
       options_(std::move(options)),
       directory_identity_(DirectoryIdentity(options_.directory.path())) {
-  guest_ = std::make_shared<Guest>(loop_, workers_,
-                                   Guest::Options{.factory = options_.machine_factory,
-                                                  .agent_timeout = options_.config.agent.dial_timeout,
-                                                  .on_down = [this](const std::string& reason) { OnGuestDown(reason); }});
+  guest_ = std::make_shared<Guest>(
+      loop_, workers_,
+      Guest::Options{.factory = options_.machine_factory,
+                     .agent_timeout = options_.config.agent.dial_timeout,
+                     .on_down = [this](const std::string& reason) { OnGuestDown(reason); }});
 }
 
 // --- stdio of processes to come ---
@@ -80,7 +83,8 @@ Status Sandbox::Attach(AttachRequest request, uint64_t connection_id) {
 
 Result<AttachRequest> Sandbox::TakeAttachment(const std::string& container_id, const std::string& exec_id) {
   for (auto& [connection, attachment] : attachments_) {
-    if (attachment.container_id == container_id && attachment.exec_id == exec_id && attachment.request.channel) {
+    if (attachment.container_id == container_id && attachment.exec_id == exec_id &&
+        attachment.request.channel) {
       return std::move(attachment.request);
     }
   }
@@ -92,7 +96,8 @@ void Sandbox::OnAttachClosed(uint64_t connection_id, bool committed) {
   if (node.empty() || committed || shutting_down_) return;
   const Attachment& attachment = node.mapped();
   if (!attachment.exec_id.empty()) {
-    if (const auto container = FindContainer(attachment.container_id)) (*container)->AbandonExec(attachment.exec_id);
+    if (const auto container = FindContainer(attachment.container_id))
+      (*container)->AbandonExec(attachment.exec_id);
   } else if (attachment.container_id == id()) {
     Abandon("the client that created the container is gone");
   } else {
@@ -110,7 +115,8 @@ void Sandbox::OnIdle() {
 // --- create ---
 
 struct Sandbox::CreateJob {
-  std::shared_ptr<Sandbox> sandbox;  // keeps what is referred to alive; its loop-thread members are not touched
+  std::shared_ptr<Sandbox>
+      sandbox;  // keeps what is referred to alive; its loop-thread members are not touched
   const config::Config& config;
   std::shared_ptr<Guest> guest;
   std::string sandbox_id;
@@ -171,7 +177,8 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   return guest->Boot(std::move(request));
 }
 
-Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec, const std::string& rootfs) const {
+Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec,
+                                         const std::string& rootfs) const {
   const std::shared_ptr<AgentClient> agent = guest->agent();
   if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
   GuestSpecOptions options;
@@ -179,8 +186,8 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.files =
       TRY(machine.ShareContainer(container_id, {.rootfs = rootfs, .mounts = spec.mounts, .bundle = bundle}));
-  const Status created =
-      agent->CreateContainer(MakeCreateContainerRequest(spec, options), config.runtime.create_container_timeout);
+  const Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
+                                                config.runtime.create_container_timeout);
   if (!created && created.error().code() == Code::kDeadlineExceeded) {
     return MakeError(Code::kDeadlineExceeded, "the agent has not created it within {} s",
                      config.runtime.create_container_timeout.count());
@@ -204,7 +211,8 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   return result;
 }
 
-Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& container_id, const std::string& bundle) {
+Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& container_id,
+                                                         const std::string& bundle) {
   if (shutting_down_) return Error(Code::kUnavailable, "the sandbox is being shut down");
   if (containers_.contains(container_id)) {
     return Error(Code::kAlreadyExists, "container with given ID already exists");
@@ -259,8 +267,10 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
   if (job.boot) booted_ = true;
   workers_.Post([this, job = std::move(job), container, reply = std::move(reply)]() mutable {
     Result<CreateResult> result = job.Run();
-    loop_.Post([this, self = std::move(job.sandbox), container = std::move(container), result = std::move(result),
-                reply = std::move(reply)]() mutable { OnCreateDone(container, std::move(result), std::move(reply)); });
+    loop_.Post([this, self = std::move(job.sandbox), container = std::move(container),
+                result = std::move(result), reply = std::move(reply)]() mutable {
+      OnCreateDone(container, std::move(result), std::move(reply));
+    });
   });
 }
 
@@ -309,7 +319,8 @@ Result<std::shared_ptr<Container>> Sandbox::FindContainer(const std::string& con
   return it->second;
 }
 
-Status Sandbox::AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process) {
+Status Sandbox::AddExec(const std::string& container_id, const std::string& exec_id,
+                        const oci::Process& process) {
   const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
   if (exec_id.empty()) return Error(Code::kInvalidArgument, "exec id is empty");
   return container->AddExec(exec_id, process, TRY(TakeAttachment(container_id, exec_id)));
@@ -367,25 +378,26 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
   }
   if (container->status() == ContainerStatus::kCreated) {
     auto shared_reply = std::make_shared<Reply<DeleteResult>>(std::move(reply));
-    container->Kill("", SIGKILL, /*all=*/true, [self = shared_from_this(), container, shared_reply](Status status) {
-      // "Not running": its end was faster.
-      if (!status && status.error().code() != Code::kFailedPrecondition) {
-        (*shared_reply)(std::move(status).error());
-        return;
-      }
-      container->FindProcess("")->Wait([self, container, shared_reply](const ProcessExit&) {
-        self->loop_.Post([self, container, shared_reply] {
-          self->Delete(container->id(), "", [shared_reply](Result<DeleteResult> result) {
-            (*shared_reply)(std::move(result));
-          });
-        });
-      });
-    });
+    container->Kill("", SIGKILL, /*all=*/true,
+                    [self = shared_from_this(), container, shared_reply](Status status) {
+                      // "Not running": its end was faster.
+                      if (!status && status.error().code() != Code::kFailedPrecondition) {
+                        (*shared_reply)(std::move(status).error());
+                        return;
+                      }
+                      container->FindProcess("")->Wait([self, container, shared_reply](const ProcessExit&) {
+                        self->loop_.Post([self, container, shared_reply] {
+                          self->Delete(container->id(), "", [shared_reply](Result<DeleteResult> result) {
+                            (*shared_reply)(std::move(result));
+                          });
+                        });
+                      });
+                    });
     return;
   }
   if (container->status() != ContainerStatus::kStopped) {
-    reply(MakeError(Code::kFailedPrecondition, "cannot delete container '{}' that is not stopped: {}", container_id,
-                    StatusName(container->status())));
+    reply(MakeError(Code::kFailedPrecondition, "cannot delete container '{}' that is not stopped: {}",
+                    container_id, StatusName(container->status())));
     return;
   }
   auto shared_reply = std::make_shared<Reply<DeleteResult>>(std::move(reply));
@@ -407,11 +419,14 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
   }
   agent->RemoveContainer(
       container->id(), kRemoveContainerTime,
-      [self = shared_from_this(), machine, container, erase = std::move(erase)](const Status& removed) mutable {
-        if (!removed) log::Debug("the agent did not remove a container", {{"error", removed.error().message()}});
+      [self = shared_from_this(), machine, container,
+       erase = std::move(erase)](const Status& removed) mutable {
+        if (!removed)
+          log::Debug("the agent did not remove a container", {{"error", removed.error().message()}});
         self->workers_.Post([self, machine, container, erase = std::move(erase)]() mutable {
           const Status unshared = machine->UnshareContainer(container->id());
-          if (!unshared) log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
+          if (!unshared)
+            log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
           self->loop_.Post(std::move(erase));
         });
       });

@@ -41,8 +41,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
 
   // attach.sock: stdio and kata-shim of a process that is about to be created.
   Status Attach(AttachRequest request, uint64_t connection_id);
-  // The client is gone. Without a commit nobody will ever ask for the process: it is ended and removed, and with
-  // the sandbox's own container the whole sandbox including its state directory.
+  // The client is gone. Without a commit nobody will ever ask for the process: it is ended and removed, and
+  // with the sandbox's own container the whole sandbox including its state directory.
   void OnAttachClosed(uint64_t connection_id, bool committed);
   // No client has come in the time in which one must have.
   void OnIdle();
@@ -50,7 +50,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   // Answers with the pid of kata-shim. The first container boots the virtual machine.
   void Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply);
   Status AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process);
-  void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all, Reply<void> reply);
+  void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
+            Reply<void> reply);
 
   struct DeleteResult {
     pid_t pid = 0;
@@ -58,8 +59,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   };
   // An empty exec_id: the container, which must be stopped or never have been started.
   void Delete(const std::string& container_id, const std::string& exec_id, Reply<DeleteResult> reply);
-  // Without `now` it does nothing while there are containers. Otherwise everything is ended, and the server with it
-  // when the answer is out.
+  // Without `now` it does nothing while there are containers. Otherwise everything is ended, and the server
+  // with it when the answer is out.
   void Shutdown(bool now, Reply<void> reply);
 
   // kNotFound: "container does not exist".
@@ -76,7 +77,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
 
   Result<AttachRequest> TakeAttachment(const std::string& container_id, const std::string& exec_id);
   Result<std::shared_ptr<Container>> NewContainer(const std::string& container_id, const std::string& bundle);
-  void OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result, Reply<pid_t> reply);
+  void OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,
+                    Reply<pid_t> reply);
   // Ends a creation under way with kCancelled and this reason.
   void CancelCreate(Container& container, const std::string& reason);
   void FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply);

@@ -60,7 +60,8 @@ struct ClientProcess {
   }
   void Send(ShimMessageType type, uint32_t a, uint32_t b = 0) {
     const ShimMessage message{type, a, b};
-    EXPECT_EQ(send(channel.get(), &message, sizeof(message), MSG_NOSIGNAL), static_cast<ssize_t>(sizeof(message)));
+    EXPECT_EQ(send(channel.get(), &message, sizeof(message), MSG_NOSIGNAL),
+              static_cast<ssize_t>(sizeof(message)));
   }
 };
 
@@ -99,7 +100,8 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
                                                  MachineOptions machine) -> Result<std::unique_ptr<Machine>> {
       return std::unique_ptr<Machine>(std::make_unique<FakeMachine>(loop, std::move(machine), script));
     };
-    server_ = std::thread([options = std::move(options)]() mutable { EXPECT_OK(RunServer(std::move(options))); });
+    server_ =
+        std::thread([options = std::move(options)]() mutable { EXPECT_OK(RunServer(std::move(options))); });
     Connect();
   }
 
@@ -129,7 +131,8 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
         "ociVersion": "1.2.0", "root": {{"path": "rootfs"}}, "hostname": "host",
         "process": {{"args": [{}], "cwd": "/", "user": {{"uid": 0, "gid": 0}}, "env": ["A=b"]}},
         "linux": {{"namespaces": [{{"type": "pid"}}, {{"type": "network", "path": "/proc/1/ns/net"}},
-                                  {{"type": "mount"}}]}}}})", list)));
+                                  {{"type": "mount"}}]}}}})",
+                                                                   list)));
     return bundle;
   }
 
@@ -216,7 +219,8 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
 
   void AwaitEvent(const std::string& event) {
     const Deadline deadline = Deadline::After(kTimeout);
-    while (!script_->Has(event) && !deadline.Passed()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    while (!script_->Has(event) && !deadline.Passed())
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
     EXPECT_THAT(script_->events(), Contains(event));
   }
   void AwaitServerEnd() {
@@ -427,7 +431,8 @@ TEST_F(SandboxServerTest, RefusalsNameTheReason) {
   EXPECT_THAT(Call<Empty>("Checkpoint", checkpoint), IsErrorCode(Code::kUnimplemented));
   task::StatsRequest stats;
   EXPECT_THAT(Call<Empty>("Stats", stats), IsErrorCode(Code::kUnimplemented));
-  EXPECT_OK(Call<Empty>("Shutdown", task::ShutdownRequest()));  // without "now" it is for an empty sandbox only
+  EXPECT_OK(
+      Call<Empty>("Shutdown", task::ShutdownRequest()));  // without "now" it is for an empty sandbox only
   EXPECT_OK(State());
 }
 
@@ -455,16 +460,17 @@ TEST_F(SandboxServerTest, MissingProgramFailsTheCreation) {
 TEST_F(SandboxServerTest, MachineThatDoesNotStartIsExplained) {
   script_->Set({.start_error = "start qemu: exit status 1: -kernel: no such file"});
   ClientProcess process = Attach();
-  EXPECT_THAT(Create({"sleep"}),
-              IsError(Code::kInternal, "start virtual machine: start qemu: exit status 1: -kernel: no such file"));
+  EXPECT_THAT(
+      Create({"sleep"}),
+      IsError(Code::kInternal, "start virtual machine: start qemu: exit status 1: -kernel: no such file"));
 }
 
 TEST_F(SandboxServerTest, SilentAgentIsReportedAfterTheTimeOut) {
   script_->Set({.agent_silent = true, .last_words = "guest console: Run /init as init process"});
   ClientProcess process = Attach();
-  EXPECT_THAT(Create({"sleep"}),
-              IsError(Code::kDeadlineExceeded, "wait for the agent in the guest: no answer within 3 s: "
-                                               "guest console: Run /init as init process"));
+  EXPECT_THAT(Create({"sleep"}), IsError(Code::kDeadlineExceeded,
+                                         "wait for the agent in the guest: no answer within 3 s: "
+                                         "guest console: Run /init as init process"));
   AwaitEvent("stop");
 }
 

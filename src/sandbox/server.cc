@@ -19,8 +19,8 @@
 namespace kata::sandbox {
 namespace {
 
-// One is held by the creation of a container while it waits for the guest; ending a machine, or removing another
-// container's files, must not queue behind it.
+// One is held by the creation of a container while it waits for the guest; ending a machine, or removing
+// another container's files, must not queue behind it.
 constexpr size_t kWorkers = 3;
 
 Result<StateDirectory> OpenStateDirectory(const ServerOptions& options) {
@@ -54,8 +54,9 @@ Status RunServer(ServerOptions options) {
   RegisterTaskService(server, sandbox);
   const std::unique_ptr<AttachServer> attach_server = TRY(AttachServer::Create(
       *watcher, std::move(options.attach_socket),
-      {.on_attach = [sandbox](AttachRequest request,
-                              uint64_t connection) { return sandbox->Attach(std::move(request), connection); },
+      {.on_attach = [sandbox](
+                        AttachRequest request,
+                        uint64_t connection) { return sandbox->Attach(std::move(request), connection); },
        .on_closed = [sandbox](uint64_t connection,
                               bool committed) { sandbox->OnAttachClosed(connection, committed); }}));
   server.Listen(std::move(options.task_socket));

@@ -22,8 +22,8 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{15000};
 };
 
-// Serves until the sandbox has ended: by Shutdown, by SIGTERM or SIGINT (all is ended then), or because nobody wants
-// it. The calling thread becomes the loop thread. Ignores SIGPIPE for the whole process.
+// Serves until the sandbox has ended: by Shutdown, by SIGTERM or SIGINT (all is ended then), or because
+// nobody wants it. The calling thread becomes the loop thread. Ignores SIGPIPE for the whole process.
 Status RunServer(ServerOptions options);
 
 }  // namespace kata::sandbox

@@ -14,7 +14,9 @@ namespace kata::sandbox {
 ShimChannel::ShimChannel(FdWatcher& watcher, UniqueFd socket, Handlers handlers)
     : watcher_(watcher), socket_(std::move(socket)), handlers_(std::move(handlers)) {}
 
-Status ShimChannel::Start() { return WaitForMessage(); }
+Status ShimChannel::Start() {
+  return WaitForMessage();
+}
 
 Status ShimChannel::WaitForMessage() {
   watch_ = TRY(watcher_.Once(socket_.get(), EPOLLIN, [this](uint32_t) { OnReadable(); }));

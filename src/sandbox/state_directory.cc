@@ -30,7 +30,9 @@ Status CheckId(const std::string& id) {
   return protocol::CheckContainerId(id);
 }
 
-Json ToJson(const ProcessId& process) { return {{"pid", process.pid}, {"startTime", process.start_time}}; }
+Json ToJson(const ProcessId& process) {
+  return {{"pid", process.pid}, {"startTime", process.start_time}};
+}
 
 // Reads members of an object; remembers the first that is missing or of another type.
 class MemberReader {
@@ -156,20 +158,28 @@ Result<ContainerState> StateDirectory::ReadState() const {
   state.vmm = reader.Process("vmm");
   state.annotations = reader.StringMap("annotations");
   if (!reader.wrong().empty()) {
-    return MakeError(Code::kDataLoss, "read '{}': member '{}' is missing or of the wrong type", file, reader.wrong());
+    return MakeError(Code::kDataLoss, "read '{}': member '{}' is missing or of the wrong type", file,
+                     reader.wrong());
   }
   return state;
 }
 
 Status StateDirectory::WriteState(const ContainerState& state) const {
   const Json json = {
-      {"ociVersion", state.oci_version}, {"id", state.id},
-      {"sandboxId", state.sandbox_id},   {"bundle", state.bundle},
-      {"rootfs", state.rootfs},          {"created", state.created},
-      {"owner", state.owner},            {"status", state.status},
-      {"error", state.error},            {"exitCode", state.exit_code},
-      {"shim", ToJson(state.shim)},      {"server", ToJson(state.server)},
-      {"vmm", ToJson(state.vmm)},        {"annotations", state.annotations},
+      {"ociVersion", state.oci_version},
+      {"id", state.id},
+      {"sandboxId", state.sandbox_id},
+      {"bundle", state.bundle},
+      {"rootfs", state.rootfs},
+      {"created", state.created},
+      {"owner", state.owner},
+      {"status", state.status},
+      {"error", state.error},
+      {"exitCode", state.exit_code},
+      {"shim", ToJson(state.shim)},
+      {"server", ToJson(state.server)},
+      {"vmm", ToJson(state.vmm)},
+      {"annotations", state.annotations},
   };
   // Bytes that are not UTF-8 (a path may hold any) must not make the state unwritable.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -198,9 +208,13 @@ Result<UniqueFd> Connect(const std::string& path, int type) {
 
 }  // namespace
 
-Result<UniqueFd> StateDirectory::ConnectTask() const { return Connect(path_ + "/task.sock", SOCK_STREAM); }
+Result<UniqueFd> StateDirectory::ConnectTask() const {
+  return Connect(path_ + "/task.sock", SOCK_STREAM);
+}
 
-Result<UniqueFd> StateDirectory::ConnectAttach() const { return Connect(path_ + "/attach.sock", SOCK_SEQPACKET); }
+Result<UniqueFd> StateDirectory::ConnectAttach() const {
+  return Connect(path_ + "/attach.sock", SOCK_SEQPACKET);
+}
 
 Status StateDirectory::Remove() const {
   TRY_CTX(RemoveTree(path_), "remove state directory of container '{}'", id_);

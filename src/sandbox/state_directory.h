@@ -1,10 +1,10 @@
-// The directory that stands for a container on the host: <root>/<id>/, with what `state`, `list` and `delete` need
-// also after the sandbox server is gone.
+// The directory that stands for a container on the host: <root>/<id>/, with what `state`, `list` and `delete`
+// need also after the sandbox server is gone.
 //
 //   state.json   ContainerState, written atomically
-//   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own directory)
-//   attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server (attach.h)
-//   shared/      exported to the guest
+//   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own
+//   directory) attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server
+//   (attach.h) shared/      exported to the guest
 #pragma once
 
 #include <sys/types.h>
@@ -31,7 +31,8 @@ bool IsAlive(const ProcessId& process);
 struct ContainerState {
   std::string oci_version;
   std::string id;
-  std::string sandbox_id;  // of the container whose directory has the sockets; equals id for a single container
+  std::string
+      sandbox_id;  // of the container whose directory has the sockets; equals id for a single container
   std::string bundle;
   std::string rootfs;
   std::string created;  // RFC 3339 with nanoseconds
@@ -48,8 +49,8 @@ struct ContainerState {
 // One container's directory. Copyable value (a path); the directory itself is shared state.
 class StateDirectory {
  public:
-  // Makes <root>/<id> (0700). kAlreadyExists: "container with given ID already exists". `id` is checked to be a
-  // valid container id before any path is built from it.
+  // Makes <root>/<id> (0700). kAlreadyExists: "container with given ID already exists". `id` is checked to be
+  // a valid container id before any path is built from it.
   static Result<StateDirectory> Create(const std::string& root, const std::string& id);
   // kNotFound: "container does not exist" (the text engines look for).
   static Result<StateDirectory> Open(const std::string& root, const std::string& id);
@@ -66,7 +67,7 @@ class StateDirectory {
   // Sockets live at paths that may be longer than sun_path allows; these go through a directory descriptor.
   Result<UniqueFd> ListenTask() const;
   Result<UniqueFd> ListenAttach() const;
-  Result<UniqueFd> ConnectTask() const;    // kUnavailable when no server listens
+  Result<UniqueFd> ConnectTask() const;  // kUnavailable when no server listens
   Result<UniqueFd> ConnectAttach() const;
 
   // Removes the directory and all in it (never across mounts). Idempotent.

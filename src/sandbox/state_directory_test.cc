@@ -163,7 +163,8 @@ TEST_F(StateDirectoryTest, BrokenStateIsAnErrorThatNamesTheFile) {
 
 TEST_F(StateDirectoryTest, SocketsWorkBelowRootsLongerThanASocketAddress) {
   const std::string long_root = root() + "/" + std::string(100, 'x') + "/" + std::string(100, 'y');
-  ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(long_root, std::string(64, 'c')));
+  ASSERT_OK_AND_ASSIGN(const StateDirectory directory,
+                       StateDirectory::Create(long_root, std::string(64, 'c')));
   EXPECT_THAT(directory.ConnectTask(), IsErrorCode(Code::kUnavailable));
   {
     ASSERT_OK_AND_ASSIGN(const UniqueFd task, directory.ListenTask());

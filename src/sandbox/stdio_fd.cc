@@ -16,7 +16,9 @@
 namespace kata::sandbox {
 namespace {
 
-bool IsWouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
+bool IsWouldBlock(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// StdioFd: a caller's stdin, stdout or stderr, used without ever blocking and without changing it for the caller.
+// StdioFd: a caller's stdin, stdout or stderr, used without ever blocking and without changing it for the
+// caller.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@
 
 namespace kata::sandbox {
 
-// The descriptor was passed by SCM_RIGHTS, so its open file description is the caller's own: O_NONBLOCK on it would
-// make the user's shell or the engine fail with EAGAIN. What is done instead depends on the kind of file:
+// The descriptor was passed by SCM_RIGHTS, so its open file description is the caller's own: O_NONBLOCK on it
+// would make the user's shell or the engine fail with EAGAIN. What is done instead depends on the kind of
+// file:
 //   pipe, terminal    opened anew through /proc/self/fd, which gives a description of our own
 //   socket            MSG_DONTWAIT
 //   regular file      plain read and write, which do not wait for anybody

@@ -22,8 +22,8 @@ Timestamp ToTimestamp(std::chrono::system_clock::time_point time) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
   Timestamp timestamp;
   timestamp.set_seconds(seconds.count());
-  timestamp.set_nanos(
-      static_cast<int32_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds).count()));
+  timestamp.set_nanos(static_cast<int32_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds).count()));
   return timestamp;
 }
 
@@ -103,7 +103,8 @@ Status AddExec(Sandbox& sandbox, const task::ExecProcessRequest& request) {
   return sandbox.AddExec(request.id(), request.exec_id(), process);
 }
 
-void RegisterLifecycle(ttrpc::Server& server, const std::string& service, const std::shared_ptr<Sandbox>& sandbox) {
+void RegisterLifecycle(ttrpc::Server& server, const std::string& service,
+                       const std::shared_ptr<Sandbox>& sandbox) {
   server.Handle<task::CreateTaskRequest, task::CreateTaskResponse>(
       service, "Create",
       [sandbox](const CallContext&, const task::CreateTaskRequest& request,
@@ -116,19 +117,21 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service, const 
           responder.Respond(Error(Code::kUnimplemented, "root file systems are mounted by the caller"));
           return;
         }
-        sandbox->Create(request.id(), request.bundle(), [responder = std::move(responder)](Result<pid_t> pid) mutable {
-          if (!pid) {
-            responder.Respond(std::move(pid).error());
-            return;
-          }
-          task::CreateTaskResponse response;
-          response.set_pid(static_cast<uint32_t>(*pid));
-          responder.Respond(response);
-        });
+        sandbox->Create(request.id(), request.bundle(),
+                        [responder = std::move(responder)](Result<pid_t> pid) mutable {
+                          if (!pid) {
+                            responder.Respond(std::move(pid).error());
+                            return;
+                          }
+                          task::CreateTaskResponse response;
+                          response.set_pid(static_cast<uint32_t>(*pid));
+                          responder.Respond(response);
+                        });
       });
   server.Handle<task::StartRequest, task::StartResponse>(
       service, "Start",
-      [sandbox](const CallContext&, const task::StartRequest& request, Responder<task::StartResponse> responder) {
+      [sandbox](const CallContext&, const task::StartRequest& request,
+                Responder<task::StartResponse> responder) {
         auto reply = [responder = std::move(responder)](Result<pid_t> pid) mutable {
           if (!pid) {
             responder.Respond(std::move(pid).error());
@@ -149,7 +152,8 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service, const 
       });
   server.Handle<task::DeleteRequest, task::DeleteResponse>(
       service, "Delete",
-      [sandbox](const CallContext&, const task::DeleteRequest& request, Responder<task::DeleteResponse> responder) {
+      [sandbox](const CallContext&, const task::DeleteRequest& request,
+                Responder<task::DeleteResponse> responder) {
         sandbox->Delete(request.id(), request.exec_id(),
                         [responder = std::move(responder)](Result<Sandbox::DeleteResult> result) mutable {
                           if (!result) {
@@ -164,7 +168,8 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service, const 
                         });
       });
   server.Handle<task::ExecProcessRequest, Empty>(
-      service, "Exec", [sandbox](const CallContext&, const task::ExecProcessRequest& request, Responder<Empty> responder) {
+      service, "Exec",
+      [sandbox](const CallContext&, const task::ExecProcessRequest& request, Responder<Empty> responder) {
         EmptyReply(std::move(responder))(AddExec(*sandbox, request));
       });
   server.Handle<task::ShutdownRequest, Empty>(
@@ -174,14 +179,17 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service, const 
       });
 }
 
-void RegisterControl(ttrpc::Server& server, const std::string& service, const std::shared_ptr<Sandbox>& sandbox) {
+void RegisterControl(ttrpc::Server& server, const std::string& service,
+                     const std::shared_ptr<Sandbox>& sandbox) {
   server.Handle<task::KillRequest, Empty>(
-      service, "Kill", [sandbox](const CallContext&, const task::KillRequest& request, Responder<Empty> responder) {
+      service, "Kill",
+      [sandbox](const CallContext&, const task::KillRequest& request, Responder<Empty> responder) {
         sandbox->Kill(request.id(), request.exec_id(), static_cast<int>(request.signal()), request.all(),
                       EmptyReply(std::move(responder)));
       });
   server.Handle<task::PauseRequest, Empty>(
-      service, "Pause", [sandbox](const CallContext&, const task::PauseRequest& request, Responder<Empty> responder) {
+      service, "Pause",
+      [sandbox](const CallContext&, const task::PauseRequest& request, Responder<Empty> responder) {
         const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
         Reply<void> reply = EmptyReply(std::move(responder));
         if (container) {
@@ -191,7 +199,8 @@ void RegisterControl(ttrpc::Server& server, const std::string& service, const st
         }
       });
   server.Handle<task::ResumeRequest, Empty>(
-      service, "Resume", [sandbox](const CallContext&, const task::ResumeRequest& request, Responder<Empty> responder) {
+      service, "Resume",
+      [sandbox](const CallContext&, const task::ResumeRequest& request, Responder<Empty> responder) {
         const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
         Reply<void> reply = EmptyReply(std::move(responder));
         if (container) {
@@ -216,7 +225,8 @@ void RegisterControl(ttrpc::Server& server, const std::string& service, const st
       });
 }
 
-void RegisterTerminal(ttrpc::Server& server, const std::string& service, const std::shared_ptr<Sandbox>& sandbox) {
+void RegisterTerminal(ttrpc::Server& server, const std::string& service,
+                      const std::shared_ptr<Sandbox>& sandbox) {
   server.Handle<task::ResizePtyRequest, Empty>(
       service, "ResizePty",
       [sandbox](const CallContext&, const task::ResizePtyRequest& request, Responder<Empty> responder) {
@@ -229,7 +239,8 @@ void RegisterTerminal(ttrpc::Server& server, const std::string& service, const s
         }
       });
   server.Handle<task::CloseIORequest, Empty>(
-      service, "CloseIO", [sandbox](const CallContext&, const task::CloseIORequest& request, Responder<Empty> responder) {
+      service, "CloseIO",
+      [sandbox](const CallContext&, const task::CloseIORequest& request, Responder<Empty> responder) {
         const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
         Status status = container ? Status() : Status(Error(container.error()));
         if (container && request.stdin()) status = (*container)->CloseInput(request.exec_id());
@@ -237,15 +248,18 @@ void RegisterTerminal(ttrpc::Server& server, const std::string& service, const s
       });
 }
 
-void RegisterQueries(ttrpc::Server& server, const std::string& service, const std::shared_ptr<Sandbox>& sandbox) {
+void RegisterQueries(ttrpc::Server& server, const std::string& service,
+                     const std::shared_ptr<Sandbox>& sandbox) {
   server.Handle<task::StateRequest, task::StateResponse>(
       service, "State",
-      [sandbox](const CallContext&, const task::StateRequest& request, Responder<task::StateResponse> responder) {
+      [sandbox](const CallContext&, const task::StateRequest& request,
+                Responder<task::StateResponse> responder) {
         responder.Respond(GetState(*sandbox, request));
       });
   server.Handle<task::WaitRequest, task::WaitResponse>(
       service, "Wait",
-      [sandbox](const CallContext&, const task::WaitRequest& request, Responder<task::WaitResponse> responder) {
+      [sandbox](const CallContext&, const task::WaitRequest& request,
+                Responder<task::WaitResponse> responder) {
         const Result<Target> target = FindTarget(*sandbox, request.id(), request.exec_id());
         if (!target) {
           responder.Respond(Error(target.error()));
@@ -261,7 +275,8 @@ void RegisterQueries(ttrpc::Server& server, const std::string& service, const st
       });
   server.Handle<task::PidsRequest, task::PidsResponse>(
       service, "Pids",
-      [sandbox](const CallContext&, const task::PidsRequest& request, Responder<task::PidsResponse> responder) {
+      [sandbox](const CallContext&, const task::PidsRequest& request,
+                Responder<task::PidsResponse> responder) {
         const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
         if (!container) {
           responder.Respond(Error(container.error()));
@@ -275,7 +290,8 @@ void RegisterQueries(ttrpc::Server& server, const std::string& service, const st
       });
   server.Handle<task::ConnectRequest, task::ConnectResponse>(
       service, "Connect",
-      [sandbox](const CallContext&, const task::ConnectRequest& request, Responder<task::ConnectResponse> responder) {
+      [sandbox](const CallContext&, const task::ConnectRequest& request,
+                Responder<task::ConnectResponse> responder) {
         task::ConnectResponse response;
         response.set_shim_pid(static_cast<uint32_t>(getpid()));
         response.set_version(std::string(Version()));

@@ -1,4 +1,5 @@
-// The task API, containerd.task.v2.Task over ttrpc: what the command line (and containerd) ask of the sandbox.
+// The task API, containerd.task.v2.Task over ttrpc: what the command line (and containerd) ask of the
+// sandbox.
 #pragma once
 
 #include <memory>

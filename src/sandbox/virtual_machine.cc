@@ -1,4 +1,5 @@
-// VirtualMachine: shared directory, virtiofsd, agent channel and VMM, started in this order and ended in reverse.
+// VirtualMachine: shared directory, virtiofsd, agent channel and VMM, started in this order and ended in
+// reverse.
 #include "sandbox/virtual_machine.h"
 
 #include <asio/steady_timer.hpp>
@@ -80,7 +81,8 @@ class VirtualMachine : public Machine {
   const config::HypervisorConfig& config() const { return options_.config->hypervisor; }
   bool UsesVirtioFs() const { return config().shared_fs == "virtio-fs"; }
 
-  // Hands a part over to Stop. Fails when that has already been: the part ends then with the caller's reference.
+  // Hands a part over to Stop. Fails when that has already been: the part ends then with the caller's
+  // reference.
   template <typename T>
   Status Publish(std::shared_ptr<T>& member, std::shared_ptr<T> part) {
     const std::lock_guard lock(mutex_);
@@ -134,7 +136,8 @@ Status VirtualMachine::Start(Deadline deadline) {
         .id = kSharedFsDeviceId, .tag = std::string(protocol::kSharedTag), .path = shared->export_path()});
   }
   for (hypervisor::DeviceSpec& device : channel->Devices()) spec.devices.push_back(std::move(device));
-  if (Status started = StartVmm(spec, deadline); !started) return ExplainByVirtiofsd(std::move(started).error());
+  if (Status started = StartVmm(spec, deadline); !started)
+    return ExplainByVirtiofsd(std::move(started).error());
   channel->OnVmmStarted();
   if (UniqueFd log_stream = channel->TakeLog()) TRY(ForwardAgentLog(loop_, std::move(log_stream)));
   return {};
@@ -147,7 +150,9 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;
-  const auto on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->ReportUnlessVmmEnds(reason); };
+  const auto on_exit = [reporter = exit_reporter_](const std::string& reason) {
+    reporter->ReportUnlessVmmEnds(reason);
+  };
   std::shared_ptr<storage::Virtiofsd> virtiofsd =
       TRY(storage::Virtiofsd::Start(loop_, options, on_exit, deadline));
   UniqueFd socket = virtiofsd->TakeSocket();
@@ -176,10 +181,11 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
   std::shared_ptr<hypervisor::Vm> vm =
       TRY(hypervisor::Vm::Start(loop_, *driver_, spec, std::move(options), deadline));
-  log::Info("virtual machine started",
-            {{"hypervisor", driver_->name()},
-             {"vmm", vm->pid()},
-             {"acceleration", hypervisor::AccelerationName(hypervisor::ResolveAcceleration(spec.acceleration))}});
+  log::Info(
+      "virtual machine started",
+      {{"hypervisor", driver_->name()},
+       {"vmm", vm->pid()},
+       {"acceleration", hypervisor::AccelerationName(hypervisor::ResolveAcceleration(spec.acceleration))}});
   return Publish(vm_, std::move(vm));
 }
 
@@ -217,8 +223,8 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
   if (!shared) return Error(Code::kUnavailable, "the virtual machine is not running");
   storage::MountPlan plan = TRY(storage::PlanMounts(files.mounts, files.bundle, storage::ProbeSource));
   GuestFiles guest;
-  // Writable also below a root that shall be read-only: missing mount points are made first, then the guest makes it
-  // read-only for the container.
+  // Writable also below a root that shall be read-only: missing mount points are made first, then the guest
+  // makes it read-only for the container.
   guest.rootfs = TRY(shared->AddRootfs(container_id, files.rootfs, /*read_only=*/false));
   for (const storage::ShareRequest& request : plan.shares) {
     plan.mounts[request.mount].source = TRY(shared->AddBindMount(
@@ -249,7 +255,8 @@ Status VirtualMachine::Stop(Deadline deadline) {
   // All are tried; the first failure is told.
   if (channel) channel->Cancel();
   Status result = vm ? vm->Stop(deadline) : Status();
-  if (Status status = virtiofsd ? virtiofsd->Stop(deadline) : Status(); !status && result) result = std::move(status);
+  if (Status status = virtiofsd ? virtiofsd->Stop(deadline) : Status(); !status && result)
+    result = std::move(status);
   if (Status status = shared ? shared->Destroy() : Status(); !status && result) result = std::move(status);
   return result;
 }
@@ -262,7 +269,8 @@ Result<std::unique_ptr<Machine>> MakeVirtualMachine(EventLoop& loop, MachineOpti
     return MakeError(Code::kUnimplemented, "shared_fs = \"{}\" is not supported by this version", shared_fs);
   }
   std::unique_ptr<hypervisor::Driver> driver = TRY(hypervisor::MakeDriver(options.config->hypervisor_name));
-  return std::unique_ptr<Machine>(std::make_unique<VirtualMachine>(loop, std::move(options), std::move(driver)));
+  return std::unique_ptr<Machine>(
+      std::make_unique<VirtualMachine>(loop, std::move(options), std::move(driver)));
 }
 
 }  // namespace kata::sandbox

@@ -1,5 +1,6 @@
 // containerd-shim-kata-v2: the sandbox server. kata-runtime starts it with its listening sockets and a state
-// directory; the command line has the form that containerd uses for its shims (single-dash long flags, a verb last).
+// directory; the command line has the form that containerd uses for its shims (single-dash long flags, a verb
+// last).
 #include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
@@ -40,8 +41,8 @@ struct Arguments {
   std::string verb;
 };
 
-// Flags as Go's flag package reads them: one or two dashes, "-flag value" or "-flag=value", "-flag" alone for a
-// boolean; they end at the first word without a dash. containerd's own flags are accepted.
+// Flags as Go's flag package reads them: one or two dashes, "-flag value" or "-flag=value", "-flag" alone for
+// a boolean; they end at the first word without a dash. containerd's own flags are accepted.
 class ArgumentParser {
  public:
   ArgumentParser(int argc, char** argv) : argc_(argc), argv_(argv) {}
@@ -187,4 +188,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace kata
 
-int main(int argc, char** argv) { return kata::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return kata::Main(argc, argv);
+}

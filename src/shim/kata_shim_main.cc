@@ -1,8 +1,9 @@
 // kata-shim: the process on the host that stands for a container's process in the guest.
 //
-// Engines wait for its pid, send signals to it and look at its network namespace and cgroup. It forwards signals
-// and window sizes to the sandbox server over the channel that it has inherited and ends with the exit code that
-// the server names. One runs for every process of every container, so it allocates nothing and needs libc only.
+// Engines wait for its pid, send signals to it and look at its network namespace and cgroup. It forwards
+// signals and window sizes to the sandbox server over the channel that it has inherited and ends with the
+// exit code that the server names. One runs for every process of every container, so it allocates nothing and
+// needs libc only.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,11 +22,13 @@ using kata::kShimServerGoneExitCode;
 using kata::ShimMessage;
 using kata::ShimMessageType;
 
-// Signals 1 to 64 that have arrived and are not forwarded yet. Like the kernel's own pending set it holds each
-// signal once.
+// Signals 1 to 64 that have arrived and are not forwarded yet. Like the kernel's own pending set it holds
+// each signal once.
 uint64_t pending = 0;
 
-uint64_t Bit(int signal) { return uint64_t{1} << (signal - 1); }
+uint64_t Bit(int signal) {
+  return uint64_t{1} << (signal - 1);
+}
 
 // All but SIGKILL and SIGSTOP, which cannot be caught, and two that are about this process: SIGCHLD is of no
 // interest as it has no children, SIGPIPE cannot come as it writes to nothing but the channel.
@@ -75,7 +78,8 @@ void ReadSignals(int signal_fd) {
   }
 }
 
-// Returns while there is more to come; ends the program on the last word, or when the server is gone without one.
+// Returns while there is more to come; ends the program on the last word, or when the server is gone without
+// one.
 void ReceiveMessages() {
   for (;;) {
     ShimMessage message{};

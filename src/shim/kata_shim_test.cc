@@ -21,7 +21,9 @@ namespace {
 
 constexpr std::chrono::seconds kTimeout{60};
 
-Deadline Soon() { return Deadline::After(kTimeout); }
+Deadline Soon() {
+  return Deadline::After(kTimeout);
+}
 
 // Built beside the tests, in bin/.
 std::string ShimPath() {
@@ -49,7 +51,8 @@ class KataShimTest : public test::LeakCheckedTest {
     for (const Deadline deadline = Soon(); !deadline.Passed();) {
       const Result<std::string> status = ReadFile(fmt::format("/proc/{}/status", shim_.pid()));
       ASSERT_OK(status);
-      const uint64_t blocked = std::stoull(status->substr(status->find(kLabel) + kLabel.size(), 16), nullptr, 16);
+      const uint64_t blocked =
+          std::stoull(status->substr(status->find(kLabel) + kLabel.size(), 16), nullptr, 16);
       if ((blocked >> (SIGUSR1 - 1) & 1) != 0) return;
       usleep(2000);
     }
@@ -63,7 +66,8 @@ class KataShimTest : public test::LeakCheckedTest {
   }
   void SendExit(uint32_t code) {
     const ShimMessage message{ShimMessageType::kExit, code, 0};
-    EXPECT_EQ(send(channel_.get(), &message, sizeof(message), MSG_NOSIGNAL), static_cast<ssize_t>(sizeof(message)));
+    EXPECT_EQ(send(channel_.get(), &message, sizeof(message), MSG_NOSIGNAL),
+              static_cast<ssize_t>(sizeof(message)));
   }
   int AwaitExit() {
     const Result<ExitStatus> status = shim_.Wait(Soon());
@@ -95,8 +99,8 @@ TEST_F(KataShimTest, ForwardsEverySignalThatCanBeCaught) {
   AwaitReady();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
     // SIGWINCH has a message of its own; 32 and 33 belong to glibc.
-    if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD || signal == SIGPIPE || signal == SIGWINCH ||
-        signal == 32 || signal == 33) {
+    if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD || signal == SIGPIPE ||
+        signal == SIGWINCH || signal == 32 || signal == 33) {
       continue;
     }
     ASSERT_OK(shim_.Signal(signal));
@@ -156,7 +160,8 @@ TEST_F(KataShimTest, UnknownMessagesAreIgnored) {
   StartShim();
   ASSERT_EQ(send(channel_.get(), "x", 1, MSG_NOSIGNAL), 1);
   const ShimMessage message{static_cast<ShimMessageType>(99), 0, 0};
-  ASSERT_EQ(send(channel_.get(), &message, sizeof(message), MSG_NOSIGNAL), static_cast<ssize_t>(sizeof(message)));
+  ASSERT_EQ(send(channel_.get(), &message, sizeof(message), MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof(message)));
   SendExit(7);
   EXPECT_EQ(AwaitExit(), 7);
 }

@@ -64,15 +64,17 @@ class Bench:
                       self.new_id()])
 
     def run_bare(self):
-        """The same kernel on the same machine type, with an init that only powers off."""
+        """The same kernel on the same machine and firmware, with an init that only powers off."""
         kvm = os.access("/dev/kvm", os.W_OK) and any(
             flag in open("/proc/cpuinfo", encoding="utf-8").read() for flag in (" vmx", " svm"))
-        return timed([harness.QEMU, "-M", "q35,accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max",
-                      "-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
-                      "-kernel", harness.KERNEL, "-initrd", os.path.join(harness.BUILD_DIR, "guest/poweroff.img"),
-                      "-append", "quiet panic=-1 reboot=k tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
-                      "i8042.direct=1 i8042.dumbkbd=1 i8042.nopnp=1 i8042.noaux=1 noreplace-smp cryptomgr.notests "
-                      "net.ifnames=0 pci=lastbus=0"])
+        clock = "tsc=reliable" if kvm else "clocksource=hpet tsc=unstable"
+        return timed([harness.QEMU, "-machine", "q35,vmport=off,smbus=off,sata=off,usb=off,graphics=off,i8042=off,smm=off,"
+                      "accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max", "-m", "256",
+                      "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",
+                      "-bios", "qboot.rom", "-kernel", harness.KERNEL,
+                      "-initrd", os.path.join(harness.BUILD_DIR, "guest/poweroff.img"),
+                      "-append", clock + " no_timer_check rcupdate.rcu_expedited=1 noreplace-smp cryptomgr.notests "
+                      "reboot=t pci=lastbus=0 net.ifnames=0 panic=1 quiet"])
 
     def run_version(self):
         return timed([harness.RUNTIME, "--version"])
