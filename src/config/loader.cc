@@ -193,14 +193,16 @@ class Loader::TableReader {
       }
       TRY_CTX(std::visit(StoreValue{*option, node, loader_.host_}, option->target), "{}: {}", At(node), path);
       loader_.locations_[path] = At(node);
+      if (!option->used) Warn(path, node, "is not used by this version");
     }
     return {};
   }
 
+  void Warn(const std::string& path, const toml::node& node, std::string_view what) {
+    loader_.config_.warnings.push_back(fmt::format("{}: key '{}' {}", At(node), path, what));
+  }
   void WarnUnused(std::string_view unused_key, const std::string& path, const toml::node& node) {
-    loader_.config_.warnings.push_back(
-        IsUnusedKataKey(unused_key) ? fmt::format("{}: key '{}' is not used by this version", At(node), path)
-                                    : fmt::format("{}: unknown key '{}'", At(node), path));
+    Warn(path, node, IsUnusedKataKey(unused_key) ? "is not used by this version" : "is unknown");
   }
 
   Loader& loader_;

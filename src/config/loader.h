@@ -35,6 +35,9 @@ class Loader {
   // for what is no TOML or a wrong value; the loader is then of no further use.
   Status Add(std::string_view text, const std::string& file);
 
+  // Of the files so far.
+  const std::vector<std::string>& warnings() const { return config_.warnings; }
+
   // Checks what depends on several values or on the host's files and fills in what follows from them.
   Result<Config> Finish();
 

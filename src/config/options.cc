@@ -1,4 +1,4 @@
-// The honoured keys, one row each.
+// The keys that are read, one row each.
 #include "config/options.h"
 
 #include <fmt/format.h>
@@ -48,6 +48,12 @@ struct DescribeType {
   std::string Range() const { return fmt::format("{} to {}", option.min, option.max); }
 };
 
+// A key whose part of the runtime is not there yet.
+Option NotUsed(Option option) {
+  option.used = false;
+  return option;
+}
+
 }  // namespace
 
 const std::vector<std::string_view>& HypervisorNames() {
@@ -62,7 +68,7 @@ std::vector<Option> OptionsOf(Config& config) {
   return {
       {Section::kHypervisor, "path", &hypervisor.path, "the VMM's program; empty: where Debian installs it"},
       {Section::kHypervisor, "valid_hypervisor_paths", &hypervisor.valid_hypervisor_paths,
-       "patterns of programs that an annotation may name"},
+       "patterns of which `path` must match one; empty: any program"},
       {Section::kHypervisor, "kernel", &hypervisor.kernel, "the guest's kernel, uncompressed"},
       {Section::kHypervisor, "image", &hypervisor.image, "root file system of the guest; this or `initrd`"},
       {Section::kHypervisor, "initrd", &hypervisor.initrd, "initial RAM disk of the guest; this or `image`"},
@@ -88,8 +94,8 @@ std::vector<Option> OptionsOf(Config& config) {
        "system call filter of the VMM, e.g. `on,obsolete=deny,spawn=deny,resourcecontrol=deny`"},
       {Section::kHypervisor, "default_vcpus", CpuCount{&hypervisor.default_vcpus, 1},
        "CPUs that the guest boots with; negative: as many as the host has"},
-      {Section::kHypervisor, "default_maxvcpus", CpuCount{&hypervisor.default_max_vcpus, 0},
-       "CPUs that the guest can grow to; 0: as many as the host has"},
+      NotUsed({Section::kHypervisor, "default_maxvcpus", CpuCount{&hypervisor.default_max_vcpus, 0},
+               "CPUs that the guest can grow to; 0: as many as the host has"}),
       {Section::kHypervisor,
        "default_memory",
        &hypervisor.default_memory_mib,
@@ -97,20 +103,20 @@ std::vector<Option> OptionsOf(Config& config) {
        {},
        64,
        kMaxMib},
-      {Section::kHypervisor,
-       "default_maxmemory",
-       &hypervisor.default_max_memory_mib,
-       "MiB of memory that the guest can grow to; 0: as much as the host has",
-       {},
-       0,
-       kMaxMib},
-      {Section::kHypervisor,
-       "memory_slots",
-       &hypervisor.memory_slots,
-       "how often memory can be added; 0: 10",
-       {},
-       0,
-       255},
+      NotUsed({Section::kHypervisor,
+               "default_maxmemory",
+               &hypervisor.default_max_memory_mib,
+               "MiB of memory that the guest can grow to; 0: as much as the host has",
+               {},
+               0,
+               kMaxMib}),
+      NotUsed({Section::kHypervisor,
+               "memory_slots",
+               &hypervisor.memory_slots,
+               "how often memory can be added; 0: 10",
+               {},
+               0,
+               255}),
       {Section::kHypervisor,
        "shared_fs",
        &hypervisor.shared_fs,
@@ -118,8 +124,8 @@ std::vector<Option> OptionsOf(Config& config) {
        {"virtio-fs", "virtio-9p", "none"}},
       {Section::kHypervisor, "virtio_fs_daemon", &hypervisor.virtio_fs_daemon,
        "virtiofsd; empty: the first that exists of the places where Debian installs it"},
-      {Section::kHypervisor, "valid_virtio_fs_daemon_paths", &hypervisor.valid_virtio_fs_daemon_paths,
-       "patterns of daemons that an annotation may name"},
+      NotUsed({Section::kHypervisor, "valid_virtio_fs_daemon_paths", &hypervisor.valid_virtio_fs_daemon_paths,
+               "patterns of daemons that an annotation may name"}),
       {Section::kHypervisor,
        "virtio_fs_cache",
        &hypervisor.virtio_fs_cache,
@@ -156,12 +162,12 @@ std::vector<Option> OptionsOf(Config& config) {
        "give memory that the guest has freed back to the host"},
       {Section::kHypervisor, "entropy_source", &hypervisor.entropy_source,
        "where the guest's random numbers come from"},
-      {Section::kHypervisor, "valid_entropy_sources", &hypervisor.valid_entropy_sources,
-       "patterns of sources that an annotation may name"},
-      {Section::kHypervisor, "enable_annotations", &hypervisor.enable_annotations,
-       "patterns of the hypervisor keys that annotations may change"},
-      {Section::kHypervisor, "guest_hook_path", &hypervisor.guest_hook_path,
-       "directory of hooks inside the guest"},
+      NotUsed({Section::kHypervisor, "valid_entropy_sources", &hypervisor.valid_entropy_sources,
+               "patterns of sources that an annotation may name"}),
+      NotUsed({Section::kHypervisor, "enable_annotations", &hypervisor.enable_annotations,
+               "patterns of the hypervisor keys that annotations may change"}),
+      NotUsed({Section::kHypervisor, "guest_hook_path", &hypervisor.guest_hook_path,
+               "directory of hooks inside the guest"}),
       {Section::kHypervisor, "enable_debug", &hypervisor.enable_debug, "log the VMM and the guest's console"},
       {Section::kAgent, "enable_debug", &agent.enable_debug, "the agent logs at debug level"},
       {Section::kAgent, "debug_console_enabled", &agent.debug_console_enabled,
@@ -178,11 +184,11 @@ std::vector<Option> OptionsOf(Config& config) {
       {Section::kRuntime, "enable_debug", &runtime.enable_debug, "log at debug level"},
       {Section::kRuntime, "disable_guest_seccomp", &runtime.disable_guest_seccomp,
        "do not apply the container's seccomp filter in the guest"},
-      {Section::kRuntime,
-       "internetworking_model",
-       &runtime.internetworking_model,
-       "how the VM is connected to the interfaces of its network namespace",
-       {"tcfilter", "macvtap", "none"}},
+      NotUsed({Section::kRuntime,
+               "internetworking_model",
+               &runtime.internetworking_model,
+               "how the VM is connected to the interfaces of its network namespace",
+               {"tcfilter", "macvtap", "none"}}),
       {Section::kRuntime,
        "create_container_timeout",
        &runtime.create_container_timeout,
@@ -190,8 +196,8 @@ std::vector<Option> OptionsOf(Config& config) {
        {},
        1,
        3600},
-      {Section::kRuntime, "sandbox_bind_mounts", &runtime.sandbox_bind_mounts,
-       "host paths that every guest sees, read-only, as sandbox-mounts/<last part>"},
+      NotUsed({Section::kRuntime, "sandbox_bind_mounts", &runtime.sandbox_bind_mounts,
+               "host paths that every guest sees, read-only, as sandbox-mounts/<last part>"}),
   };
 }
 
@@ -217,9 +223,10 @@ std::string OptionsAsMarkdown() {
       text += fmt::format("{}### [{}]\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
                           text.empty() ? "" : "\n", SectionPath(section, "qemu"));
     }
-    text += fmt::format("| `{}` | {} | `{}` | {} |\n", option.key,
+    text += fmt::format("| `{}` | {} | `{}` | {}{} |\n", option.key,
                         std::visit(DescribeType{option}, option.target),
-                        std::visit(DescribeDefault{}, option.target), option.meaning);
+                        std::visit(DescribeDefault{}, option.target), option.meaning,
+                        option.used ? "" : " (checked, not used yet)");
   }
   return text;
 }

@@ -1,4 +1,4 @@
-// The table of the configuration keys that this version honours: what each takes, where it goes, what it
+// The table of the configuration keys that this version reads: what each takes, where it goes, what it
 // means. The loader works by it, and docs/configuration.md shows it.
 #pragma once
 
@@ -37,12 +37,13 @@ struct Option {
   // Integers and seconds.
   uint64_t min = 0;
   uint64_t max = std::numeric_limits<uint32_t>::max();
+  bool used = true;  // false: read and checked, but nothing is done with it yet, which a warning tells
 };
 
 // The names X that [hypervisor.X] may have.
 const std::vector<std::string_view>& HypervisorNames();
 
-// All honoured keys, in the order of the documentation, with targets in `config`, which must outlive the
+// All of them, in the order of the documentation, with targets in `config`, which must outlive the
 // result.
 std::vector<Option> OptionsOf(Config& config);
 
