@@ -67,14 +67,6 @@ sigset_t StopSignals() {
   return signals;
 }
 
-sigset_t StopSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
-
 // Before there are threads: one that does not block a signal would take its default action, the end of the
 // program. A guest's init has nobody to stop it and just does not end.
 void BlockStopSignals() {
@@ -302,11 +294,6 @@ Status RunAgent(const Arguments& arguments, bool is_init) {
   }
   const std::shared_ptr<LogStream> log_stream = StartLog(parsed.options, is_init);
   LogAnnouncement(parsed.options, problems);
-  if (!is_init) {
-    // Before there are threads, which inherit the mask: a thread that did not block them would die of them.
-    const sigset_t signals = StopSignals();
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  }
   BlockStopSignals();
   Agent agent(parsed.options, settings);
   return agent.Run(log_stream);

@@ -21,13 +21,6 @@
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
-#if defined(__SANITIZE_THREAD__)
-// The thread sanitizer keeps a thread of its own; setns(2) refuses some namespaces to a process with threads.
-#define SKIP_WITH_THREAD_SANITIZER() GTEST_SKIP() << "needs a process without threads"
-#else
-#define SKIP_WITH_THREAD_SANITIZER()
-#endif
-
 // The test program is its own `<self> init`.
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "init") == 0) kata::jail::JailMain();
@@ -429,7 +422,6 @@ TEST_F(ContainerTest, SeccompReturnsErrnoWithAndWithoutNoNewPrivileges) {
 }
 
 TEST_F(ContainerTest, UserNamespaceMapsIds) {
-  SKIP_WITH_THREAD_SANITIZER();
   oci::Spec spec =
       ShellSpec("id -u; cat /proc/self/uid_map; touch /tmp/mine; echo ok > /dev/null && echo dev");
   spec.linux->namespaces.push_back({"user", ""});

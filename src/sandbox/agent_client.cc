@@ -89,7 +89,9 @@ void AgentClient::WaitProcess(const std::string& container_id, const std::string
   client_.Call<grpc::WaitProcessResponse>(
       kAgentService, "WaitProcess", request, kNoTimeout,
       [callback = std::move(callback)](Result<grpc::WaitProcessResponse> response) mutable {
-        callback(response ? Result<int>(response->status()) : Result<int>(std::move(response).error()));
+        // Whatever the guest says, an exit code has eight bits.
+        callback(response ? Result<int>(response->status() & 0xff)
+                          : Result<int>(std::move(response).error()));
       });
 }
 

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/utf8.h"
+
 namespace kata::sandbox {
 namespace {
 
@@ -16,15 +18,6 @@ constexpr size_t kMaxMessageBytes = 4u << 10;
 constexpr size_t kMaxFields = 16;
 constexpr size_t kMaxKeyBytes = 64;
 constexpr size_t kMaxValueBytes = 512;
-
-// Printable, one line, bounded.
-std::string Clean(std::string_view text, size_t max_bytes) {
-  std::string clean(text.substr(0, max_bytes));
-  for (char& c : clean) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return clean;
-}
 
 // slog's short names, which Kata's agent writes, and the usual long ones.
 log::Level LevelOf(std::string_view name) {
@@ -45,8 +38,8 @@ log::Level LevelOf(std::string_view name) {
 }
 
 std::string ValueText(const Json& value) {
-  if (value.is_string()) return Clean(value.get_ref<const std::string&>(), kMaxValueBytes);
-  return Clean(value.dump(-1, ' ', false, Json::error_handler_t::replace), kMaxValueBytes);
+  if (value.is_string()) return ToPlainLine(value.get_ref<const std::string&>(), kMaxValueBytes);
+  return ToPlainLine(value.dump(-1, ' ', false, Json::error_handler_t::replace), kMaxValueBytes);
 }
 
 // Members that say nothing that the host's record does not say itself.
@@ -73,10 +66,10 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
   record.fields.emplace_back("source", "agent");
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("msg") || !json["msg"].is_string()) {
-    record.message = Clean(line, kMaxMessageBytes);
+    record.message = ToPlainLine(line, kMaxMessageBytes);
     return record;
   }
-  record.message = Clean(json["msg"].get_ref<const std::string&>(), kMaxMessageBytes);
+  record.message = ToPlainLine(json["msg"].get_ref<const std::string&>(), kMaxMessageBytes);
   if (json.contains("level") && json["level"].is_string()) {
     record.level = LevelOf(json["level"].get_ref<const std::string&>());
   }
@@ -84,7 +77,7 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
     if (record.fields.size() >= kMaxFields) break;
     if (IsImplied(key)) continue;
     // The guest's clock and pids must not be taken for the host's.
-    const std::string name = key == "ts" || key == "pid" ? "guest-" + key : Clean(key, kMaxKeyBytes);
+    const std::string name = key == "ts" || key == "pid" ? "guest-" + key : ToPlainLine(key, kMaxKeyBytes);
     record.fields.emplace_back(name, ValueText(value));
   }
   return record;

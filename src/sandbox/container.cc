@@ -372,16 +372,22 @@ Result<ProcessExit> Container::DeleteExec(const std::string& exec_id) {
   return exit;
 }
 
-void Container::AbandonExec(const std::string& exec_id) {
+void Container::ForgetExecAtEnd(const std::string& exec_id) {
   Process* process = FindProcess(exec_id);
   if (!process) return;
-  process->Signal(SIGKILL, [](const Status&) {});
   process->Wait([weak = weak_from_this(), exec_id](const ProcessExit&) {
     const auto self = weak.lock();
     if (!self) return;
     // Not inside the process's own turn.
     self->context_.loop.Post([self, exec_id] { (void)self->DeleteExec(exec_id); });
   });
+}
+
+void Container::AbandonExec(const std::string& exec_id) {
+  Process* process = FindProcess(exec_id);
+  if (!process) return;
+  process->Signal(SIGKILL, [](const Status&) {});
+  ForgetExecAtEnd(exec_id);
   if (process->state() == Process::State::kCreating) process->End(kKilledExitCode, "");
 }
 

@@ -76,6 +76,8 @@ class Container : public std::enable_shared_from_this<Container> {
   Status AddExec(const std::string& exec_id, const oci::Process& process, AttachRequest attachment);
   // Forgets an additional process that does not run.
   Result<ProcessExit> DeleteExec(const std::string& exec_id);
+  // Forgets it when it has ended; until then it is there for those who know its id.
+  void ForgetExecAtEnd(const std::string& exec_id);
   // Ends and forgets it: its kata-shim was killed, or the client that wanted it has gone before it said so.
   void AbandonExec(const std::string& exec_id);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace kata::sandbox {
 
@@ -291,12 +292,19 @@ void Guest::WaitForReason(Error error, std::function<void(Error)> callback) {
 
 void Guest::WaitForOomEvent(const std::shared_ptr<AgentClient>& agent) {
   agent->GetOomEvent(
-      [weak_agent = std::weak_ptr(agent), weak = weak_from_this()](Result<std::string> container_id) {
+      [weak_agent = std::weak_ptr(agent), weak = weak_from_this()](const Result<std::string>& container_id) {
         const auto self = weak.lock();
-        const auto agent = weak_agent.lock();
-        if (!container_id || !self || !agent) return;
-        log::Warning("a process was killed for lack of memory", {{"container", *container_id}});
-        self->WaitForOomEvent(agent);
+        if (!container_id || !self) return;
+        constexpr size_t kMaxIdInLog = 128;
+        log::Warning("a process was killed for lack of memory",
+                     {{"container", ToPlainLine(*container_id, kMaxIdInLog)}});
+        // The agent keeps further events; a guest shall not be able to flood the log with them.
+        auto timer = std::make_shared<asio::steady_timer>(self->loop_.context(), std::chrono::seconds(1));
+        timer->async_wait([weak_agent, weak, timer](const std::error_code& error) {
+          const auto self = weak.lock();
+          const auto agent = weak_agent.lock();
+          if (!error && self && agent) self->WaitForOomEvent(agent);
+        });
       });
 }
 

@@ -93,11 +93,12 @@ Result<AttachRequest> Sandbox::TakeAttachment(const std::string& container_id, c
 
 void Sandbox::OnAttachClosed(uint64_t connection_id, bool committed) {
   const auto node = attachments_.extract(connection_id);
-  if (node.empty() || committed || shutting_down_) return;
+  if (node.empty() || shutting_down_) return;
   const Attachment& attachment = node.mapped();
   if (!attachment.exec_id.empty()) {
-    if (const auto container = FindContainer(attachment.container_id))
-      (*container)->AbandonExec(attachment.exec_id);
+    OnExecClientGone(attachment.container_id, attachment.exec_id, committed);
+  } else if (committed) {
+    return;
   } else if (attachment.container_id == id()) {
     Abandon("the client that created the container is gone");
   } else {
@@ -105,6 +106,17 @@ void Sandbox::OnAttachClosed(uint64_t connection_id, bool committed) {
          [self = shared_from_this(), container_id = attachment.container_id](const Status&) {
            self->Delete(container_id, "", [](const Result<DeleteResult>&) {});
          });
+  }
+}
+
+// Its client was the only one that knew its id: nobody will ask for the process by it any more.
+void Sandbox::OnExecClientGone(const std::string& container_id, const std::string& exec_id, bool committed) {
+  const Result<std::shared_ptr<Container>> container = FindContainer(container_id);
+  if (!container) return;
+  if (committed) {
+    (*container)->ForgetExecAtEnd(exec_id);
+  } else {
+    (*container)->AbandonExec(exec_id);
   }
 }
 

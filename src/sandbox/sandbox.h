@@ -75,6 +75,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   struct CreateJob;
   struct CreateResult;
 
+  void OnExecClientGone(const std::string& container_id, const std::string& exec_id, bool committed);
   Result<AttachRequest> TakeAttachment(const std::string& container_id, const std::string& exec_id);
   Result<std::shared_ptr<Container>> NewContainer(const std::string& container_id, const std::string& bundle);
   void OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,

@@ -369,6 +369,21 @@ TEST_F(SandboxServerTest, ExecsEndWithInit) {
   EXPECT_THAT(Exec("e2", R"("sleep")"), Not(IsOk()));
 }
 
+TEST_F(SandboxServerTest, DetachedExecIsForgottenWhenItHasEnded) {
+  ClientProcess init = Run({"sleep"});
+  ClientProcess exec = Attach("e1");
+  ASSERT_OK(Exec("e1", R"("sleep")"));
+  ASSERT_OK(Start("e1"));
+  ASSERT_OK(exec.attachment->Commit());
+  exec.attachment.reset();
+  ASSERT_OK(State("e1"));
+  ASSERT_OK(Kill(SIGKILL, "e1"));
+  EXPECT_EQ(exec.AwaitExit(), 137);
+  const Deadline deadline = Deadline::After(kTimeout);
+  while (State("e1") && !deadline.Passed()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_THAT(State("e1"), IsErrorCode(Code::kNotFound));
+}
+
 TEST_F(SandboxServerTest, AbandonedExecIsKilled) {
   ClientProcess init = Run({"sleep"});
   ClientProcess exec = Attach("e1");
