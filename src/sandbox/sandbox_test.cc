@@ -79,7 +79,9 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     if (server_.joinable()) {
       if (const Result<UniqueFd> alive = directory_->ConnectTask()) {
         Connect();
-        EXPECT_OK(Call<Empty>("Shutdown", Now()));
+        // A server that was abandoned ends by itself, perhaps at this very moment.
+        const Result<Empty> ended = Call<Empty>("Shutdown", Now());
+        EXPECT_TRUE(ended || ended.error().code() == Code::kUnavailable) << ended.error().message();
         client_.reset();
       }
       server_.join();
@@ -326,7 +328,6 @@ TEST_F(SandboxServerTest, ExecRunsBesideInit) {
   EXPECT_THAT(Exec("e1", R"("cat")"), Not(IsOk()));
   ASSERT_OK_AND_ASSIGN(const task::StartResponse started, Start("e1"));
   EXPECT_EQ(started.pid(), static_cast<uint32_t>(exec.stand_in.pid()));
-  ASSERT_OK(exec.attachment->Commit());
   ASSERT_OK_AND_ASSIGN(const task::PidsResponse pids, Call<task::PidsResponse>("Pids", [] {
                          task::PidsRequest request;
                          request.set_id("c1");
