@@ -32,6 +32,9 @@ find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
 add_library(asio INTERFACE)
 target_include_directories(asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
 target_link_libraries(asio INTERFACE Threads::Threads)
+# Asio asks for a macro of libstdc++ that is there only after the first standard header: files that include Asio first
+# would free with operator delete what others took with aligned_alloc.
+target_compile_definitions(asio INTERFACE ASIO_DISABLE_STD_ALIGNED_ALLOC)
 if(KATA_SANITIZE MATCHES thread)
   # g++ refuses fences under the thread sanitizer; Asio's own locks order what its handlers touch.
   target_compile_definitions(asio INTERFACE ASIO_DISABLE_FENCED_BLOCK)

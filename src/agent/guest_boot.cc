@@ -184,6 +184,8 @@ std::vector<std::string> ProtectAgent(const std::string& cgroup_root, bool allow
   }
   Note(problems, WriteKnob("/proc/self/oom_score_adj", "-1000"));
   Note(problems, linux::SetRlimit("RLIMIT_NOFILE", kMaxOpenFiles, kMaxOpenFiles));
+  // The kernel's default depends on the guest's memory and would reach the containers, which cgroups limit.
+  Note(problems, linux::SetRlimit("RLIMIT_NPROC", RLIM_INFINITY, RLIM_INFINITY));
   if (!allow_core_dump) Note(problems, linux::SetRlimit("RLIMIT_CORE", 0, RLIM_INFINITY));
   return problems;
 }
