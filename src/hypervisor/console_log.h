@@ -1,42 +1,13 @@
-// What is kept of text that a guest or a VMM writes: the last lines, bounded, and those that tell why it
-// ended.
+// What is kept of a guest's console: the last lines, bounded, and those that tell why the kernel gave up.
 #pragma once
 
-#include <cstddef>
-#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
 
+#include "base/line_tail.h"
+
 namespace kata::hypervisor {
-
-// `text` with control characters removed and what is not ASCII replaced by '?', cut to `limit` bytes: fit for
-// an error message whoever wrote it.
-std::string PrintableLine(std::string_view text, size_t limit);
-
-// Splits a byte stream into lines and keeps the last ones. Not thread safe.
-class LineTail {
- public:
-  // Lines are cut to `max_line_bytes`; the oldest are dropped beyond `max_bytes` or `max_lines`.
-  LineTail(size_t max_lines, size_t max_line_bytes, size_t max_bytes)
-      : max_lines_(max_lines), max_line_bytes_(max_line_bytes), max_bytes_(max_bytes) {}
-
-  // Calls `on_line` for each line that is complete now: without its line end, control characters removed but
-  // for tabs. Empty lines are dropped.
-  void Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line);
-  // Treats what is there of an unfinished line as a line.
-  void Finish(const std::function<void(std::string_view line)>& on_line);
-
-  const std::deque<std::string>& lines() const { return lines_; }
-
- private:
-  const size_t max_lines_;
-  const size_t max_line_bytes_;
-  const size_t max_bytes_;
-  std::deque<std::string> lines_;
-  size_t bytes_ = 0;
-  std::string partial_;
-};
 
 // The console of a Linux guest. Not thread safe.
 class ConsoleLog {
@@ -52,18 +23,6 @@ class ConsoleLog {
   LineTail tail_{200, 16u << 10, 256u << 10};
   std::string init_failure_;
   std::string panic_;
-};
-
-// A VMM's standard error. Not thread safe.
-class ErrorOutput {
- public:
-  void Append(std::string_view bytes);
-  void Finish();
-  // The last lines that are no warnings, as one printable line; empty when there are none.
-  std::string Summary() const;
-
- private:
-  LineTail tail_{1000, 4u << 10, 64u << 10};
 };
 
 }  // namespace kata::hypervisor
