@@ -16,9 +16,6 @@ constexpr uint32_t kMaxVcpus = 240;
 constexpr uint32_t kMaxMemorySlots = 256;
 // arch/x86/include/asm/setup.h: COMMAND_LINE_SIZE 2048 with the terminating NUL.
 constexpr size_t kMaxKernelCommandLine = 2047;
-// pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the
-// cold-plugged.
-constexpr uint32_t kMaxHotplugPorts = 16;
 
 // Starts a hundred milliseconds earlier than SeaBIOS, because it knows how to start a kernel and nothing
 // else.

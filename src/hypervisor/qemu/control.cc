@@ -1,5 +1,7 @@
 #include "hypervisor/qemu/control.h"
 
+#include <algorithm>
+
 #include "base/scope_exit.h"
 #include "hypervisor/qemu/driver.h"
 
@@ -11,12 +13,15 @@ using nlohmann::json;
 // For undoing the first steps of an attach whose own deadline may have passed.
 constexpr std::chrono::seconds kUndoTime{5};
 
-// The member `key`, or null where there is none or `value` is no object: indexing would throw then.
-const json& Member(const json& value, const char* key) {
-  static const json kNull;
-  if (!value.is_object()) return kNull;
-  const auto it = value.find(key);
-  return it != value.end() ? *it : kNull;
+// `members` is the list of properties that QEMU gives for a bus: a device on it is one named "child[N]".
+bool IsEmptyBus(const json& members) {
+  if (!members.is_array()) return false;
+  return std::none_of(members.begin(), members.end(), [](const json& member) {
+    if (!member.is_object()) return false;
+    const auto name = member.find("name");
+    return name != member.end() && name->is_string() &&
+           name->get_ref<const std::string&>().starts_with("child[");
+  });
 }
 
 json SocketBackend(const std::string& id, const std::string& fd_name) {
@@ -67,14 +72,18 @@ Status QemuControl::Quit(Deadline deadline) {
   return client_->WaitClosed(deadline);
 }
 
+// Asks QEMU's object model. What query-pci tells of a port comes from its bus numbers, which the guest's
+// firmware and kernel write: before they have, and whenever they write something else, a full port looks
+// empty.
 Result<std::string> QemuControl::FindFreePort(Deadline deadline) {
-  const json buses = TRY(client_->Execute({.name = "query-pci"}, deadline));
-  for (const json& bus : buses) {
-    for (const json& device : Member(bus, "devices")) {
-      const json& id = Member(device, "qdev_id");
-      if (!id.is_string() || !id.get_ref<const std::string&>().starts_with(kPortPrefix)) continue;
-      if (Member(Member(device, "pci_bridge"), "devices").empty()) return id.get<std::string>();
-    }
+  for (uint32_t number = 0; number < kMaxHotplugPorts; ++number) {
+    const std::string port = fmt::format("{}{}", kPortPrefix, number);
+    // A root port's bus has the port's own name.
+    const Result<json> members = client_->Execute(
+        {.name = "qom-list", .arguments = {{"path", fmt::format("/machine/peripheral/{}/{}", port, port)}}},
+        deadline);
+    if (!members && members.error().code() == Code::kNotFound) break;
+    if (IsEmptyBus(TRY(members))) return port;
   }
   return Error(Code::kResourceExhausted, "no free pci port");
 }

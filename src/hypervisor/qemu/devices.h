@@ -16,6 +16,9 @@ using Properties = nlohmann::ordered_json;
 inline constexpr char kSerialBus[] = "serial0.0";
 // Root ports kept free for hot-plug are "port0", "port1" ...
 inline constexpr char kPortPrefix[] = "port";
+// pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the
+// cold-plugged.
+inline constexpr uint32_t kMaxHotplugPorts = 16;
 
 enum class BackendKind { kNone, kSocket, kBlock, kFsdev };
 
