@@ -9,6 +9,7 @@
 //   {"nosuch"}           cannot be executed
 #pragma once
 
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -35,10 +36,11 @@ namespace kata::sandbox::test {
 class FakeGuestScript {
  public:
   struct Behaviour {
-    bool agent_silent = false;  // never answers Health.Check
-    bool create_hangs = false;  // never answers CreateContainer
-    std::string start_error;    // the machine does not start
-    std::string last_words;     // of the machine
+    bool agent_silent = false;       // never answers Health.Check
+    bool agent_unannounced = false;  // never says that it can be connected to
+    bool create_hangs = false;       // never answers CreateContainer
+    std::string start_error;         // the machine does not start
+    std::string last_words;          // of the machine
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -385,14 +387,20 @@ class FakeMachine : public Machine {
   Status Start(Deadline) override {
     const std::string error = script_->behaviour().start_error;
     if (!error.empty()) return Error(Code::kInternal, error);
+    {
+      const std::lock_guard lock(mutex_);
+      running_ = !stopped_;
+    }
     script_->Record("start");
-    const std::lock_guard lock(mutex_);
-    running_ = !stopped_;
     return {};
   }
-  Result<UniqueFd> ConnectAgent(Deadline) override {
+  Result<UniqueFd> ConnectAgent(Deadline deadline) override {
     SocketPairEnds ends = TRY(MakeSocketPair(SOCK_STREAM));
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    if (script_->behaviour().agent_unannounced) {
+      stop_called_.wait_until(lock, deadline.time(), [this] { return stopping_; });
+      return stopping_ ? Error(Code::kCancelled, "cancelled") : Error(Code::kDeadlineExceeded, "too late");
+    }
     if (!running_) return Error(Code::kCancelled, "cancelled");
     agent_ = std::make_unique<FakeAgent>(script_, std::move(ends.second));
     return std::move(ends.first);
@@ -413,6 +421,11 @@ class FakeMachine : public Machine {
   }
   std::string LastWords() const override { return script_->behaviour().last_words; }
   Status Stop(Deadline) override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    stop_called_.notify_all();
     if (End()) script_->Record("stop");
     return {};
   }
@@ -435,6 +448,8 @@ class FakeMachine : public Machine {
   mutable std::mutex mutex_;
   bool running_ = false;
   bool stopped_ = false;
+  bool stopping_ = false;
+  std::condition_variable stop_called_;
   std::unique_ptr<FakeAgent> agent_;
 };
 

@@ -90,6 +90,8 @@ Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options) {
 
 Result<std::shared_ptr<AgentClient>> Guest::ConnectAgent(Machine& machine, Deadline deadline) {
   const auto fail = [&](Error error) {
+    // Where nobody has cancelled the boot, it was the end of the machine that ended the wait.
+    if (error.code() == Code::kCancelled) error = Error(Code::kUnavailable, "the virtual machine ended");
     if (error.code() != Code::kDeadlineExceeded)
       return std::move(error).Wrap("wait for the agent in the guest");
     return MakeError(Code::kDeadlineExceeded, "wait for the agent in the guest: no answer within {} s",

@@ -505,6 +505,18 @@ TEST_F(SandboxServerTest, PanicWhileBootingIsReportedAtOnce) {
   killer.join();
 }
 
+// Over vsock nothing but the machine's end can end the wait for the agent's announcement.
+TEST_F(SandboxServerTest, MachineThatDiesBeforeTheAgentAnnouncesItselfGivesTheReason) {
+  script_->Set({.agent_unannounced = true});
+  ClientProcess process = Attach();
+  std::thread killer([&] {
+    AwaitEvent("start");
+    script_->KillMachine("exit status 0: Kernel panic - not syncing");
+  });
+  EXPECT_THAT(Create({"sleep"}), IsError(_, HasSubstr("Kernel panic - not syncing")));
+  killer.join();
+}
+
 TEST_F(SandboxServerTest, KillWhileBootingCancelsTheCreation) {
   script_->Set({.agent_silent = true});
   ClientProcess process = Attach();
