@@ -6,10 +6,13 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <linux/vm_sockets.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "base/file.h"
 
@@ -32,6 +35,17 @@ sockaddr_vm MakeAddress(uint32_t cid, uint32_t port) {
   return address;
 }
 
+// Left to itself the kernel gives up after two seconds (VSOCK_DEFAULT_CONNECT_TIMEOUT), which a guest on a
+// busy machine may need.
+Status SetConnectTimeout(int fd, Deadline deadline) {
+  constexpr std::chrono::seconds kLongest = std::chrono::hours(24);
+  timeval timeout{};
+  timeout.tv_sec = std::min(std::chrono::ceil<std::chrono::seconds>(deadline.Remaining()), kLongest).count();
+  if (setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout, sizeof(timeout)) < 0)
+    return SysError("set the time-out of a vsock connection");
+  return {};
+}
+
 }  // namespace
 
 Result<UniqueFd> ListenVsock(uint32_t port, int backlog) {
@@ -48,6 +62,7 @@ Result<UniqueFd> ListenVsock(uint32_t port, int backlog) {
 Result<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, Deadline deadline) {
   UniqueFd fd(socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return SysError("create vsock socket");
+  TRY(SetConnectTimeout(fd.get(), deadline));
   const sockaddr_vm address = MakeAddress(cid, port);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
     if (errno != EINPROGRESS && errno != EINTR) return SysError("connect to vsock {}:{}", cid, port);
@@ -60,13 +75,6 @@ Result<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, Deadline deadline) {
   }
   TRY(SetNonBlocking(fd.get(), false));
   return fd;
-}
-
-Result<uint32_t> LocalVsockCid() {
-  const UniqueFd fd = TRY(Open("/dev/vsock", O_RDONLY));
-  unsigned cid = 0;
-  if (ioctl(fd.get(), IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) < 0) return SysError("read local vsock CID");
-  return cid;
 }
 
 bool HostVsockAvailable(const std::string& device) {

@@ -16,9 +16,6 @@ Result<UniqueFd> ListenVsock(uint32_t port, int backlog = 128);
 // One attempt to connect, bounded by the deadline. The result is blocking.
 Result<UniqueFd> ConnectVsock(uint32_t cid, uint32_t port, Deadline deadline);
 
-// This machine's own CID (IOCTL_VM_SOCKETS_GET_LOCAL_CID).
-Result<uint32_t> LocalVsockCid();
-
 // Whether the host can give vsock devices to guests: /dev/vhost-vsock can be opened.
 bool HostVsockAvailable(const std::string& device = "/dev/vhost-vsock");
 

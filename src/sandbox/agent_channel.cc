@@ -130,7 +130,11 @@ Result<std::pair<UniqueFd, uint32_t>> ListenOnFreePort() {
   for (int attempt = 1;; ++attempt) {
     const uint32_t port = ports(random);
     Result<UniqueFd> listener = linux::ListenVsock(port);
-    if (listener) return std::pair(std::move(*listener), port);
+    if (listener) {
+      // A connection may be gone again between poll(2) and accept(2).
+      TRY(SetNonBlocking(listener->get(), true));
+      return std::pair(std::move(*listener), port);
+    }
     if (listener.error().sys_errno() != EADDRINUSE || attempt == kAttempts)
       return std::move(listener).error();
   }
