@@ -1,6 +1,8 @@
 #include "agent/acceptor.h"
 
 #include <sys/socket.h>
+// after <sys/socket.h>, which it needs
+#include <linux/vm_sockets.h>
 
 #include <cerrno>
 #include <chrono>
@@ -13,6 +15,12 @@ namespace {
 
 // Before the next try when descriptors or memory have run out.
 constexpr std::chrono::milliseconds kPause{100};
+
+// vsock(7) knows no network namespaces: where the kernel has a loopback for it, every process of a container
+// can connect to the agent. Only the host may; the kernel lets nobody else bind its CID.
+bool IsTrusted(const sockaddr_storage& peer) {
+  return peer.ss_family != AF_VSOCK || reinterpret_cast<const sockaddr_vm&>(peer).svm_cid == VMADDR_CID_HOST;
+}
 
 }  // namespace
 
@@ -31,9 +39,16 @@ void Acceptor::Await() {
 
 void Acceptor::AcceptAll() {
   while (true) {
-    UniqueFd stream(accept4(socket_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    sockaddr_storage peer{};
+    socklen_t size = sizeof(peer);
+    UniqueFd stream(accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size,
+                            SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (stream.valid()) {
-      handler_(std::move(stream));
+      if (IsTrusted(peer)) {
+        handler_(std::move(stream));
+      } else {
+        log::Warning("refused a connection that does not come from the host");
+      }
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;

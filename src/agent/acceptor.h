@@ -1,4 +1,4 @@
-// Accepts connections on a listening socket.
+// Accepts connections on a listening socket; on a vsock one, those of the host only.
 #pragma once
 
 #include <asio/posix/stream_descriptor.hpp>
