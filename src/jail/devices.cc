@@ -99,6 +99,8 @@ Status CreateDeviceLinks(int root_fd) {
       {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},      {"ptmx", "pts/ptmx"}};
   const UniqueFd dev = TRY(linux::MkdirAllInRoot(root_fd, "dev"));
   for (const auto& [name, target] : kLinks) {
+    // As runc does: not where the kernel has none (CONFIG_PROC_KCORE).
+    if (std::string_view(name) == "core" && access(target, F_OK) < 0) continue;
     struct stat info{};
     const bool ptmx = std::string_view(name) == "ptmx";
     // A ptmx node of the image would be the agent's devpts, not the container's.
