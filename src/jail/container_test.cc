@@ -306,6 +306,18 @@ TEST_F(ContainerTest, CapabilitiesUserGroupsAndNoNewPrivileges) {
   spec.process->capabilities =
       oci::Capabilities{{"CAP_KILL", "CAP_NET_BIND_SERVICE"}, ambient, ambient, ambient, ambient};
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+TEST_F(ContainerTest, DanglingLinksOfAnImageLeadToWhatTheyMean) {
+  ASSERT_EQ(symlink("/run", (rootfs_ + "/varrun").c_str()), 0);
+  ASSERT_EQ(symlink("../run/resolve/stub", (rootfs_ + "/etc/resolv.conf").c_str()), 0);
+  const std::string source = directory_->path() + "/resolv.conf";
+  ASSERT_OK(WriteFileAtomic(source, "nameserver\n"));
+  oci::Spec spec = ShellSpec("cat /etc/resolv.conf; touch /varrun/lock/x; ls /run/lock");
+  spec.mounts.push_back({"/etc/resolv.conf", "bind", source, {"bind"}, {}, {}});
+  spec.mounts.push_back({"/varrun/lock", "tmpfs", "tmpfs", {}, {}, {}});
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "nameserver\nx\n");
+}
+
   EXPECT_THAT(result.output, StartsWith("1000\n1001\n1001 5 1002\n"));
   EXPECT_THAT(result.output, HasSubstr("CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\n"
                                        "CapEff:\t0000000000000400\nCapBnd:\t0000000000000420\n"

@@ -5,8 +5,11 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <climits>
+#include <optional>
 #include <vector>
 
 namespace kata::linux {
@@ -14,6 +17,8 @@ namespace {
 
 // openat2 gives EAGAIN when a rename or mount raced with the resolution of "..": the caller has to try again.
 constexpr int kMaxRetries = 128;
+// As the kernel's own limit (path_resolution(7)).
+constexpr int kMaxLinks = 40;
 
 std::vector<std::string> SplitPath(const std::string& path) {
   std::vector<std::string> parts;
@@ -37,6 +42,26 @@ std::string Join(const std::vector<std::string>& parts, size_t count) {
   return path.empty() ? "." : path;
 }
 
+// nullopt for what is no symbolic link.
+std::optional<std::string> ReadLinkAt(int dirfd, const std::string& name) {
+  std::string target(PATH_MAX, '\0');
+  const ssize_t n = readlinkat(dirfd, name.c_str(), target.data(), target.size());
+  if (n < 0) return std::nullopt;
+  target.resize(static_cast<size_t>(n));
+  return target;
+}
+
+// The path with the symbolic link at `index` replaced by what it says.
+std::vector<std::string> ReplaceByTarget(const std::vector<std::string>& parts, size_t index,
+                                         const std::string& target) {
+  const auto link = parts.begin() + static_cast<std::ptrdiff_t>(index);
+  std::vector<std::string> replaced;
+  if (!target.starts_with('/')) replaced.assign(parts.begin(), link);
+  for (std::string& part : SplitPath(target)) replaced.push_back(std::move(part));
+  replaced.insert(replaced.end(), link + 1, parts.end());
+  return replaced;
+}
+
 }  // namespace
 
 Result<UniqueFd> OpenAt2(int dirfd, const std::string& path, int flags, uint64_t resolve, mode_t mode) {
@@ -58,21 +83,29 @@ Result<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags, mod
 Result<UniqueFd> MkdirAllInRoot(int root_fd, const std::string& path, mode_t mode) {
   Result<UniqueFd> existing = OpenInRoot(root_fd, path, O_PATH | O_DIRECTORY);
   if (existing || existing.error().sys_errno() != ENOENT) return existing;
-  const std::vector<std::string> parts = SplitPath(path);
+  std::vector<std::string> parts = SplitPath(path);
   UniqueFd parent = TRY(OpenInRoot(root_fd, ".", O_PATH | O_DIRECTORY));
-  for (size_t i = 0; i < parts.size(); ++i) {
+  int links = 0;
+  for (size_t i = 0; i < parts.size();) {
     // Always from the root: only then do ".." and absolute links in a later part mean the same as for the
     // container.
     const std::string prefix = Join(parts, i + 1);
     Result<UniqueFd> next = OpenInRoot(root_fd, prefix, O_PATH | O_DIRECTORY);
     if (!next && next.error().sys_errno() == ENOENT) {
-      // A dangling symbolic link gives EEXIST here and ENOENT below: its target is not made up.
-      if (mkdirat(parent.get(), parts[i].c_str(), mode) < 0 && errno != EEXIST) {
-        return SysError("create directory '{}'", prefix);
+      if (mkdirat(parent.get(), parts[i].c_str(), mode) < 0) {
+        if (errno != EEXIST) return SysError("create directory '{}'", prefix);
+        if (const std::optional<std::string> target = ReadLinkAt(parent.get(), parts[i])) {
+          if (++links > kMaxLinks) return ErrnoError(ELOOP, fmt::format("create directory '{}'", path));
+          parts = ReplaceByTarget(parts, i, *target);
+          parent = TRY(OpenInRoot(root_fd, ".", O_PATH | O_DIRECTORY));
+          i = 0;
+          continue;
+        }
       }
       next = OpenInRoot(root_fd, prefix, O_PATH | O_DIRECTORY);
     }
     parent = TRY(std::move(next));
+    ++i;
   }
   return parent;
 }
@@ -87,14 +120,21 @@ Result<ParentDirectory> OpenParentInRoot(int root_fd, const std::string& path, m
 }
 
 Result<UniqueFd> CreateFileInRoot(int root_fd, const std::string& path, mode_t mode) {
-  Result<UniqueFd> existing = OpenInRoot(root_fd, path, O_PATH);
-  if (existing || existing.error().sys_errno() != ENOENT) return existing;
-  const ParentDirectory parent = TRY(OpenParentInRoot(root_fd, path));
-  // mknod never follows a link that has been put there meanwhile.
-  if (mknodat(parent.fd.get(), parent.name.c_str(), S_IFREG | mode, 0) < 0 && errno != EEXIST) {
-    return SysError("create file '{}'", path);
+  std::vector<std::string> parts = SplitPath(path);
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    const std::string current = Join(parts, parts.size());
+    Result<UniqueFd> existing = OpenInRoot(root_fd, current, O_PATH);
+    if (existing || existing.error().sys_errno() != ENOENT) return existing;
+    const ParentDirectory parent = TRY(OpenParentInRoot(root_fd, current));
+    // mknod never follows a link that has been put there meanwhile.
+    if (mknodat(parent.fd.get(), parent.name.c_str(), S_IFREG | mode, 0) == 0)
+      return OpenInRoot(root_fd, current, O_PATH);
+    if (errno != EEXIST) return SysError("create file '{}'", path);
+    const std::optional<std::string> target = ReadLinkAt(parent.fd.get(), parent.name);
+    if (!target) return OpenInRoot(root_fd, current, O_PATH);
+    parts = ReplaceByTarget(parts, parts.size() - 1, *target);
   }
-  return OpenInRoot(root_fd, path, O_PATH);
+  return ErrnoError(ELOOP, fmt::format("create file '{}'", path));
 }
 
 }  // namespace kata::linux

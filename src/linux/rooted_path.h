@@ -18,12 +18,13 @@ Result<UniqueFd> OpenAt2(int dirfd, const std::string& path, int flags, uint64_t
 // inside, magic links (/proc/self/fd/N) are refused. A leading '/' is optional.
 Result<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags, mode_t mode = 0);
 
-// mkdir -p in the same way, following existing symbolic links inside the root; returns the last directory
-// (O_PATH). An existing part that is no directory is an error (ENOTDIR).
+// mkdir -p in the same way, following symbolic links inside the root; what a dangling one leads to is made.
+// Returns the last directory (O_PATH). An existing part that is no directory is an error (ENOTDIR).
 Result<UniqueFd> MkdirAllInRoot(int root_fd, const std::string& path, mode_t mode = 0755);
 
-// Opens (O_PATH) the file at `path`, which is created empty, with its parent directories, when it is missing.
-// What exists is returned as it is, whatever its type.
+// Opens (O_PATH) the file at `path`, which is created empty, with its parent directories, when it is missing;
+// in place of a dangling symbolic link, the file that it leads to. What exists is returned as it is, whatever
+// its type.
 Result<UniqueFd> CreateFileInRoot(int root_fd, const std::string& path, mode_t mode = 0644);
 
 // Opens (O_PATH | O_NOFOLLOW) the parent directory of `path` and gives the last part's name, for mknodat(2),

@@ -51,11 +51,28 @@ TEST_F(RootedPathTest, DirectoriesAreMadeBehindLinksInsideTheRoot) {
   EXPECT_OK(MkdirAllInRoot(root_fd_.get(), "/absolute/new/deep"));
 }
 
-TEST_F(RootedPathTest, DanglingLinksAreNotFollowedToCreate) {
+TEST_F(RootedPathTest, WhatADanglingLinkMeansIsMadeInsideTheRoot) {
   Link("/nowhere/x", "/dangling");
-  EXPECT_FALSE(MkdirAllInRoot(root_fd_.get(), "/dangling/y"));
-  EXPECT_FALSE(CreateFileInRoot(root_fd_.get(), "/dangling"));
-  EXPECT_FALSE(PathExists(Root("/nowhere")));
+  EXPECT_OK(MkdirAllInRoot(root_fd_.get(), "/dangling/y"));
+  EXPECT_TRUE(PathExists(Root("/nowhere/x/y")));
+  // As /etc/resolv.conf in many images.
+  Link("../run/systemd/resolve/stub", "/real/resolv.conf");
+  EXPECT_OK(CreateFileInRoot(root_fd_.get(), "/real/resolv.conf"));
+  EXPECT_TRUE(PathExists(Root("/run/systemd/resolve/stub")));
+  Link("../../../../outside", "/real/up");
+  EXPECT_OK(CreateFileInRoot(root_fd_.get(), "/real/up"));
+  EXPECT_TRUE(PathExists(Root("/outside")));
+  EXPECT_FALSE(PathExists(directory_->path() + "/outside"));
+}
+
+TEST_F(RootedPathTest, LinksInACircleEnd) {
+  Link("two", "/one");
+  Link("one", "/two");
+  EXPECT_EQ(MkdirAllInRoot(root_fd_.get(), "/one/x").error().sys_errno(), ELOOP);
+  EXPECT_EQ(CreateFileInRoot(root_fd_.get(), "/one").error().sys_errno(), ELOOP);
+  // Circular only by the parts that do not exist.
+  Link("/missing/../grow/x", "/grow");
+  EXPECT_FALSE(MkdirAllInRoot(root_fd_.get(), "/grow"));
 }
 
 TEST_F(RootedPathTest, FilesAreCreatedOrKept) {
