@@ -34,9 +34,13 @@ Status PlanMemory(const oci::MemoryResources& memory, Writes& writes) {
 
 void PlanCpu(const oci::CpuResources& cpu, const std::string& current_cpu_max, Writes& writes) {
   if (cpu.idle) writes.push_back({"cpu.idle", fmt::format("{}", *cpu.idle), *cpu.idle == 0});
-  if (cpu.shares.value_or(0) != 0) {
+  // The weight of an idle group is fixed: the kernel takes no other (EINVAL).
+  if (cpu.shares.value_or(0) != 0 && cpu.idle.value_or(0) != 1) {
     writes.push_back({"cpu.weight", fmt::format("{}", CpuWeightFromShares(*cpu.shares))});
   }
+  // A burst must not exceed the quota: for a smaller quota it comes first, for a larger one after it.
+  if (cpu.burst_us)
+    writes.push_back({"cpu.max.burst", fmt::format("{}", *cpu.burst_us), *cpu.burst_us == 0, true});
   const int64_t quota = cpu.quota_us.value_or(0);
   const uint64_t period = cpu.period_us.value_or(0);
   if (quota != 0 || period != 0) {
@@ -45,7 +49,6 @@ void PlanCpu(const oci::CpuResources& cpu, const std::string& current_cpu_max, W
     if (period != 0) value += fmt::format(" {}", period);
     writes.push_back({"cpu.max", value});
   }
-  if (cpu.burst_us) writes.push_back({"cpu.max.burst", fmt::format("{}", *cpu.burst_us), *cpu.burst_us == 0});
   if (!cpu.cpus.empty()) writes.push_back({"cpuset.cpus", cpu.cpus});
   if (!cpu.mems.empty()) writes.push_back({"cpuset.mems", cpu.mems});
 }
@@ -94,6 +97,14 @@ Status PlanUnified(const oci::StringMap& unified, Writes& writes) {
   return {};
 }
 
+Status CheckMemoryUsage(const linux::CgroupDir& cgroup, const oci::MemoryResources& memory) {
+  if (!memory.check_before_update.value_or(false) || memory.limit.value_or(0) <= 0) return {};
+  const uint64_t used = TRY(cgroup.ReadNumber("memory.current"));
+  if (used <= static_cast<uint64_t>(*memory.limit)) return {};
+  return MakeError(Code::kFailedPrecondition, "memory.limit {} is below the {} bytes that are used",
+                   *memory.limit, used);
+}
+
 }  // namespace
 
 uint64_t CpuWeightFromShares(uint64_t shares) {
@@ -131,10 +142,16 @@ Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resource
 Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources) {
   std::string current_cpu_max = "max 100000";
   if (cgroup.HasFile("cpu.max")) current_cpu_max = TRY(cgroup.Read("cpu.max"));
-  for (const CgroupWrite& write : TRY(PlanCgroupWrites(resources, current_cpu_max))) {
+  const Writes plan = TRY(PlanCgroupWrites(resources, current_cpu_max));
+  if (resources.memory) TRY(CheckMemoryUsage(cgroup, *resources.memory));
+  Writes deferred;
+  for (const CgroupWrite& write : plan) {
     Status written = cgroup.Write(write.file, write.value);
-    if (!written && !(write.optional && written.error().sys_errno() == ENOENT)) return written;
+    if (written || (write.optional && written.error().sys_errno() == ENOENT)) continue;
+    if (!write.deferrable || written.error().sys_errno() != EINVAL) return written;
+    deferred.push_back(write);
   }
+  for (const CgroupWrite& write : deferred) TRY(cgroup.Write(write.file, write.value));
   return {};
 }
 

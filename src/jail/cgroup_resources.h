@@ -16,6 +16,9 @@ struct CgroupWrite {
   std::string value;
   // The kernel may lack the file, and then already does what the value says (no swap: no limit of swap).
   bool optional = false;
+  // The kernel may refuse the value until a later one of the plan is written; then it is written again at the
+  // end.
+  bool deferrable = false;
   bool operator==(const CgroupWrite&) const = default;
 };
 
@@ -31,7 +34,8 @@ uint64_t CpuWeightFromShares(uint64_t shares);
 // cgroup v1 block I/O weight (10 to 1000) to io.weight (1 to 10000).
 uint64_t IoWeightFromBlkio(uint64_t weight);
 
-// Writes the plan. Devices are not part of it (device_cgroup.h).
+// Writes the plan. Devices are not part of it (device_cgroup.h). kFailedPrecondition where
+// memory.checkBeforeUpdate asks to refuse a limit below what is used.
 Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources);
 
 }  // namespace kata::jail

@@ -67,11 +67,14 @@ TEST(CgroupResourcesTest, CpuLimits) {
                                     .period_us = 200000,
                                     .cpus = "0-1",
                                     .mems = "0",
-                                    .idle = 1};
-  EXPECT_THAT(Plan(resources),
-              ElementsAre(CgroupWrite{"cpu.idle", "1"}, CgroupWrite{"cpu.weight", "100"},
-                          CgroupWrite{"cpu.max", "50000 200000"}, CgroupWrite{"cpu.max.burst", "1000"},
-                          CgroupWrite{"cpuset.cpus", "0-1"}, CgroupWrite{"cpuset.mems", "0"}));
+                                    .idle = 0};
+  EXPECT_THAT(
+      Plan(resources),
+      ElementsAre(CgroupWrite{"cpu.idle", "0", true}, CgroupWrite{"cpu.weight", "100"},
+                  CgroupWrite{"cpu.max.burst", "1000", false, true}, CgroupWrite{"cpu.max", "50000 200000"},
+                  CgroupWrite{"cpuset.cpus", "0-1"}, CgroupWrite{"cpuset.mems", "0"}));
+  resources.cpu = oci::CpuResources{.shares = 1024, .idle = 1};
+  EXPECT_THAT(Plan(resources), ElementsAre(CgroupWrite{"cpu.idle", "1"}));
   resources.cpu = oci::CpuResources{.quota_us = -1};
   EXPECT_THAT(Plan(resources), ElementsAre(CgroupWrite{"cpu.max", "max"}));
   resources.cpu = oci::CpuResources{.period_us = 50000};
