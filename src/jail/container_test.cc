@@ -238,6 +238,47 @@ TEST_F(ContainerTest, RecursiveReadOnlyCoversMountsBelow) {
   EXPECT_THAT(result->output, StartsWith("written\n"));
   EXPECT_THAT(result->output, HasSubstr("refused\n"));
 }
+TEST_F(ContainerTest, BindMountsShowOwnersThroughIdMaps) {
+  const std::string source = directory_->path() + "/volume";
+  ASSERT_OK(MakeDirectories(source + "/below"));
+  ASSERT_OK(WriteFileAtomic(source + "/file", "content"));
+  ASSERT_EQ(chown((source + "/file").c_str(), 1, 2), 0);
+  ASSERT_EQ(mount(source.c_str(), (source + "/below").c_str(), "", MS_BIND, nullptr), 0);
+  const std::vector<oci::IdMapping> ids{{0, 5000, 10}};
+  oci::Spec spec = ShellSpec("stat -c %u:%g /one/file /one/below/file /all/below/file; touch /one/new");
+  spec.mounts.push_back({"/one", "bind", source, {"rbind"}, ids, {{0, 6000, 10}}});
+  spec.mounts.push_back({"/all", "bind", source, {"rbind", "ridmap"}, ids, ids});
+  spec.process->user.uid = 5003;
+  spec.process->user.gid = 6004;
+  ASSERT_EQ(chmod(source.c_str(), 0777), 0);
+  const Result<RunResult> result = Run(spec);
+  EXPECT_EQ(umount2((source + "/below").c_str(), MNT_DETACH), 0);
+  ASSERT_OK(result);
+  EXPECT_EQ(result->output, "5001:6002\n1:2\n5001:5002\n");
+  struct stat info{};
+  ASSERT_EQ(stat((source + "/new").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 3u);
+  EXPECT_EQ(info.st_gid, 4u);
+}
+
+TEST_F(ContainerTest, IdmapAloneUsesTheContainersUserNamespace) {
+  const std::string source = directory_->path() + "/volume";
+  ASSERT_OK(MakeDirectories(source));
+  ASSERT_EQ(chown(source.c_str(), 7, 7), 0);
+  oci::Spec spec = ShellSpec("stat -c %u:%g /vol");
+  spec.mounts.push_back({"/vol", "bind", source, {"bind", "idmap"}, {}, {}});
+  EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("'idmap' needs uidMappings")));
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "7:7\n");
+  spec.mounts.back() = {"/vol", "tmpfs", "tmpfs", {"idmap"}, {}, {}};
+  EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("only a bind mount can map ids")));
+}
+
 
 TEST_F(ContainerTest, TmpcopyupStartsWithTheContentBelow) {
   ASSERT_OK(MakeDirectories(rootfs_ + "/var/deep", 0750));

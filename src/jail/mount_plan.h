@@ -26,6 +26,11 @@ struct MountStep {
   linux::MountOptions options;
   // For the file system itself: key and value, an empty value for a flag.
   std::vector<std::pair<std::string, std::string>> parameters;
+  // Owners are shown through a user namespace with these maps, or the container's if they are empty; binds
+  // only.
+  bool id_map = false;
+  std::vector<oci::IdMapping> uid_mappings;
+  std::vector<oci::IdMapping> gid_mappings;
   // MOUNT_ATTR_* of the mount on top, to set and to clear.
   uint64_t set = 0;
   uint64_t clear = 0;
@@ -36,8 +41,8 @@ struct MountStep {
   bool read_only_late = false;
 };
 
-// In the order of the spec. kInvalidArgument for a destination that is no absolute path, is "/" or lies
-// inside /proc (but for a few files); kUnimplemented for id-mapped mounts.
+// In the order of the spec. kInvalidArgument for a destination that is empty, is "/" or lies
+// inside /proc (but for a few files), or ids to map that are not said.
 Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec);
 
 // "/a/./b/../c//" -> "/a/c"; ".." at the root stays there.

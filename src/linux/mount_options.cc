@@ -146,7 +146,8 @@ Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options) 
     } else if (name == "tmpcopyup") {
       result.copy_up = true;
     } else if (name == "idmap" || name == "ridmap") {
-      return MakeError(Code::kUnimplemented, "mount option '{}' is not supported", name);
+      result.id_map = true;
+      result.id_map_recursive |= name == "ridmap";
     } else if (!name.empty()) {
       if (!result.data.empty()) result.data += ',';
       result.data += name;

@@ -45,9 +45,12 @@ TEST(MountOptionsTest, RecursiveAttributes) {
   EXPECT_EQ(options.recursive_set, 0u);
 }
 
-TEST(MountOptionsTest, IdMappedMountsAreRefused) {
-  EXPECT_THAT(ParseMountOptions({"idmap"}), IsErrorCode(Code::kUnimplemented));
-  EXPECT_THAT(ParseMountOptions({"ridmap"}), IsErrorCode(Code::kUnimplemented));
+TEST(MountOptionsTest, IdMaps) {
+  ASSERT_OK_AND_ASSIGN(MountOptions options, ParseMountOptions({"bind", "idmap"}));
+  EXPECT_TRUE(options.id_map);
+  EXPECT_FALSE(options.id_map_recursive);
+  ASSERT_OK_AND_ASSIGN(options, ParseMountOptions({"rbind", "ridmap"}));
+  EXPECT_TRUE(options.id_map && options.id_map_recursive);
 }
 
 TEST(MountOptionsTest, Propagation) {

@@ -126,6 +126,16 @@ Status SetMountAttributes(int fd, uint64_t set, uint64_t clear, bool recursive) 
   return {};
 }
 
+Status MapMountIds(int mount_fd, int user_namespace_fd, bool recursive) {
+  struct mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(user_namespace_fd);
+  const unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  if (mount_setattr(mount_fd, "", flags, &attributes, sizeof(attributes)) == 0) return {};
+  if (errno == EINVAL) return ErrnoError(errno, "map ids: the file system does not support it");
+  return SysError("map ids");
+}
+
 Status SetMountPropagation(int fd, unsigned long propagation) {
   struct mount_attr attributes{};
   attributes.propagation = propagation & ~static_cast<unsigned long>(MS_REC);

@@ -38,14 +38,16 @@ struct MountOptions {
       propagation;             // MS_PRIVATE ..., perhaps with MS_REC, each by a mount(2) of its own
   uint64_t recursive_set = 0;  // MOUNT_ATTR_* for mount_setattr(AT_RECURSIVE): "rro", "rnosuid" ...
   uint64_t recursive_clear = 0;
-  bool copy_up = false;  // "tmpcopyup": the tmpfs starts with what its mount point holds
-  std::string data;      // the rest, joined with commas, for the file system
+  bool copy_up = false;           // "tmpcopyup": the tmpfs starts with what its mount point holds
+  bool id_map = false;            // "idmap", "ridmap": owners are shown through a user namespace
+  bool id_map_recursive = false;  // "ridmap"
+  std::string data;               // the rest, joined with commas, for the file system
 
   bool IsBind() const { return (flags & MS_BIND) != 0; }
   bool IsRemount() const { return (flags & MS_REMOUNT) != 0; }
 };
 
-// Accepts the option names of mount(8) and runc. kUnimplemented for "idmap" and "ridmap".
+// Accepts the option names of mount(8) and runc.
 Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options);
 
 // "shared", "rshared", "slave", ... as in OCI's rootfsPropagation: MS_* flags, MS_REC for the r forms.
@@ -71,6 +73,11 @@ Status AttachMount(int mount_fd, int target_fd);
 
 // mount_setattr(2) on the mount that `fd` refers to. `set`, `clear`: MOUNT_ATTR_*.
 Status SetMountAttributes(int fd, uint64_t set, uint64_t clear, bool recursive);
+
+// Shows the owners of files through a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP): an id of the file
+// system counts as one inside of the namespace. The mount must be detached still, its file system must
+// support it.
+Status MapMountIds(int mount_fd, int user_namespace_fd, bool recursive);
 
 // Propagation of the mount that `fd` refers to: MS_PRIVATE, MS_SLAVE ..., with MS_REC for all mounts below.
 Status SetMountPropagation(int fd, unsigned long propagation);

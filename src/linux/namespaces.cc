@@ -3,10 +3,16 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <linux/sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include "base/file.h"
+#include "base/process.h"
 
 namespace kata::linux {
 
@@ -58,6 +64,24 @@ Result<bool> NamespaceFd::IsSameAs(const NamespaceFd& other) const {
 Status EnterNamespacesOf(int pidfd, int clone_flags) {
   if (setns(pidfd, clone_flags) < 0) return SysError("join {} namespaces", DescribeNamespaces(clone_flags));
   return {};
+}
+
+Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map) {
+  // The maps are written from outside, so somebody has to be inside meanwhile.
+  int pidfd = -1;
+  clone_args args{};
+  args.flags = CLONE_NEWUSER | CLONE_PIDFD;
+  args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  const pid_t pid = static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof(args)));
+  if (pid < 0) return SysError("create user namespace");
+  if (pid == 0) {
+    for (;;) syscall(SYS_pause);
+  }
+  const ChildProcess inside(pid, UniqueFd(pidfd));
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), uid_map), "create user namespace");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), gid_map), "create user namespace");
+  return NamespaceFd::OfProcess(pid, CLONE_NEWUSER);
 }
 
 Status Unshare(int clone_flags) {

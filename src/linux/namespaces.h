@@ -66,6 +66,9 @@ class NamespaceFd {
 // setns(2) on a pidfd: all namespaces of that process named by `clone_flags` at once, or none.
 Status EnterNamespacesOf(int pidfd, int clone_flags);
 
+// A new user namespace with these maps (lines of /proc/<pid>/{uid,gid}_map), in which no process is.
+Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map);
+
 // unshare(2); the error names the namespaces.
 Status Unshare(int clone_flags);
 
