@@ -552,7 +552,8 @@ TEST_F(ContainerTest, SchedulingAttributes) {
   spec.process->exec_cpu_affinity = oci::ExecCpuAffinity{"0", "0"};
   spec.linux->personality = oci::Personality{"LINUX32", {}};
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
-  EXPECT_THAT(result.output, HasSubstr("Cpus_allowed_list:\t0\n"));
+  ASSERT_OK_AND_ASSIGN(const std::string status, ReadFile("/proc/self/status"));
+  EXPECT_THAT(status, HasSubstr(result.output.substr(result.output.find("Cpus_allowed_list"))));
   spec.process->scheduler->policy = "SCHED_NOSUCH";
   EXPECT_THAT(Container::Create(spec, Options()),
               IsError(Code::kInvalidArgument, HasSubstr("'SCHED_NOSUCH'")));
@@ -700,6 +701,39 @@ TEST_F(ContainerCgroupTest, ExecEntersTheCgroupNamespace) {
   oci::Spec spec = ShellSpec("");
   spec.linux->namespaces.push_back({"cgroup", ""});
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
+TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("grep Cpus_allowed_list /proc/self/status");
+  ASSERT_OK_AND_ASSIGN(const RunResult all, Exec(*container, process));
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"0", ""};
+  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, process));
+  EXPECT_EQ(result.output, all.output);
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"", "0"};
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, process));
+  EXPECT_EQ(result.output, "Cpus_allowed_list:\t0\n");
+}
+
+TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Spec spec = ShellSpec("hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax");
+  spec.hostname = "second";
+  spec.domainname = "domain";
+  for (oci::Namespace& entry : spec.linux->namespaces) {
+    if (entry.type == "uts" || entry.type == "ipc")
+      entry.path = fmt::format("/proc/{}/ns/{}", container->init_pid(), entry.type);
+  }
+  spec.linux->sysctl = {{"kernel.msgmax", "5432"}};
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  // A message queue file system belongs to the user namespace of its IPC namespace.
+  std::erase_if(spec.mounts, [](const oci::Mount& mount) { return mount.type == "mqueue"; });
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "second\ndomain\n5432\n");
+}
+
   ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, ShellProcess("grep ^0: /proc/self/cgroup")));
   EXPECT_EQ(result.output, "0::/\n");
 }

@@ -42,7 +42,7 @@ Status SetUpContainer(const Request& request, FinalPlan& plan) {
   if (user_namespace) TRY(BecomeNamespaceRoot());
   // After the process has entered its cgroup, which becomes the root of what it sees.
   if (plan.namespaces.Creates(CLONE_NEWCGROUP)) TRY(linux::Unshare(CLONE_NEWCGROUP));
-  TRY(ConfigureNamespaces(request.spec, plan.namespaces));
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kNew));
   return EnterRootfs(request.spec, plan.mounts, std::move(plan.detached), user_namespace);
 }
 
@@ -57,25 +57,24 @@ Status JoinContainer(const Request& request, const InheritedFds& fds) {
   return {};
 }
 
-Status ApplyAttributes(const oci::Process& process, const oci::Spec& spec, bool terminal) {
-  TRY(StartSession(terminal));
+// The affinity before the process entered the container's cgroup must not outlast it: without one for the
+// time after, the cgroup's cpuset alone decides.
+Status ApplyFinalAffinity(const oci::ExecCpuAffinity& affinity) {
+  if (!affinity.final.empty()) return SetCpuAffinity(affinity.final);
+  return affinity.initial.empty() ? Status() : ResetCpuAffinity();
+}
+
+// `exec`: the specification gives a CPU affinity to processes beside init only.
+Status ApplyAttributes(const oci::Process& process, const oci::Spec& spec, bool exec) {
+  TRY(StartSession(process.terminal));
   TRY(JoinSessionKeyring());
   if (process.scheduler) TRY(ApplyScheduler(*process.scheduler));
   if (process.io_priority) TRY(ApplyIoPriority(*process.io_priority));
-  if (process.exec_cpu_affinity && !process.exec_cpu_affinity->final.empty()) {
-    TRY(SetCpuAffinity(process.exec_cpu_affinity->final));
-  }
+  if (exec && process.exec_cpu_affinity) TRY(ApplyFinalAffinity(*process.exec_cpu_affinity));
   if (spec.linux && spec.linux->personality) TRY(ApplyPersonality(*spec.linux->personality));
   TRY(GiveStdioTo(process.user.uid));
   umask(static_cast<mode_t>(process.user.umask.value_or(0022)));
   return {};
-}
-
-std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 Status CheckWorkingDirectory() {
@@ -94,7 +93,7 @@ Status CheckWorkingDirectory() {
 // failure.
 Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   const oci::Process& process = *request.spec.process;
-  TRY(ApplyAttributes(process, request.spec, request.terminal));
+  TRY(ApplyAttributes(process, request.spec, request.operation == Request::Operation::kExec));
 
   std::optional<SeccompFilter> filter;
   if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {
@@ -215,7 +214,9 @@ Status RunIntermediate(const Request& request, const InheritedFds& fds, SyncChan
   Clone clone = TRY(CloneFinalProcess(plan.clone_flags, fds));
   if (clone.pid == 0) {
     TRY(BecomeUndumpable());
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));
     return RunFinal(request, fds, plan, channel);
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kJoined));
   }
   TRY(channel.Send(SyncChannel::Type::kPid, fmt::format("{}", clone.pid), clone.pidfd.get()));
   _exit(0);

@@ -48,7 +48,7 @@ class Negotiation {
     }
     process_ = ChildProcess(pid, std::move(message.fd));
     if (request_.operation == Request::Operation::kCreate && MakesUserNamespace(request_.spec)) {
-      TRY(WriteIdMaps(pid, *request_.spec.linux));
+      TRY(WriteIdMaps(pid, request_.spec.linux->uid_mappings, request_.spec.linux->gid_mappings));
     }
     return channel_.Send(SyncChannel::Type::kProceed);
   }

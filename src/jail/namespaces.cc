@@ -40,6 +40,16 @@ Status BringUpLoopback() {
   return {};
 }
 
+Status SetNames(const oci::Spec& spec) {
+  if (!spec.hostname.empty() && sethostname(spec.hostname.data(), spec.hostname.size()) < 0) {
+    return SysError("set host name '{}'", spec.hostname);
+  }
+  if (!spec.domainname.empty() && setdomainname(spec.domainname.data(), spec.domainname.size()) < 0) {
+    return SysError("set domain name '{}'", spec.domainname);
+  }
+  return {};
+}
+
 }  // namespace
 
 int NamespacePlan::AllFlags() const {
@@ -110,15 +120,14 @@ std::string FormatIdMap(const std::vector<oci::IdMapping>& mappings) {
   return text;
 }
 
-Status WriteIdMaps(pid_t pid, const oci::Linux& linux_section) {
-  if (linux_section.uid_mappings.empty() || linux_section.gid_mappings.empty()) {
+Status WriteIdMaps(pid_t pid, const std::vector<oci::IdMapping>& uids,
+                   const std::vector<oci::IdMapping>& gids) {
+  if (uids.empty() || gids.empty()) {
     return MakeError(Code::kInvalidArgument, "a new user namespace needs uidMappings and gidMappings");
   }
   // A privileged writer may map any ids and need not deny setgroups(2) (user_namespaces(7)).
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), FormatIdMap(linux_section.uid_mappings)),
-          "map user ids");
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), FormatIdMap(linux_section.gid_mappings)),
-          "map group ids");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), FormatIdMap(uids)), "map user ids");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), FormatIdMap(gids)), "map group ids");
   return {};
 }
 
@@ -144,19 +153,36 @@ Result<std::string> SysctlPath(const std::string& name) {
   return path;
 }
 
-Status ConfigureNamespaces(const oci::Spec& spec, const NamespacePlan& plan) {
-  if (plan.Creates(CLONE_NEWUTS)) {
-    if (!spec.hostname.empty() && sethostname(spec.hostname.data(), spec.hostname.size()) < 0) {
-      return SysError("set host name '{}'", spec.hostname);
-    }
-    if (!spec.domainname.empty() && setdomainname(spec.domainname.data(), spec.domainname.size()) < 0) {
-      return SysError("set domain name '{}'", spec.domainname);
-    }
+int NamespaceOfSysctl(std::string_view path) {
+  static constexpr std::pair<std::string_view, int> kPrefixes[] = {{"net/", CLONE_NEWNET},
+                                                                   {"fs/mqueue/", CLONE_NEWIPC},
+                                                                   {"kernel/msg", CLONE_NEWIPC},
+                                                                   {"kernel/sem", CLONE_NEWIPC},
+                                                                   {"kernel/shm", CLONE_NEWIPC},
+                                                                   {"kernel/hostname", CLONE_NEWUTS},
+                                                                   {"kernel/domainname", CLONE_NEWUTS},
+                                                                   {"kernel/ns_last_pid", CLONE_NEWPID},
+                                                                   {"user/", CLONE_NEWUSER}};
+  for (const auto& [prefix, flag] : kPrefixes) {
+    if (path.starts_with(prefix)) return flag;
   }
-  if (plan.Creates(CLONE_NEWNET)) TRY(BringUpLoopback());
+  return 0;
+}
+
+Stage StageOf(const NamespacePlan& plan, int clone_flag) {
+  if (plan.Creates(clone_flag)) return Stage::kNew;
+  return (plan.AllFlags() & clone_flag) != 0 ? Stage::kJoined : Stage::kAgents;
+}
+
+Status ConfigureNamespaces(const oci::Spec& spec, const NamespacePlan& plan, Stage stage) {
+  // Never the agent's own name.
+  if (stage != Stage::kAgents && StageOf(plan, CLONE_NEWUTS) == stage) TRY(SetNames(spec));
+  if (stage == Stage::kNew && plan.Creates(CLONE_NEWNET)) TRY(BringUpLoopback());
   if (!spec.linux) return {};
   for (const auto& [name, value] : spec.linux->sysctl) {
-    TRY_CTX(WriteKnob("/proc/sys/" + TRY(SysctlPath(name)), value), "set sysctl '{}' to '{}'", name, value);
+    const std::string path = TRY(SysctlPath(name));
+    if (StageOf(plan, NamespaceOfSysctl(path)) != stage) continue;
+    TRY_CTX(WriteKnob("/proc/sys/" + path, value), "set sysctl '{}' to '{}'", name, value);
   }
   return {};
 }

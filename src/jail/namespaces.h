@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -44,15 +45,31 @@ Status JoinNamespaces(const NamespacePlan& plan);
 
 // The content of /proc/<pid>/{uid,gid}_map.
 std::string FormatIdMap(const std::vector<oci::IdMapping>& mappings);
-// Run by the agent for a process in a new user namespace.
-Status WriteIdMaps(pid_t pid, const oci::Linux& linux_section);
+// Run by the agent for a process in a new user namespace. kInvalidArgument if one list is empty.
+Status WriteIdMaps(pid_t pid, const std::vector<oci::IdMapping>& uids,
+                   const std::vector<oci::IdMapping>& gids);
 
 // Makes the time namespace of the process's children and sets its clocks.
 Status CreateTimeNamespace(const std::map<std::string, oci::TimeOffset>& offsets);
 
-// Settings inside of namespaces that the container made itself: host and domain name, loopback device,
-// sysctls.
-Status ConfigureNamespaces(const oci::Spec& spec, const NamespacePlan& plan);
+// Whose namespaces a process stands in while a container is set up, with the rights to change them.
+enum class Stage {
+  kAgents,  // nothing is joined yet
+  kJoined,  // the plan's joins are done
+  kNew,     // also those that the plan creates
+};
+
+// The stage at which the namespace of this kind has become the container's; 0 means the kernel as a whole,
+// which is the agent's.
+Stage StageOf(const NamespacePlan& plan, int clone_flag);
+
+// CLONE_NEW* of the namespace that a kernel parameter belongs to, by its path below /proc/sys; 0: none.
+int NamespaceOfSysctl(std::string_view path);
+
+// Settings of the namespaces that became the container's at `stage`, to be made in each stage before the next
+// is entered: host and domain name, loopback device, kernel parameters. Only so does a container in a user
+// namespace get those that it may not set itself.
+Status ConfigureNamespaces(const oci::Spec& spec, const NamespacePlan& plan, Stage stage);
 
 // "net.ipv4.ip_forward" or "net/ipv4/conf/eth0.1/forwarding" -> the path below /proc/sys; kInvalidArgument
 // for one that would leave it.

@@ -42,7 +42,18 @@ TEST(NamespacePlanTest, UserNamespacesAndTheirMaps) {
   EXPECT_TRUE(MakesUserNamespace(With({{"user", ""}})));
   EXPECT_FALSE(MakesUserNamespace(With({{"user", "/x"}})));
   EXPECT_EQ(FormatIdMap({{0, 1000, 1}, {1, 100000, 65535}}), "0 1000 1\n1 100000 65535\n");
-  EXPECT_THAT(WriteIdMaps(1, oci::Linux()), IsErrorCode(Code::kInvalidArgument));
+  EXPECT_THAT(WriteIdMaps(1, {}, {{0, 0, 1}}), IsErrorCode(Code::kInvalidArgument));
+}
+
+TEST(NamespaceStageTest, ParametersAreSetWhereTheirNamespaceIs) {
+  ASSERT_OK_AND_ASSIGN(const NamespacePlan plan,
+                       PlanNamespaces(With({{"ipc", ""}, {"uts", ""}, {"user", ""}}), {.ipc_fd = 7}));
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("net/ipv4/ip_forward")), Stage::kAgents);
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("vm/swappiness")), Stage::kAgents);
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("kernel/shmmax")), Stage::kJoined);
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("fs/mqueue/msg_max")), Stage::kJoined);
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("kernel/domainname")), Stage::kNew);
+  EXPECT_EQ(StageOf(plan, NamespaceOfSysctl("user/max_user_namespaces")), Stage::kNew);
 }
 
 TEST(SysctlPathTest, DotsSeparateUnlessSlashesDo) {

@@ -12,6 +12,7 @@
 #include <linux/keyctl.h>
 
 #include <charconv>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -157,6 +158,13 @@ Result<cpu_set_t> ParseCpuList(const std::string& list) {
 Status SetCpuAffinity(const std::string& list) {
   const cpu_set_t set = TRY(ParseCpuList(list));
   if (sched_setaffinity(0, sizeof(set), &set) < 0) return SysError("set CPU affinity '{}'", list);
+  return {};
+}
+
+Status ResetCpuAffinity() {
+  cpu_set_t set;
+  std::memset(&set, 0xff, sizeof(set));
+  if (sched_setaffinity(0, sizeof(set), &set) < 0) return SysError("reset CPU affinity");
   return {};
 }
 

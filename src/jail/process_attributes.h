@@ -26,6 +26,8 @@ Status ApplyPersonality(const oci::Personality& personality);
 // "0-3,7" (cpuset(7), list format) for sched_setaffinity(2).
 Result<cpu_set_t> ParseCpuList(const std::string& list);
 Status SetCpuAffinity(const std::string& list);
+// All CPUs that the process's cgroup allows.
+Status ResetCpuAffinity();
 
 // Run by the agent: limits may be raised there and are inherited by nothing else.
 Status SetProcessRlimits(pid_t pid, const std::vector<oci::Rlimit>& rlimits);
