@@ -41,12 +41,6 @@ Result<std::string> MountRoot(const std::string& bundle_directory, const std::st
   return rootfs;
 }
 
-Result<StdioEnds> MakeStdio(const oci::Process& process, uint32_t pipe_size_bytes) {
-  if (!process.terminal) return MakePipes(pipe_size_bytes);
-  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
-  return MakeTerminal(size.height, size.width);
-}
-
 Status MakeBundle(const std::string& directory, const oci::Spec& spec) {
   TRY(MakeDirectories(directory, 0700));
   return WriteFileAtomic(directory + "/config.json", oci::ToJson(spec), 0600);
@@ -92,6 +86,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
 
   jail::CreateOptions options;
   options.container_id = parts.id;
+  options.bundle = parts.bundle_directory;
   options.rootfs = TRY(MountRoot(parts.bundle_directory, spec.root->path));
   if (!settings.cgroup_root.empty()) {
     options.cgroup_root = settings.cgroup_root;

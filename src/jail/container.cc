@@ -14,6 +14,7 @@
 #include "jail/launch.h"
 #include "jail/namespaces.h"
 #include "jail/process_attributes.h"
+#include "jail/start_hooks.h"
 #include "linux/cgroup2.h"
 
 namespace kata::jail {
@@ -70,6 +71,8 @@ class Container::Impl {
     Request request;
     request.operation = Request::Operation::kCreate;
     request.spec = container_spec;
+    request.container_id = options.container_id;
+    request.bundle = options.bundle;
     request.rootfs = options.rootfs;
     request.enable_seccomp = options.enable_seccomp;
     request.terminal = options.stdio.terminal_slave >= 0;
@@ -150,7 +153,8 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
 Status Container::Start() {
   if (!impl_->channel.valid())
     return MakeError(Code::kFailedPrecondition, "the container has been started before");
-  return OpenGate(impl_->channel, Deadline::After(kStartTimeout));
+  const std::chrono::seconds hooks = LongestRun(impl_->spec.hooks.start_container);
+  return OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
 }
 
 Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOptions& options) {
@@ -166,6 +170,7 @@ Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOpti
   // Not needed by the process, and large.
   request.spec.mounts.clear();
   request.spec.process = process;
+  request.spec.hooks = {};
   if (!process.capabilities) request.spec.process->capabilities = impl_->spec.process->capabilities;
   request.namespaces = impl_->namespaces;
   request.enable_seccomp = options.enable_seccomp;

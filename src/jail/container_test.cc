@@ -522,8 +522,106 @@ TEST_F(ContainerTest, TerminalIsControllingAndOnTheConsole) {
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, options));
   pty.slave.Reset();
   ASSERT_OK(container->Start());
-  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(container->TakeInit(), pty.master.get()));
-  EXPECT_EQ(result.output, "/dev/console\r\n33 101\r\nopen\r\nconsole\r\n");
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(container->TakeInit(), terminal.get()));
+  EXPECT_EQ(result.output, "/dev/pts/0\r\n33 101\r\nopen\r\nconsole\r\n1000:0:620\r\n");
+}
+
+TEST_F(ContainerTest, TerminalNeedsADevptsOfTheContainer) {
+  oci::Spec spec = ShellSpec("tty");
+  spec.process->terminal = true;
+  std::erase_if(spec.mounts, [](const oci::Mount& mount) { return mount.type == "devpts"; });
+  EXPECT_THAT(Container::Create(spec, Options()), IsError(_, HasSubstr("make terminal: ")));
+  spec.mounts.push_back({"/dev/pts", "tmpfs", "tmpfs", {}, {}, {}});
+  EXPECT_THAT(Container::Create(spec, Options()),
+              IsError(Code::kFailedPrecondition, HasSubstr("no devpts is mounted on '/dev/pts'")));
+}
+
+TEST_F(ContainerTest, TerminalInAUserNamespaceUnderAReadOnlyDev) {
+  oci::Spec spec = ShellSpec("tty; echo console > /dev/console; touch /dev/x || echo refused");
+  spec.process->terminal = true;
+  spec.mounts[1].options.push_back("ro");
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, Options()));
+  const UniqueFd terminal = container->TakeTerminal();
+  ASSERT_OK(container->Start());
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(container->TakeInit(), terminal.get()));
+  EXPECT_THAT(result.output, StartsWith("/dev/pts/0\r\nconsole\r\n"));
+  EXPECT_THAT(result.output, HasSubstr("refused\r\n"));
+}
+
+TEST_F(ContainerTest, StartHooksRunInTheContainerBeforeItsProgram) {
+  oci::Spec spec = ShellSpec("cat /tmp/state; cat /tmp/order; echo program");
+  spec.annotations = {{"key", "value"}};
+  spec.process->user.uid = 1000;
+  ASSERT_EQ(chmod((rootfs_ + "/tmp").c_str(), 01777), 0);
+  const std::string script =
+      "cat > /tmp/state; echo first $A $HOME $0 $1 $(id -u) > /tmp/order; "
+      "grep CapEff /proc/self/status >> /tmp/order; ls /proc/self/fd >> /tmp/order";
+  spec.hooks.start_container = {{"/bin/sh", {"sh", "-c", script, "zero", "one"}, {"A=b", "PATH=/bin"}, 60},
+                                {"/bin/sh", {"sh", "-c", "echo second >> /tmp/order"}, {}, {}}};
+  CreateOptions options = Options();
+  options.bundle = "/run/bundle";
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec, options));
+  EXPECT_EQ(result.output, R"({
+  "ociVersion": "1.1.0",
+  "id": "c1",
+  "status": "created",
+  "pid": 1,
+  "bundle": "/run/bundle",
+  "annotations": {
+    "key": "value"
+  }
+}first b zero one 1000
+CapEff:	0000000000000000
+0
+1
+2
+3
+second
+program
+)");
+}
+
+TEST_F(ContainerTest, AStartHookThatFailsIsNamedAndEndsTheContainer) {
+  const auto start = [&](const oci::Hook& hook) -> Status {
+    oci::Spec spec = ShellSpec("touch /tmp/ran");
+    spec.hooks.start_container = {hook};
+    const std::unique_ptr<Container> container = TRY(Container::Create(spec, Options()));
+    const Status status = container->Start();
+    TRY(WaitFd(container->init_pidfd(), POLLIN, Deadline::After(std::chrono::seconds(30)), "end of init"));
+    return status;
+  };
+  EXPECT_THAT(
+      start({"/bin/sh", {"sh", "-c", "echo no table >&2; exit 3"}, {}, {}}),
+      IsError(Code::kFailedPrecondition, "hooks.startContainer[0]: '/bin/sh': exit status 3: no table"));
+  EXPECT_THAT(start({"/bin/nosuch", {}, {}, {}}),
+              IsError(_,
+                      "hooks.startContainer[0]: '/bin/nosuch': exit status 127: execute: No such file or "
+                      "directory"));
+  EXPECT_THAT(
+      start({"/bin/sleep", {"sleep", "1000"}, {}, 1}),
+      IsError(Code::kDeadlineExceeded, "hooks.startContainer[0]: '/bin/sleep': did not end within 1 s"));
+  EXPECT_FALSE(PathExists(rootfs_ + "/tmp/ran"));
+}
+
+TEST_F(ContainerTest, StartHooksAreUnderTheFilterToo) {
+  oci::Spec spec = ShellSpec("cat /tmp/hook");
+  spec.process->no_new_privileges = false;
+  spec.linux->seccomp = oci::Seccomp();
+  spec.linux->seccomp->default_action = "SCMP_ACT_ALLOW";
+  spec.linux->seccomp->syscalls.push_back({{"mkdir", "mkdirat"}, "SCMP_ACT_ERRNO", ENOTUNIQ, {}});
+  spec.hooks.start_container = {
+      {"/bin/sh",
+       {"sh", "-c", "mkdir /x 2>/tmp/hook; grep CapPrm /proc/self/status >> /tmp/hook"},
+       {"PATH=/bin"},
+       {}}};
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_THAT(result.output, HasSubstr("Name not unique on network"));
+  EXPECT_THAT(result.output, HasSubstr("CapPrm:\t0000000000000421\n"));
 }
 
 TEST_F(ContainerTest, UnsupportedAndContradictoryRequestsAreRefused) {

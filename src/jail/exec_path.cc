@@ -112,4 +112,12 @@ std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& env
   return result;
 }
 
+std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  // execve takes char* but does not write to it.
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 }  // namespace kata::jail

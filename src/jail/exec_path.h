@@ -22,4 +22,7 @@ std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& env
 // The home directory of `uid` in the text of a passwd(5) file; empty if there is none.
 std::string HomeDirectory(const std::string& passwd, uint32_t uid);
 
+// argv or envp of execve(2): pointers into `strings`, which must outlive them, and a null pointer.
+std::vector<char*> PointersTo(const std::vector<std::string>& strings);
+
 }  // namespace kata::jail

@@ -22,6 +22,8 @@
 #include "jail/seccomp.h"
 
 namespace kata::jail {
+#include "jail/start_hooks.h"
+#include "oci/json.h"
 namespace {
 
 // How long the process waits for the agent while it is being set up. At the gate it waits until the agent
@@ -97,6 +99,29 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
 
   std::optional<SeccompFilter> filter;
   if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {
+// State of the specification as the container's own process sees it.
+std::string StateForHooks(const Request& request) {
+  oci::State state;
+  state.oci_version = request.spec.oci_version;
+  state.id = request.container_id;
+  state.status = "created";
+  state.pid = getpid();
+  state.bundle = request.bundle;
+  state.annotations = request.spec.annotations;
+  return oci::ToJson(state);
+}
+
+// Gives up the last rights, directly before execve: from here on every system call is judged by the filter of
+// the container, so few are left.
+Status AssumeLastRights(const Credentials& credentials, const std::optional<SeccompFilter>& filter,
+                        bool filter_needs_admin) {
+  if (filter) {
+    if (filter_needs_admin) TRY(credentials.RaiseAdmin());
+    TRY(filter->Load());
+  }
+  return credentials.Finish();
+}
+
     filter = TRY(SeccompFilter::Compile(*request.spec.linux->seccomp));
   }
   if (process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -118,14 +143,11 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   TRY(channel.Send(SyncChannel::Type::kReady));
   TRY_CTX(channel.Expect(SyncChannel::Type::kStart, Deadline::After(kGateTimeout)), "wait for start");
 
-  // From here on every system call is judged by the filter of the container, so few are left.
+  const auto assume = [&] { return AssumeLastRights(credentials, filter, filter_needs_admin); };
+  TRY(RunStartHooks(request.spec.hooks.start_container, StateForHooks(request), assume));
   if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
     return SysError("mark file descriptors close-on-exec");
-  if (filter) {
-    if (filter_needs_admin) TRY(credentials.RaiseAdmin());
-    TRY(filter->Load());
-  }
-  TRY(credentials.Finish());
+  TRY(assume());
   execve(program.c_str(), argv.data(), envp.data());
   return SysError("execute '{}'", process.args[0]);
 }

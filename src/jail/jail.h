@@ -33,6 +33,7 @@ struct StdioFds {
 
 struct CreateOptions {
   std::string container_id;
+  std::string bundle;       // the bundle's directory as hooks are told
   std::string rootfs;       // absolute, in the caller's mount namespace
   std::string cgroup_path;  // below the cgroup2 mount, "/kata/<id>"; empty: no cgroup is made (tests without
                             // cgroup v2)
@@ -65,8 +66,9 @@ class Container {
   static Result<std::unique_ptr<Container>> Create(const oci::Spec& spec, const CreateOptions& options);
   ~Container();
 
-  // Opens the gate: init executes the program. kFailedPrecondition if started before. Errors of execve arrive
-  // here.
+  // Opens the gate: init runs the startContainer hooks, then executes the program. kFailedPrecondition if
+  // started before. Errors of hooks and execve arrive here; init has ended then. Blocks as long as the hooks
+  // run.
   Status Start();
 
   // Another process in the container's namespaces and cgroup. Runs at once.

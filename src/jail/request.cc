@@ -23,6 +23,8 @@ std::string SerializeRequest(const Request& request) {
   const nlohmann::json json = {
       {"exec", request.operation == Request::Operation::kExec},
       {"spec", oci::ToJson(request.spec)},
+      {"container_id", request.container_id},
+      {"bundle", request.bundle},
       {"rootfs", request.rootfs},
       {"namespaces", request.namespaces},
       {"enable_seccomp", request.enable_seccomp},
@@ -37,6 +39,8 @@ Result<Request> ParseRequest(std::string_view text) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   Request request;
   try {
+    request.container_id = json.at("container_id").get<std::string>();
+    request.bundle = json.at("bundle").get<std::string>();
     request.operation = json.at("exec").get<bool>() ? Request::Operation::kExec : Request::Operation::kCreate;
     request.rootfs = json.at("rootfs").get<std::string>();
     request.namespaces = json.at("namespaces").get<int>();

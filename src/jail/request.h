@@ -37,7 +37,9 @@ class InheritedFds {
 struct Request {
   enum class Operation { kCreate, kExec };
   Operation operation = Operation::kCreate;
-  oci::Spec spec;      // for kExec with the process to execute in place of init's
+  oci::Spec spec;  // for kExec with the process to execute in place of init's
+  std::string container_id;
+  std::string bundle;  // as hooks are told
   std::string rootfs;  // kCreate: absolute, in the agent's mount namespace
   int namespaces = 0;  // kExec: CLONE_NEW* of the container's namespaces that differ from the agent's
   bool enable_seccomp = true;

@@ -31,12 +31,16 @@ TEST(RequestTest, ReadsBackWhatWasWritten) {
   request.operation = Request::Operation::kExec;
   request.spec.oci_version = "1.1.0";
   request.spec.hostname = "h";
+  request.container_id = "c1";
+  request.bundle = "/b";
   request.rootfs = "/r";
   request.namespaces = 5;
   request.enable_seccomp = false;
   request.terminal = true;
   ASSERT_OK_AND_ASSIGN(const Request copy, ParseRequest(SerializeRequest(request)));
   EXPECT_EQ(copy.operation, Request::Operation::kExec);
+  EXPECT_EQ(copy.container_id, "c1");
+  EXPECT_EQ(copy.bundle, "/b");
   EXPECT_EQ(copy.spec.hostname, "h");
   EXPECT_EQ(copy.rootfs, "/r");
   EXPECT_EQ(copy.namespaces, 5);

@@ -62,7 +62,8 @@ oci::Process MakeGuestProcess(const oci::Process& process) {
 
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options) {
   oci::Spec guest = spec;
-  guest.hooks = {};
+  // The others are the host's to run.
+  guest.hooks = {.start_container = spec.hooks.start_container};
   guest.hostname = guest.hostname.substr(0, kMaxHostnameBytes);
   guest.mounts = options.files.mounts;
   if (!guest.root) guest.root.emplace();

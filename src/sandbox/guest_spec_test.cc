@@ -26,6 +26,7 @@ oci::Spec HostSpec() {
   spec.root = oci::Root{.path = "rootfs", .readonly = true};
   spec.mounts = {{.destination = "/proc", .type = "proc"}};
   spec.hooks.prestart = {{.path = "/bin/hook"}};
+  spec.hooks.start_container = {{.path = "/bin/guest-hook"}};
   spec.linux.emplace();
   spec.linux->cgroups_path = "/docker/abc";
   spec.linux->mount_label = "label";
@@ -54,6 +55,7 @@ GuestSpecOptions Options() {
 TEST(MakeGuestSpec, HostsThingsAreTakenOut) {
   const oci::Spec guest = MakeGuestSpec(HostSpec(), Options());
   EXPECT_THAT(guest.hooks.prestart, IsEmpty());
+  EXPECT_EQ(guest.hooks.start_container.size(), 1u);
   EXPECT_EQ(guest.hostname.size(), 64u);
   EXPECT_EQ(guest.process->apparmor_profile, "");
   EXPECT_EQ(guest.process->selinux_label, "");

@@ -1,0 +1,25 @@
+// Hooks that run inside of the container when it is started, before its program.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "oci/spec.h"
+
+namespace kata::jail {
+
+// Runs the hooks one after the other as children of this single-threaded process, in its root and working
+// directory, with `state_json` as their stdin and their own environment alone. Each child calls `assume` last
+// before it executes the hook, to become what the container's program will be. The first hook that cannot be
+// executed, does not end with status 0, or exceeds its timeout (it is killed) makes the error, with what it
+// wrote: "hooks.startContainer[0]: '/bin/prepare': exit status 3: no such table".
+Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& state_json,
+                     const std::function<Status()>& assume);
+
+// How long all of them may take at most.
+std::chrono::seconds LongestRun(const std::vector<oci::Hook>& hooks);
+
+}  // namespace kata::jail
