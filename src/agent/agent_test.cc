@@ -164,7 +164,7 @@ TEST_F(AgentTest, TerminalWithSize) {
   ASSERT_OK(Call("TtyWinResize", resize));
   ASSERT_OK(Write("c1", "c1", "go\n"));
   ASSERT_OK_AND_ASSIGN(const std::string rest, ReadAll("ReadStdout", "c1", "c1"));
-  EXPECT_THAT(rest, HasSubstr("40 132\r\n/dev/"));
+  EXPECT_THAT(rest, HasSubstr("40 132\r\n/dev/pts/0\r\n"));
   EXPECT_EQ(Read("ReadStderr", "c1", "c1").value_or("error"), "");
   EXPECT_EQ(Wait("c1", "c1").value_or(-1), 5);
 }

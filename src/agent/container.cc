@@ -1,9 +1,5 @@
 #include "agent/container.h"
 
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/vfs.h>
-
 #include <csignal>
 #include <utility>
 
@@ -11,7 +7,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "linux/cgroup2.h"
-#include "linux/rooted_path.h"
 #include "oci/json.h"
 #include "protocol/oci_convert.h"
 
@@ -42,51 +37,18 @@ Result<oci::Process> ExecSpec(const grpc::ExecProcessRequest& request, const oci
   return process;
 }
 
-struct NewExec {
-  Result<ChildProcess> child = Error(Code::kInternal, "not started");
-  StdioEnds stdio;
-};
-
-// The container's own devpts, so that its programs find their terminal by name (ttyname(3)); none if it has
-// mounted something else there, or over its ptmx.
-UniqueFd OpenDevpts(const jail::Container& jail) {
-  constexpr long kDevptsMagic = 0x1cd1;  // DEVPTS_SUPER_MAGIC
-  const Result<UniqueFd> root = Open(fmt::format("/proc/{}/root", jail.init_pid()), O_PATH | O_DIRECTORY);
-  // Init is not reaped while its pidfd says that it lives, so the number was still its.
-  if (!root || !SignalPidfd(jail.init_pidfd(), 0)) return UniqueFd();
-  Result<UniqueFd> devpts = linux::OpenInRoot(root->get(), "dev/pts", O_RDONLY | O_DIRECTORY);
-  struct statfs info{};
-  if (!devpts || fstatfs(devpts->get(), &info) != 0 || info.f_type != kDevptsMagic) return UniqueFd();
-  const uint64_t resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
-  if (!linux::OpenAt2(devpts->get(), "ptmx", O_PATH, resolve)) return UniqueFd();
-  return std::move(*devpts);
-}
-
-Result<StdioEnds> MakeExecStdio(const jail::Container& jail, const oci::Process& process,
-                                uint32_t pipe_size_bytes) {
-  if (!process.terminal) return MakePipes(pipe_size_bytes);
-  const oci::ConsoleSize size = process.console_size.value_or(oci::ConsoleSize{});
-  if (const UniqueFd devpts = OpenDevpts(jail); devpts.valid()) {
-    if (Result<StdioEnds> stdio = MakeTerminal(size.height, size.width, devpts.get())) return stdio;
-  }
-  return MakeTerminal(size.height, size.width);
-}
-
-NewExec StartExec(jail::Container& jail, const oci::Process& process, const Settings& settings) {
-  NewExec exec;
-  Result<StdioEnds> stdio = MakeExecStdio(jail, process, settings.pipe_size_bytes);
-  if (!stdio) {
-    exec.child = std::move(stdio).error();
-    return exec;
-  }
-  exec.stdio = std::move(*stdio);
+Result<StartedExec> StartExec(jail::Container& jail, const oci::Process& process, const Settings& settings) {
+  StartedExec exec;
+  if (!process.terminal) exec.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   jail::ExecOptions options;
   options.stdio = exec.stdio.ForJail();
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
   options.deadline = Deadline::After(kJailTimeout);
-  exec.child = jail.Exec(process, options);
+  jail::StartedProcess started = TRY(jail.Exec(process, options));
   exec.stdio.CloseChildEnds();
+  exec.child = std::move(started.process);
+  if (process.terminal) exec.stdio = TRY(TerminalEnds(std::move(started.terminal)));
   return exec;
 }
 
@@ -170,23 +132,23 @@ void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback cal
   forget_timers_.erase(exec_id);
   jobs_.Add([self = shared_from_this(), exec_id, process = std::move(*process),
              callback = std::move(callback)]() mutable -> Completion {
-    NewExec exec;
-    if (self->parts_->jail) exec = StartExec(*self->parts_->jail, process, self->context_.settings);
+    Result<StartedExec> exec =
+        self->parts_->jail ? StartExec(*self->parts_->jail, process, self->context_.settings)
+                           : MakeError(Code::kFailedPrecondition, "container '{}' is removed", self->id_);
     return [self, exec_id, exec = std::move(exec), callback = std::move(callback)]() mutable {
-      self->AdoptExec(exec_id, std::move(exec.child), std::move(exec.stdio), std::move(callback));
+      self->AdoptExec(exec_id, std::move(exec), std::move(callback));
     };
   });
 }
 
-void Container::AdoptExec(const std::string& exec_id, Result<ChildProcess> child, StdioEnds stdio,
-                          StatusCallback callback) {
-  if (!child) {
+void Container::AdoptExec(const std::string& exec_id, Result<StartedExec> exec, StatusCallback callback) {
+  if (!exec) {
     execs_.erase(exec_id);
-    return callback(std::move(child).error());
+    return callback(std::move(exec).error());
   }
   Result<std::shared_ptr<Process>> process = Process::Adopt(
       context_.loop, context_.reaper, fmt::format("process '{}' of container '{}'", exec_id, id_),
-      std::move(*child), std::move(stdio));
+      std::move(exec->child), std::move(exec->stdio));
   if (!process) {
     execs_.erase(exec_id);
     return callback(std::move(process).error());

@@ -20,6 +20,12 @@ namespace kata::agent {
 
 using StatusCallback = std::move_only_function<void(Status)>;
 
+// A process that runs beside init, and our ends of its stdio.
+struct StartedExec {
+  ChildProcess child;
+  StdioEnds stdio;
+};
+
 // From "created" to removed. Steps that block run as jobs, one after the other; signals overtake them. Loop
 // thread only; owned by shared_ptr.
 class Container : public std::enable_shared_from_this<Container> {
@@ -69,8 +75,7 @@ class Container : public std::enable_shared_from_this<Container> {
   void KillAll();
   void InitEnded();
   void TearDown();
-  void AdoptExec(const std::string& exec_id, Result<ChildProcess> child, StdioEnds stdio,
-                 StatusCallback callback);
+  void AdoptExec(const std::string& exec_id, Result<StartedExec> exec, StatusCallback callback);
   // Runs `step` on the jail as a job and tells its outcome.
   void RunStep(std::move_only_function<Status(jail::Container&)> step, StatusCallback callback);
 

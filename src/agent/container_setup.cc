@@ -95,7 +95,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   options.ipc_namespace_fd = namespaces.ipc.get();
   options.uts_namespace_fd = namespaces.uts.get();
   if (shared_pid != nullptr && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
-  created.stdio = TRY(MakeStdio(*spec.process, settings.pipe_size_bytes));
+  if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   options.stdio = created.stdio.ForJail();
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
@@ -104,6 +104,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   if (shared_pid != nullptr && !shared_pid->fd.valid()) {
     shared_pid->fd = TRY(linux::NamespaceFd::OfProcess(parts.jail->init_pid(), CLONE_NEWPID));
   }
+  if (spec.process->terminal) created.stdio = TRY(TerminalEnds(parts.jail->TakeTerminal()));
   created.init = parts.jail->TakeInit();
   created.stdio.CloseChildEnds();
   created.process = std::move(*spec.process);

@@ -7,8 +7,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "linux/terminal.h"
-
 namespace kata::agent {
 namespace {
 
@@ -171,17 +169,13 @@ void InputStream::Abandon() {
 }
 
 jail::StdioFds StdioEnds::ForJail() const {
-  return {.stdin_fd = child_stdin.get(),
-          .stdout_fd = child_stdout.get(),
-          .stderr_fd = child_stderr.get(),
-          .terminal_slave = child_terminal.get()};
+  return {.stdin_fd = child_stdin.get(), .stdout_fd = child_stdout.get(), .stderr_fd = child_stderr.get()};
 }
 
 void StdioEnds::CloseChildEnds() {
   child_stdin.Reset();
   child_stdout.Reset();
   child_stderr.Reset();
-  child_terminal.Reset();
 }
 
 Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes) {
@@ -201,17 +195,10 @@ Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes) {
   return ends;
 }
 
-Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns, int devpts_fd) {
+Result<StdioEnds> TerminalEnds(UniqueFd master) {
+  TRY_CTX(SetNonBlocking(master.get(), true), "set up terminal");
   StdioEnds ends;
-  linux::PtyPair pty =
-      TRY_CTX(devpts_fd >= 0 ? linux::OpenPtyAt(devpts_fd) : linux::OpenPty(), "make a terminal");
-  if (rows > 0 || columns > 0) {
-    TRY(linux::SetWindowSize(pty.master.get(), {static_cast<uint16_t>(std::min(rows, 0xffffu)),
-                                                static_cast<uint16_t>(std::min(columns, 0xffffu))}));
-  }
-  TRY(SetNonBlocking(pty.master.get(), true));
-  ends.terminal = std::move(pty.master);
-  ends.child_terminal = std::move(pty.slave);
+  ends.terminal = std::move(master);
   return ends;
 }
 

@@ -98,7 +98,7 @@ class InputStream : public std::enable_shared_from_this<InputStream> {
 // The descriptors of a new process's stdio: the child's ends and ours. Made on any thread.
 struct StdioEnds {
   // Ends for the jail; closed by the agent once the process exists.
-  UniqueFd child_stdin, child_stdout, child_stderr, child_terminal;
+  UniqueFd child_stdin, child_stdout, child_stderr;
   // Non-blocking. With a terminal, `terminal` alone.
   UniqueFd stdin_writer, stdout_reader, stderr_reader, terminal;
 
@@ -108,8 +108,7 @@ struct StdioEnds {
 
 // Pipes of `pipe_size_bytes` (0: the kernel's default).
 Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes);
-// A terminal of the given size, of the devpts whose root directory is `devpts_fd` (borrowed), or of the
-// agent's own.
-Result<StdioEnds> MakeTerminal(uint32_t rows, uint32_t columns, int devpts_fd = -1);
+// The agent's end of the terminal that a process opened in its container.
+Result<StdioEnds> TerminalEnds(UniqueFd master);
 
 }  // namespace kata::agent

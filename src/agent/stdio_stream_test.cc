@@ -2,12 +2,12 @@
 #include "agent/stdio_stream.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <optional>
 
 #include "agent/process.h"
+#include "linux/terminal.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -185,19 +185,16 @@ TEST_F(StdioStreamTest, WriteToAClosedPipeAndToAProcessThatEnded) {
   EXPECT_THAT(*pending, IsErrorCode(Code::kFailedPrecondition));
 }
 
-TEST_F(StdioStreamTest, TerminalHasTheSizeAndEndsWithTheLastUser) {
-  ASSERT_OK_AND_ASSIGN(StdioEnds ends, MakeTerminal(30, 90));
-  winsize size{};
-  ASSERT_EQ(ioctl(ends.child_terminal.get(), TIOCGWINSZ, &size), 0);
-  EXPECT_EQ(size.ws_row, 30);
-  EXPECT_EQ(size.ws_col, 90);
+TEST_F(StdioStreamTest, TerminalEndsWithTheLastUser) {
+  ASSERT_OK_AND_ASSIGN(linux::PtyPair pty, linux::OpenPty());
+  ASSERT_OK_AND_ASSIGN(StdioEnds ends, TerminalEnds(std::move(pty.master)));
   const auto stream = std::make_shared<OutputStream>(loop_, std::move(ends.terminal));
-  Put(ends.child_terminal, "hi\n");
+  Put(pty.slave, "hi\n");
   const auto data = Read(*stream), end = Read(*stream);
   ASSERT_TRUE(RunUntil([&] { return data->result.has_value(); }));
   EXPECT_EQ(data->result->value(), "hi\r\n");
   EXPECT_FALSE(end->result);
-  ends.child_terminal.Reset();
+  pty.slave.Reset();
   ASSERT_TRUE(RunUntil([&] { return end->result.has_value(); }));
   EXPECT_EQ(end->result->value(), "");
 }

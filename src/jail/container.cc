@@ -75,7 +75,6 @@ class Container::Impl {
     request.bundle = options.bundle;
     request.rootfs = options.rootfs;
     request.enable_seccomp = options.enable_seccomp;
-    request.terminal = options.stdio.terminal_slave >= 0;
     const SandboxNamespaces sandbox{options.ipc_namespace_fd, options.uts_namespace_fd,
                                     options.pid_namespace_fd};
     // Checked here for the error's sake; the process plans anew.
@@ -88,6 +87,7 @@ class Container::Impl {
     LaunchedProcess launched =
         TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));
     init = std::move(launched.process);
+    terminal = std::move(launched.terminal);
     channel = std::move(launched.channel);
     pid = init.pid();
     const int copy = fcntl(init.pidfd(), F_DUPFD_CLOEXEC, 3);
@@ -130,6 +130,7 @@ class Container::Impl {
   ChildProcess init;
   pid_t pid = -1;
   UniqueFd pidfd;  // a copy that stays when init is taken
+  UniqueFd terminal;
   SyncChannel channel;
 };
 
@@ -157,7 +158,7 @@ Status Container::Start() {
   return OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
 }
 
-Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOptions& options) {
+Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOptions& options) {
   if (HasEnded(impl_->pidfd.get()))
     return MakeError(Code::kFailedPrecondition, "the container is not running");
   if (impl_->cgroup.valid() && impl_->cgroup.HasFile("cgroup.freeze") &&
@@ -169,12 +170,11 @@ Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOpti
   request.spec = impl_->spec;
   // Not needed by the process, and large.
   request.spec.mounts.clear();
-  request.spec.process = process;
   request.spec.hooks = {};
+  request.spec.process = process;
   if (!process.capabilities) request.spec.process->capabilities = impl_->spec.process->capabilities;
   request.namespaces = impl_->namespaces;
   request.enable_seccomp = options.enable_seccomp;
-  request.terminal = options.stdio.terminal_slave >= 0;
   std::map<int, int> fds{{kInitPidfd, impl_->pidfd.get()}};
   if (impl_->cgroup.valid()) fds[kCgroupFd] = impl_->cgroup.fd();
   if (impl_->cgroup_namespace.valid()) fds[kCgroupNamespaceFd] = impl_->cgroup_namespace.get();
@@ -182,7 +182,7 @@ Result<ChildProcess> Container::Exec(const oci::Process& process, const ExecOpti
       TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));
   TRY(impl_->ApplyLimits(launched.process.pid(), process));
   TRY(OpenGate(launched.channel, options.deadline));
-  return std::move(launched.process);
+  return StartedProcess{std::move(launched.process), std::move(launched.terminal)};
 }
 
 pid_t Container::init_pid() const {
@@ -193,6 +193,10 @@ int Container::init_pidfd() const {
 }
 ChildProcess Container::TakeInit() {
   return std::move(impl_->init);
+}
+
+UniqueFd Container::TakeTerminal() {
+  return std::move(impl_->terminal);
 }
 
 Status Container::Pause(Deadline deadline) {

@@ -17,7 +17,6 @@
 #include "jail/sealed_executable.h"
 #include "linux/mountinfo.h"
 #include "linux/namespaces.h"
-#include "linux/terminal.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -238,6 +237,7 @@ TEST_F(ContainerTest, RecursiveReadOnlyCoversMountsBelow) {
   EXPECT_THAT(result->output, StartsWith("written\n"));
   EXPECT_THAT(result->output, HasSubstr("refused\n"));
 }
+
 TEST_F(ContainerTest, BindMountsShowOwnersThroughIdMaps) {
   const std::string source = directory_->path() + "/volume";
   ASSERT_OK(MakeDirectories(source + "/below"));
@@ -279,7 +279,6 @@ TEST_F(ContainerTest, IdmapAloneUsesTheContainersUserNamespace) {
   EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("only a bind mount can map ids")));
 }
 
-
 TEST_F(ContainerTest, TmpcopyupStartsWithTheContentBelow) {
   ASSERT_OK(MakeDirectories(rootfs_ + "/var/deep", 0750));
   ASSERT_OK(WriteFileAtomic(rootfs_ + "/var/deep/file", "kept\n", 0640));
@@ -305,6 +304,18 @@ TEST_F(ContainerTest, DestinationsBehindLinksStayInsideTheRoot) {
   EXPECT_EQ(result.output, "x\n");
   EXPECT_FALSE(PathExists(outside + "/x"));
   EXPECT_FALSE(PathExists("/landed"));
+}
+
+TEST_F(ContainerTest, DanglingLinksOfAnImageLeadToWhatTheyMean) {
+  ASSERT_EQ(symlink("/run", (rootfs_ + "/varrun").c_str()), 0);
+  ASSERT_EQ(symlink("../run/resolve/stub", (rootfs_ + "/etc/resolv.conf").c_str()), 0);
+  const std::string source = directory_->path() + "/resolv.conf";
+  ASSERT_OK(WriteFileAtomic(source, "nameserver\n"));
+  oci::Spec spec = ShellSpec("cat /etc/resolv.conf; touch /varrun/lock/x; ls /run/lock");
+  spec.mounts.push_back({"/etc/resolv.conf", "bind", source, {"bind"}, {}, {}});
+  spec.mounts.push_back({"/varrun/lock", "tmpfs", "tmpfs", {}, {}, {}});
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "nameserver\nx\n");
 }
 
 TEST_F(ContainerTest, MountsIntoProcAreRefused) {
@@ -347,18 +358,6 @@ TEST_F(ContainerTest, CapabilitiesUserGroupsAndNoNewPrivileges) {
   spec.process->capabilities =
       oci::Capabilities{{"CAP_KILL", "CAP_NET_BIND_SERVICE"}, ambient, ambient, ambient, ambient};
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
-TEST_F(ContainerTest, DanglingLinksOfAnImageLeadToWhatTheyMean) {
-  ASSERT_EQ(symlink("/run", (rootfs_ + "/varrun").c_str()), 0);
-  ASSERT_EQ(symlink("../run/resolve/stub", (rootfs_ + "/etc/resolv.conf").c_str()), 0);
-  const std::string source = directory_->path() + "/resolv.conf";
-  ASSERT_OK(WriteFileAtomic(source, "nameserver\n"));
-  oci::Spec spec = ShellSpec("cat /etc/resolv.conf; touch /varrun/lock/x; ls /run/lock");
-  spec.mounts.push_back({"/etc/resolv.conf", "bind", source, {"bind"}, {}, {}});
-  spec.mounts.push_back({"/varrun/lock", "tmpfs", "tmpfs", {}, {}, {}});
-  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
-  EXPECT_EQ(result.output, "nameserver\nx\n");
-}
-
   EXPECT_THAT(result.output, StartsWith("1000\n1001\n1001 5 1002\n"));
   EXPECT_THAT(result.output, HasSubstr("CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\n"
                                        "CapEff:\t0000000000000400\nCapBnd:\t0000000000000420\n"
@@ -514,13 +513,14 @@ TEST_F(ContainerTest, JoinsNamespacesByPathAndFromTheSandbox) {
 }
 
 TEST_F(ContainerTest, TerminalIsControllingAndOnTheConsole) {
-  ASSERT_OK_AND_ASSIGN(linux::PtyPair pty, linux::OpenPty());
-  ASSERT_OK(linux::SetWindowSize(pty.master.get(), {33, 101}));
-  oci::Spec spec = ShellSpec("tty; stty size; echo open > /dev/tty; echo console > /dev/console");
-  CreateOptions options = Options();
-  options.stdio.terminal_slave = pty.slave.get();
-  ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, options));
-  pty.slave.Reset();
+  oci::Spec spec = ShellSpec(
+      "tty; stty size; echo open > /dev/tty; echo console > /dev/console;"
+      "stat -c %u:%g:%a /dev/pts/0");
+  spec.process->terminal = true;
+  spec.process->console_size = {33, 101};
+  spec.process->user.uid = 1000;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, Options()));
+  const UniqueFd terminal = container->TakeTerminal();
   ASSERT_OK(container->Start());
   ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(container->TakeInit(), terminal.get()));
   EXPECT_EQ(result.output, "/dev/pts/0\r\n33 101\r\nopen\r\nconsole\r\n1000:0:620\r\n");
@@ -647,6 +647,7 @@ TEST_F(ContainerTest, SchedulingAttributes) {
       ShellSpec("cat /proc/self/sched | grep -E 'policy|prio'; grep Cpus_allowed_list /proc/self/status");
   spec.process->scheduler = oci::Scheduler{"SCHED_BATCH", 5, 0, {}, 0, 0, 0};
   spec.process->io_priority = oci::IoPriority{"IOPRIO_CLASS_BE", 6};
+  // Is for other processes than init.
   spec.process->exec_cpu_affinity = oci::ExecCpuAffinity{"0", "0"};
   spec.linux->personality = oci::Personality{"LINUX32", {}};
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
@@ -671,9 +672,9 @@ class RunningContainerTest : public ContainerTest {
     ExecOptions options;
     options.stdio.stdout_fd = pipe.write.get();
     options.stdio.stderr_fd = pipe.write.get();
-    ChildProcess child = TRY(container.Exec(process, options));
+    StartedProcess started = TRY(container.Exec(process, options));
     pipe.write.Reset();
-    return Finish(std::move(child), pipe.read.get());
+    return Finish(std::move(started.process), pipe.read.get());
   }
 
   static oci::Process ShellProcess(const std::string& command) { return *ShellSpec(command).process; }
@@ -700,6 +701,39 @@ TEST_F(RunningContainerTest, ExecInheritsTheCapabilitiesOfTheContainer) {
   EXPECT_EQ(result.output, "CapEff:\t0000000000000421\n");
 }
 
+TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("grep Cpus_allowed_list /proc/self/status");
+  ASSERT_OK_AND_ASSIGN(const RunResult all, Exec(*container, process));
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"0", ""};
+  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, process));
+  EXPECT_EQ(result.output, all.output);
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"", "0"};
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, process));
+  EXPECT_EQ(result.output, "Cpus_allowed_list:\t0\n");
+}
+
+TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Spec spec = ShellSpec("hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax");
+  spec.hostname = "second";
+  spec.domainname = "domain";
+  for (oci::Namespace& entry : spec.linux->namespaces) {
+    if (entry.type == "uts" || entry.type == "ipc")
+      entry.path = fmt::format("/proc/{}/ns/{}", container->init_pid(), entry.type);
+  }
+  spec.linux->sysctl = {{"kernel.msgmax", "5432"}};
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  // A message queue file system belongs to the user namespace of its IPC namespace.
+  std::erase_if(spec.mounts, [](const oci::Mount& mount) { return mount.type == "mqueue"; });
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "second\ndomain\n5432\n");
+}
+
 TEST_F(RunningContainerTest, ExecReportsErrorsAtOnce) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
   oci::Process process = ShellProcess("");
@@ -713,18 +747,18 @@ TEST_F(RunningContainerTest, ExecReportsErrorsAtOnce) {
 
 TEST_F(RunningContainerTest, ExecWithTerminal) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
-  ASSERT_OK_AND_ASSIGN(linux::PtyPair pty, linux::OpenPty());
-  ExecOptions options;
-  options.stdio.terminal_slave = pty.slave.get();
-  ASSERT_OK_AND_ASSIGN(ChildProcess child, container->Exec(ShellProcess("echo open > /dev/tty"), options));
-  pty.slave.Reset();
-  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(std::move(child), pty.master.get()));
-  EXPECT_EQ(result.output, "open\r\n");
+  oci::Process process = ShellProcess("tty; stty size; echo open > /dev/tty");
+  process.terminal = true;
+  process.console_size = {20, 70};
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(process, {}));
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(std::move(started.process), started.terminal.get()));
+  EXPECT_EQ(result.output, "/dev/pts/0\r\n20 70\r\nopen\r\n");
 }
 
 TEST_F(RunningContainerTest, KillAllEndsInitAndExecIsRefusedThen) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
-  ASSERT_OK_AND_ASSIGN(ChildProcess child, container->Exec(ShellProcess("sleep 1000"), {}));
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("sleep 1000"), {}));
+  ChildProcess child = std::move(started.process);
   ASSERT_OK(container->KillAll());
   const Deadline deadline = Deadline::After(std::chrono::seconds(30));
   // First: the init of a pid namespace cannot be reaped before the others in it.
@@ -766,7 +800,8 @@ TEST_F(ContainerCgroupTest, HoldsAllProcessesPausesAndKills) {
   const Deadline deadline = Deadline::After(std::chrono::seconds(60));
   ASSERT_OK_AND_ASSIGN(auto container, StartSleeper(ShellSpec(""), CgroupOptions()));
   EXPECT_EQ(container->cgroup_directory(), root_ + Parent() + "/c1");
-  ASSERT_OK_AND_ASSIGN(ChildProcess child, container->Exec(ShellProcess("exec sleep 1000"), {}));
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("exec sleep 1000"), {}));
+  ChildProcess child = std::move(started.process);
   ASSERT_OK_AND_ASSIGN(const std::vector<pid_t> pids, container->Processes());
   EXPECT_THAT(pids, testing::UnorderedElementsAre(container->init_pid(), child.pid()));
   ASSERT_OK(container->Pause(deadline));
@@ -799,39 +834,6 @@ TEST_F(ContainerCgroupTest, ExecEntersTheCgroupNamespace) {
   oci::Spec spec = ShellSpec("");
   spec.linux->namespaces.push_back({"cgroup", ""});
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
-TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
-  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
-  oci::Process process = ShellProcess("grep Cpus_allowed_list /proc/self/status");
-  ASSERT_OK_AND_ASSIGN(const RunResult all, Exec(*container, process));
-  process.exec_cpu_affinity = oci::ExecCpuAffinity{"0", ""};
-  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, process));
-  EXPECT_EQ(result.output, all.output);
-  process.exec_cpu_affinity = oci::ExecCpuAffinity{"", "0"};
-  ASSERT_OK_AND_ASSIGN(result, Exec(*container, process));
-  EXPECT_EQ(result.output, "Cpus_allowed_list:\t0\n");
-}
-
-TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
-  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
-  oci::Spec spec = ShellSpec("hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax");
-  spec.hostname = "second";
-  spec.domainname = "domain";
-  for (oci::Namespace& entry : spec.linux->namespaces) {
-    if (entry.type == "uts" || entry.type == "ipc")
-      entry.path = fmt::format("/proc/{}/ns/{}", container->init_pid(), entry.type);
-  }
-  spec.linux->sysctl = {{"kernel.msgmax", "5432"}};
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
-  // A message queue file system belongs to the user namespace of its IPC namespace.
-  std::erase_if(spec.mounts, [](const oci::Mount& mount) { return mount.type == "mqueue"; });
-  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
-  EXPECT_EQ(result.output, "second\ndomain\n5432\n");
-}
-
   ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, ShellProcess("grep ^0: /proc/self/cgroup")));
   EXPECT_EQ(result.output, "0::/\n");
 }

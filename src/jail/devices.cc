@@ -113,11 +113,4 @@ Status CreateDeviceLinks(int root_fd) {
   return {};
 }
 
-Status AttachConsole(int root_fd, UniqueFd console_mount) {
-  const UniqueFd target =
-      TRY_CTX(linux::CreateFileInRoot(root_fd, "dev/console", 0600), "create '/dev/console'");
-  TRY_CTX(linux::AttachMount(console_mount.get(), target.get()), "mount terminal on '/dev/console'");
-  return {};
-}
-
 }  // namespace kata::jail

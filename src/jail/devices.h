@@ -1,10 +1,9 @@
-// /dev of a container: the default devices, those of the spec, links, console.
+// /dev of a container: the default devices, those of the spec, links.
 #pragma once
 
 #include <vector>
 
 #include "base/result.h"
-#include "base/unique_fd.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
@@ -25,8 +24,5 @@ Status CreateDevices(const DeviceContext& context, const std::vector<oci::Device
 
 // /dev/fd, stdin, stdout, stderr, core, ptmx.
 Status CreateDeviceLinks(int root_fd);
-
-// Mounts the terminal on /dev/console.
-Status AttachConsole(int root_fd, UniqueFd console_mount);
 
 }  // namespace kata::jail

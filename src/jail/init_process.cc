@@ -12,6 +12,8 @@
 #include <csignal>
 #include <optional>
 
+#include "base/file.h"
+#include "jail/console.h"
 #include "jail/credentials.h"
 #include "jail/exec_path.h"
 #include "jail/mount_plan.h"
@@ -20,10 +22,10 @@
 #include "jail/process_attributes.h"
 #include "jail/rootfs.h"
 #include "jail/seccomp.h"
-
-namespace kata::jail {
 #include "jail/start_hooks.h"
 #include "oci/json.h"
+
+namespace kata::jail {
 namespace {
 
 // How long the process waits for the agent while it is being set up. At the gate it waits until the agent
@@ -39,7 +41,7 @@ struct FinalPlan {
   int clone_flags = 0;
 };
 
-Status SetUpContainer(const Request& request, FinalPlan& plan) {
+Result<linux::PtyPair> SetUpContainer(const Request& request, FinalPlan& plan) {
   const bool user_namespace = (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0;
   if (user_namespace) TRY(BecomeNamespaceRoot());
   // After the process has entered its cgroup, which becomes the root of what it sees.
@@ -48,7 +50,7 @@ Status SetUpContainer(const Request& request, FinalPlan& plan) {
   return EnterRootfs(request.spec, plan.mounts, std::move(plan.detached), user_namespace);
 }
 
-Status JoinContainer(const Request& request, const InheritedFds& fds) {
+Result<linux::PtyPair> JoinContainer(const Request& request, const InheritedFds& fds) {
   // Joined only now: a process outside of a cgroup namespace's root may not clone into the container's
   // cgroup.
   if (fds.Has(kCgroupNamespaceFd)) {
@@ -56,6 +58,15 @@ Status JoinContainer(const Request& request, const InheritedFds& fds) {
     TRY(fd.Enter());
   }
   if ((request.namespaces & CLONE_NEWUSER) != 0) TRY(BecomeNamespaceRoot());
+  if (!request.spec.process->terminal) return linux::PtyPair();
+  const UniqueFd root = TRY(Open("/", O_PATH | O_DIRECTORY));
+  return OpenTerminal(root.get(), request.spec.process->console_size);
+}
+
+// The agent reads and writes at the master; the slave becomes the process's standard streams.
+Status HandOverTerminal(linux::PtyPair terminal, SyncChannel& channel) {
+  TRY(UseAsStdio(terminal.slave.get()));
+  TRY(channel.Send(SyncChannel::Type::kTerminal, {}, terminal.master.get()));
   return {};
 }
 
@@ -88,17 +99,6 @@ Status CheckWorkingDirectory() {
   return {};
 }
 
-// Labels of security modules (apparmor_profile, selinux_label) name policies of the host, which the guest's
-// kernel does not have: there the virtual machine confines. They are ignored.
-//
-// The common end: becomes the container's user, finds the program, waits at the gate, executes. Returns on
-// failure.
-Status ExecuteProcess(const Request& request, SyncChannel& channel) {
-  const oci::Process& process = *request.spec.process;
-  TRY(ApplyAttributes(process, request.spec, request.operation == Request::Operation::kExec));
-
-  std::optional<SeccompFilter> filter;
-  if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {
 // State of the specification as the container's own process sees it.
 std::string StateForHooks(const Request& request) {
   oci::State state;
@@ -122,6 +122,17 @@ Status AssumeLastRights(const Credentials& credentials, const std::optional<Secc
   return credentials.Finish();
 }
 
+// Labels of security modules (apparmor_profile, selinux_label) name policies of the host, which the guest's
+// kernel does not have: there the virtual machine confines. They are ignored.
+//
+// The common end: becomes the container's user, finds the program, waits at the gate, executes. Returns on
+// failure.
+Status ExecuteProcess(const Request& request, SyncChannel& channel) {
+  const oci::Process& process = *request.spec.process;
+  TRY(ApplyAttributes(process, request.spec, request.operation == Request::Operation::kExec));
+
+  std::optional<SeccompFilter> filter;
+  if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {
     filter = TRY(SeccompFilter::Compile(*request.spec.linux->seccomp));
   }
   if (process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -154,11 +165,9 @@ Status AssumeLastRights(const Credentials& credentials, const std::optional<Secc
 
 Status RunFinal(const Request& request, const InheritedFds& fds, FinalPlan& plan, SyncChannel& channel) {
   TRY_CTX(channel.Expect(SyncChannel::Type::kProceed, Deadline::After(kAgentTimeout)), "wait for the agent");
-  if (request.operation == Request::Operation::kCreate) {
-    TRY(SetUpContainer(request, plan));
-  } else {
-    TRY(JoinContainer(request, fds));
-  }
+  const bool create = request.operation == Request::Operation::kCreate;
+  linux::PtyPair terminal = TRY(create ? SetUpContainer(request, plan) : JoinContainer(request, fds));
+  if (terminal.master) TRY(HandOverTerminal(std::move(terminal), channel));
   return ExecuteProcess(request, channel);
 }
 
@@ -201,11 +210,13 @@ Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds)
   plan.namespaces = TRY(PlanNamespaces(request.spec, sandbox));
   plan.mounts = TRY(PlanMounts(request.spec));
   const bool bind_cgroup = fds.Has(kCgroupFd) && (plan.namespaces.AllFlags() & CLONE_NEWCGROUP) == 0;
-  plan.detached = TRY(DetachMounts(request.rootfs, request.spec, plan.mounts, request.terminal ? 0 : -1,
+  plan.detached = TRY(DetachMounts(request.rootfs, request.spec, plan.mounts,
                                    bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
   // setns(2) into a user or time namespace refuses a process whose fs_struct is shared.
   TRY(linux::Unshare(CLONE_FS));
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));
   TRY(JoinNamespaces(plan.namespaces));
+  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kJoined));
   if (plan.namespaces.Creates(CLONE_NEWTIME)) TRY(CreateTimeNamespace(request.spec.linux->time_offsets));
   // The time namespace takes effect on the clone by itself; the cgroup namespace is made in the cgroup.
   plan.clone_flags = plan.namespaces.create & ~(CLONE_NEWTIME | CLONE_NEWCGROUP);
@@ -236,9 +247,7 @@ Status RunIntermediate(const Request& request, const InheritedFds& fds, SyncChan
   Clone clone = TRY(CloneFinalProcess(plan.clone_flags, fds));
   if (clone.pid == 0) {
     TRY(BecomeUndumpable());
-  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));
     return RunFinal(request, fds, plan, channel);
-  TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kJoined));
   }
   TRY(channel.Send(SyncChannel::Type::kPid, fmt::format("{}", clone.pid), clone.pidfd.get()));
   _exit(0);

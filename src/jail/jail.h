@@ -22,13 +22,13 @@
 
 namespace kata::jail {
 
-// A process's stdio as the jail inherits it. With a terminal only `terminal_slave` is set: it becomes fds 0,
-// 1, 2 and the controlling terminal. All borrowed until the call returns.
+// A process's stdio as the jail inherits it, borrowed until the call returns. Not used for a process with
+// `terminal`, which opens a pseudo-terminal of the container's own devpts: its programs find it by name
+// (ttyname(3)).
 struct StdioFds {
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
-  int terminal_slave = -1;
 };
 
 struct CreateOptions {
@@ -56,6 +56,11 @@ struct ExecOptions {
   Deadline deadline = Deadline::After(std::chrono::seconds(30));
 };
 
+struct StartedProcess {
+  ChildProcess process;
+  UniqueFd terminal;  // the master; invalid without a terminal
+};
+
 // One container: its init process (held at the gate until Start), its cgroup, its namespaces by fd.
 // Not thread safe. Destruction kills what still runs in the container and removes the cgroup.
 class Container {
@@ -72,13 +77,15 @@ class Container {
   Status Start();
 
   // Another process in the container's namespaces and cgroup. Runs at once.
-  Result<ChildProcess> Exec(const oci::Process& process, const ExecOptions& options);
+  Result<StartedProcess> Exec(const oci::Process& process, const ExecOptions& options);
 
   pid_t init_pid() const;
   // Readable when init has ended. The owner of this object reaps init by TakeInit().
   int init_pidfd() const;
   // Hands the init process to the caller (the agent's reaper), who must reap it.
   ChildProcess TakeInit();
+  // Hands over the master of init's terminal; invalid without a terminal.
+  UniqueFd TakeTerminal();
 
   // cgroup.freeze; blocks until the kernel reports it done or the deadline passes.
   Status Pause(Deadline deadline);

@@ -21,10 +21,15 @@ class Negotiation {
       SyncChannel::Message message = TRY_CTX(channel_.Receive(deadline), "set up container process");
       switch (message.type) {
         case SyncChannel::Type::kPid:
-          TRY(TakeProcess(std::move(message)));
+          TRY(Meet(std::move(message)));
+          break;
+        case SyncChannel::Type::kTerminal:
+          terminal_ = std::move(message.fd);
           break;
         case SyncChannel::Type::kReady:
           if (!process_.valid()) return MakeError(Code::kInternal, "container process has not told its pid");
+          if (request_.spec.process->terminal && !terminal_)
+            return MakeError(Code::kInternal, "container process has not handed over its terminal");
           return {};
         case SyncChannel::Type::kError:
           return SyncChannel::DecodeError(message.text);
@@ -36,10 +41,12 @@ class Negotiation {
     }
   }
 
-  ChildProcess TakeResult() { return std::move(process_); }
+  ChildProcess TakeProcess() { return std::move(process_); }
+  UniqueFd TakeTerminal() { return std::move(terminal_); }
 
  private:
-  Status TakeProcess(SyncChannel::Message message) {
+  // The final process exists: gives its user namespace the id maps and lets it go on.
+  Status Meet(SyncChannel::Message message) {
     pid_t pid = -1;
     const char* end = message.text.data() + message.text.size();
     const auto parsed = std::from_chars(message.text.data(), end, pid);
@@ -56,6 +63,7 @@ class Negotiation {
   const Request& request_;
   SyncChannel& channel_;
   ChildProcess process_;
+  UniqueFd terminal_;
 };
 
 Command MakeCommand(const StdioFds& stdio, std::map<int, int> fds, const std::string& program) {
@@ -63,10 +71,9 @@ Command MakeCommand(const StdioFds& stdio, std::map<int, int> fds, const std::st
   command.program = program;
   command.argv0 = "kata-agent";
   command.args = {"init"};
-  const bool terminal = stdio.terminal_slave >= 0;
-  command.stdin_fd = terminal ? stdio.terminal_slave : stdio.stdin_fd;
-  command.stdout_fd = terminal ? stdio.terminal_slave : stdio.stdout_fd;
-  command.stderr_fd = terminal ? stdio.terminal_slave : stdio.stderr_fd;
+  command.stdin_fd = stdio.stdin_fd;
+  command.stdout_fd = stdio.stdout_fd;
+  command.stderr_fd = stdio.stderr_fd;
   command.inherited_fds = std::move(fds);
   // The limit would pass on to the container.
   command.allow_core_dump = true;
@@ -81,7 +88,8 @@ Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, st
   SocketPairEnds sockets = TRY(MakeSocketPair(SOCK_SEQPACKET));
   fds[kRequestFd] = request_fd.get();
   fds[kSyncFd] = sockets.second.get();
-  const Command command = MakeCommand(stdio, std::move(fds), TRY(SealedExecutablePath(self_executable)));
+  const StdioFds inherited = request.spec.process->terminal ? StdioFds() : stdio;
+  const Command command = MakeCommand(inherited, std::move(fds), TRY(SealedExecutablePath(self_executable)));
   ChildProcess intermediate = TRY_CTX(Spawn(command), "start container set-up");
   sockets.second.Reset();
 
@@ -89,7 +97,8 @@ Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, st
   launched.channel = SyncChannel(std::move(sockets.first));
   Negotiation negotiation(request, launched.channel);
   TRY(negotiation.Run(deadline));
-  launched.process = negotiation.TakeResult();
+  launched.process = negotiation.TakeProcess();
+  launched.terminal = negotiation.TakeTerminal();
   const ExitStatus status = TRY_CTX(intermediate.Wait(deadline), "container set-up");
   if (status.ShellCode() != 0)
     return MakeError(Code::kInternal, "container set-up ended with {}", status.Describe());

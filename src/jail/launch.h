@@ -16,6 +16,7 @@ namespace kata::jail {
 // A process that waits at the gate.
 struct LaunchedProcess {
   ChildProcess process;
+  UniqueFd terminal;  // the master; invalid without a terminal
   SyncChannel channel;
 };
 

@@ -156,13 +156,11 @@ Result<UniqueFd> OpenMountPoint(int root_fd, const std::string& destination, boo
 }
 
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, int terminal_fd,
-                                    const std::string& cgroup_source) {
+                                    const std::vector<MountStep>& steps, const std::string& cgroup_source) {
   DetachedMounts mounts;
   mounts.rootfs = TRY_CTX(linux::CloneMount(AT_FDCWD, rootfs, true), "root file system");
   // pivot_root(2) wants a root that is not shared; mounts made later on the agent's side still arrive.
   TRY_CTX(linux::SetMountPropagation(mounts.rootfs.get(), MS_SLAVE | MS_REC), "root file system");
-  if (terminal_fd >= 0) mounts.console = TRY_CTX(linux::CloneMount(terminal_fd, "", false), "terminal");
   mounts.sources.resize(steps.size());
   for (size_t i = 0; i < steps.size(); ++i) {
     const MountStep& step = steps[i];

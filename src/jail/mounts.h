@@ -13,12 +13,10 @@ namespace kata::jail {
 // before any namespace is entered, with all rights and by the paths as the agent knows them.
 struct DetachedMounts {
   UniqueFd rootfs;
-  UniqueFd console;               // the terminal, for /dev/console; none without one
   std::vector<UniqueFd> sources;  // by index of the step; set for binds
 };
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, int terminal_fd,
-                                    const std::string& cgroup_source);
+                                    const std::vector<MountStep>& steps, const std::string& cgroup_source);
 
 struct MountContext {
   int root_fd = -1;  // the container's root, attached in its mount namespace

@@ -28,7 +28,6 @@ std::string SerializeRequest(const Request& request) {
       {"rootfs", request.rootfs},
       {"namespaces", request.namespaces},
       {"enable_seccomp", request.enable_seccomp},
-      {"terminal", request.terminal},
   };
   // Bytes that are no UTF-8 (an argument may have any) must not throw; they were refused when the spec was
   // read.
@@ -39,13 +38,12 @@ Result<Request> ParseRequest(std::string_view text) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   Request request;
   try {
+    request.operation = json.at("exec").get<bool>() ? Request::Operation::kExec : Request::Operation::kCreate;
     request.container_id = json.at("container_id").get<std::string>();
     request.bundle = json.at("bundle").get<std::string>();
-    request.operation = json.at("exec").get<bool>() ? Request::Operation::kExec : Request::Operation::kCreate;
     request.rootfs = json.at("rootfs").get<std::string>();
     request.namespaces = json.at("namespaces").get<int>();
     request.enable_seccomp = json.at("enable_seccomp").get<bool>();
-    request.terminal = json.at("terminal").get<bool>();
     request.spec = TRY_CTX(oci::ParseSpec(json.at("spec").get<std::string>()), "read request");
   } catch (const nlohmann::json::exception& exception) {
     return MakeError(Code::kInternal, "read request: {}", exception.what());

@@ -43,7 +43,6 @@ struct Request {
   std::string rootfs;  // kCreate: absolute, in the agent's mount namespace
   int namespaces = 0;  // kExec: CLONE_NEW* of the container's namespaces that differ from the agent's
   bool enable_seccomp = true;
-  bool terminal = false;  // descriptors 0, 1, 2 are a terminal that becomes the controlling one
 };
 
 std::string SerializeRequest(const Request& request);

@@ -36,16 +36,14 @@ TEST(RequestTest, ReadsBackWhatWasWritten) {
   request.rootfs = "/r";
   request.namespaces = 5;
   request.enable_seccomp = false;
-  request.terminal = true;
   ASSERT_OK_AND_ASSIGN(const Request copy, ParseRequest(SerializeRequest(request)));
   EXPECT_EQ(copy.operation, Request::Operation::kExec);
+  EXPECT_EQ(copy.spec.hostname, "h");
   EXPECT_EQ(copy.container_id, "c1");
   EXPECT_EQ(copy.bundle, "/b");
-  EXPECT_EQ(copy.spec.hostname, "h");
   EXPECT_EQ(copy.rootfs, "/r");
   EXPECT_EQ(copy.namespaces, 5);
   EXPECT_FALSE(copy.enable_seccomp);
-  EXPECT_TRUE(copy.terminal);
   EXPECT_THAT(ParseRequest("{}"), IsErrorCode(Code::kInternal));
   EXPECT_THAT(ParseRequest("no json"), IsErrorCode(Code::kInternal));
 }

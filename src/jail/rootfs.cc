@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "jail/console.h"
 #include "jail/devices.h"
 #include "linux/mountinfo.h"
 #include "linux/rooted_path.h"
@@ -110,8 +111,8 @@ Status SetRootPropagation(const oci::Spec& spec) {
 
 }  // namespace
 
-Status EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps, DetachedMounts mounts,
-                   bool user_namespace) {
+Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps,
+                                   DetachedMounts mounts, bool user_namespace) {
   const UniqueFd old_root = TRY(Open("/", O_PATH | O_DIRECTORY));
   TRY_CTX(linux::SetMountPropagation(old_root.get(), MS_SLAVE | MS_REC), "old root");
   TRY_CTX(linux::AttachMount(mounts.rootfs.get(), old_root.get()), "root file system");
@@ -123,7 +124,11 @@ Status EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps, D
   if (NeedsDevices(spec)) {
     TRY(CreateDevices({root.get(), user_namespace}, DevicesOf(spec)));
     TRY(CreateDeviceLinks(root.get()));
-    if (mounts.console) TRY(AttachConsole(root.get(), std::move(mounts.console)));
+  }
+  linux::PtyPair terminal;
+  if (spec.process->terminal) {
+    terminal = TRY(OpenTerminal(root.get(), spec.process->console_size));
+    TRY(AttachConsole(root.get(), terminal.slave.get()));
   }
   umask(old_umask);
 
@@ -133,7 +138,8 @@ Status EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps, D
     TRY_CTX(linux::SetMountAttributes(root.get(), MOUNT_ATTR_RDONLY, 0, false), "make root read-only");
   }
   TRY(SwitchRoot(root.get()));
-  return SetRootPropagation(spec);
+  TRY(SetRootPropagation(spec));
+  return terminal;
 }
 
 }  // namespace kata::jail

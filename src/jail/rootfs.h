@@ -6,13 +6,15 @@
 
 #include "base/result.h"
 #include "jail/mounts.h"
+#include "linux/terminal.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
 
 // In a new mount namespace: makes everything that `spec` says about the file system and leaves the process
-// with the container's root as its "/" and working directory. Consumes `mounts`.
-Status EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps, DetachedMounts mounts,
-                   bool user_namespace);
+// with the container's root as its "/" and working directory. Consumes `mounts`. Returns the process's
+// terminal, neither end valid if it has none.
+Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps,
+                                   DetachedMounts mounts, bool user_namespace);
 
 }  // namespace kata::jail

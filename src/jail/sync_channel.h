@@ -2,6 +2,7 @@
 //
 //   process -> agent  kPid      the final process was cloned (with its pidfd); sent by the intermediate one
 //   agent -> process  kProceed  the agent knows the final process, and its user namespace has id maps
+//   process -> agent  kTerminal the master of the terminal that the process opened; only with a terminal
 //   process -> agent  kReady    all is set up, the program found; waiting at the gate
 //   agent -> process  kStart    the gate opens
 //   process -> agent  kError    a step failed; the process ends
@@ -24,6 +25,7 @@ class SyncChannel {
     kEndOfFile = 0,
     kPid = 'P',
     kProceed = 'C',
+    kTerminal = 'T',
     kReady = 'R',
     kStart = 'S',
     kError = 'E',

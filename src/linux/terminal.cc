@@ -2,10 +2,12 @@
 #include "linux/terminal.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "linux/rooted_path.h"
 
 namespace kata::linux {
 namespace {
@@ -25,7 +27,8 @@ Result<PtyPair> OpenPty(const std::string& ptmx_path) {
 }
 
 Result<PtyPair> OpenPtyAt(int devpts_dirfd) {
-  return PairFromMaster(TRY(OpenAt(devpts_dirfd, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW)));
+  const uint64_t resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+  return PairFromMaster(TRY(OpenAt2(devpts_dirfd, "ptmx", O_RDWR | O_NOCTTY, resolve)));
 }
 
 Result<unsigned> PtyNumber(int master_fd) {

@@ -21,7 +21,8 @@ struct PtyPair {
 // somebody could have replaced, and neither NSS nor grantpt(3) is needed. Both are close-on-exec and not made
 // the controlling terminal.
 Result<PtyPair> OpenPty(const std::string& ptmx_path = "/dev/ptmx");
-// The same from the devpts instance whose root directory is `devpts_dirfd`.
+// The same from the devpts instance whose root directory is `devpts_dirfd`, which may be somebody else's:
+// what is mounted over its ptmx, or a link there, is refused.
 Result<PtyPair> OpenPtyAt(int devpts_dirfd);
 // N of the slave's name /dev/pts/N (TIOCGPTN).
 Result<unsigned> PtyNumber(int master_fd);
