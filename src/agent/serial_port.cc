@@ -1,10 +1,8 @@
 #include "agent/serial_port.h"
 
 #include <fcntl.h>
-#include <linux/netlink.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -14,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "linux/netlink/uevent.h"
 
 namespace kata::agent {
 namespace {
@@ -21,25 +20,6 @@ namespace {
 using asio::posix::stream_descriptor;
 
 constexpr std::chrono::milliseconds kRetryPause{200};
-
-// The kernel's device events (NETLINK_KOBJECT_UEVENT, group 1).
-Result<UniqueFd> OpenUevents() {
-  UniqueFd fd(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT));
-  if (!fd.valid()) return SysError("open a socket for device events");
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = 1;
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return SysError("listen to device events");
-  }
-  return fd;
-}
-
-void Drain(int fd) {
-  char buffer[4096];
-  while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) >= 0) {
-  }
-}
 
 }  // namespace
 
@@ -69,7 +49,7 @@ SerialPort::SerialPort(EventLoop& loop, std::string name, StreamHandler handler)
 void SerialPort::Open() {
   // Listening before looking: a port that appears in between is not missed.
   if (!uevents_.is_open()) {
-    Result<UniqueFd> uevents = OpenUevents();
+    Result<UniqueFd> uevents = linux::OpenUevents();
     if (!uevents) return RetryLater(uevents.error());
     uevents_.assign(uevents->Release());
   }
@@ -93,7 +73,7 @@ void SerialPort::Open() {
 void SerialPort::AwaitPort() {
   uevents_.async_wait(stream_descriptor::wait_read, [this](const asio::error_code& error) {
     if (error) return;
-    Drain(uevents_.native_handle());
+    linux::DrainUevents(uevents_.native_handle());
     Open();
   });
 }
