@@ -85,7 +85,7 @@ void Sandbox::FinishContainer(const std::string& container_id, Result<NewContain
   Result<std::shared_ptr<Container>> container = adopt();
   if (!container) {
     containers_.erase(container_id);
-    callback(std::move(container).error().Wrap(fmt::format("create container '{}'", container_id)));
+    callback(std::move(container).error());
     ContinueDestroy();
     return;
   }

@@ -401,22 +401,22 @@ TEST_F(ContainerTest, MissingProgramIsReportedAtCreate) {
               IsError(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH"));
   spec.process->args = {"/bin/nosuch"};
   EXPECT_THAT(Container::Create(spec, Options()),
-              IsError(Code::kNotFound, "execute '/bin/nosuch': No such file or directory"));
+              IsError(Code::kNotFound, "execute '/bin/nosuch': no such file or directory"));
 }
 
 TEST_F(ContainerTest, ProgramThatIsNotExecutableIsReportedAtCreate) {
   oci::Spec spec = ShellSpec("true");
   spec.process->args = {"/etc/passwd"};
   EXPECT_THAT(Container::Create(spec, Options()),
-              IsError(Code::kPermissionDenied, "execute '/etc/passwd': Permission denied"));
+              IsError(Code::kPermissionDenied, "execute '/etc/passwd': permission denied"));
   spec.process->args = {"/etc"};
-  EXPECT_THAT(Container::Create(spec, Options()), IsError(_, "execute '/etc': Is a directory"));
+  EXPECT_THAT(Container::Create(spec, Options()), IsError(_, "execute '/etc': is a directory"));
   // Executable for root only, but the process is another user.
   ASSERT_OK(WriteFileAtomic(rootfs_ + "/bin/mine", "#!/bin/sh\n", 0700));
   spec.process->args = {"mine"};
   spec.process->user.uid = 1000;
   EXPECT_THAT(Container::Create(spec, Options()),
-              IsError(Code::kPermissionDenied, "execute 'mine': Permission denied"));
+              IsError(Code::kPermissionDenied, "execute 'mine': permission denied"));
 }
 
 TEST_F(ContainerTest, BadWorkingDirectoryIsReportedAtCreate) {
@@ -439,11 +439,11 @@ TEST_F(ContainerTest, ErrorsOfExecveAreReportedByStart) {
   {
     ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, Options()));
     EXPECT_THAT(container->Start(),
-                IsError(Code::kNotFound, "execute '/bin/bad': No such file or directory"));
+                IsError(Code::kNotFound, "execute '/bin/bad': no such file or directory"));
   }
   ASSERT_OK(WriteFileAtomic(rootfs_ + "/bin/bad", "no program\n", 0755));
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, Options()));
-  EXPECT_THAT(container->Start(), IsError(_, "execute '/bin/bad': Exec format error"));
+  EXPECT_THAT(container->Start(), IsError(_, "execute '/bin/bad': exec format error"));
 }
 
 TEST_F(ContainerTest, MissingRootfsOrBindSourceIsNamed) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <optional>
 #include <string_view>
@@ -45,12 +46,20 @@ std::string_view NextField(std::string_view& rest, char separator) {
 
 }  // namespace
 
+Error CannotExecute(const std::string& program, int sys_errno) {
+  Error error = ErrnoError(sys_errno, "");
+  std::string reason = error.message();
+  if (const size_t letter = reason.find_first_not_of(": "); letter != std::string::npos) {
+    reason[letter] = static_cast<char>(std::tolower(static_cast<unsigned char>(reason[letter])));
+  }
+  return Error(error.code(), fmt::format("execute '{}'{}", program, reason), sys_errno);
+}
+
 Result<std::string> FindExecutable(const std::string& program, const std::vector<std::string>& environment) {
-  const std::string context = fmt::format("execute '{}'", program);
-  if (program.empty()) return ErrnoError(ENOENT, context);
+  if (program.empty()) return CannotExecute(program, ENOENT);
   if (program.find('/') != std::string::npos) {
     const int error = CheckExecutable(program);
-    if (error != 0) return ErrnoError(error, context);
+    if (error != 0) return CannotExecute(program, error);
     return program;
   }
   bool denied = false;
@@ -62,8 +71,8 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
     if (error == 0) return path;
     denied = denied || error == EACCES;
   }
-  if (denied) return ErrnoError(EACCES, context);
-  return MakeError(Code::kNotFound, "{}: executable file not found in $PATH", context);
+  if (denied) return CannotExecute(program, EACCES);
+  return MakeError(Code::kNotFound, "execute '{}': executable file not found in $PATH", program);
 }
 
 std::string HomeDirectory(const std::string& passwd, uint32_t uid) {

@@ -9,6 +9,7 @@
 
 #include <linux/sched.h>
 
+#include <cerrno>
 #include <csignal>
 #include <optional>
 
@@ -160,7 +161,7 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
     return SysError("mark file descriptors close-on-exec");
   TRY(assume());
   execve(program.c_str(), argv.data(), envp.data());
-  return SysError("execute '{}'", process.args[0]);
+  return CannotExecute(process.args[0], errno);
 }
 
 Status RunFinal(const Request& request, const InheritedFds& fds, FinalPlan& plan, SyncChannel& channel) {
