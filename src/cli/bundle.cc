@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/file.h"
 #include "oci/json.h"
@@ -34,6 +36,26 @@ Status CheckSections(const oci::Spec& spec) {
   return {};
 }
 
+// An absent entry means the runtime's own namespace, hence the host's. (That of the network may also be named
+// by a path.)
+Status CheckHostNamespaces(const oci::Linux& section) {
+  for (const auto& [type, reason] :
+       {std::pair("pid", "the processes of a virtual machine are its kernel's own"),
+        std::pair("ipc", "a virtual machine shares no memory with the host")}) {
+    const bool listed =
+        std::any_of(section.namespaces.begin(), section.namespaces.end(),
+                    [type = type](const oci::Namespace& entry) { return entry.type == type; });
+    if (!listed) {
+      return MakeError(Code::kInvalidArgument,
+                       "host {} namespace is not supported: {}; give the container one of its own "
+                       "(linux.namespaces has no "
+                       "entry '{}')",
+                       type, reason, type);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Bundle> LoadBundle(const std::string& path) {
@@ -48,6 +70,7 @@ Result<Bundle> LoadBundle(const std::string& path) {
   bundle.spec = TRY_CTX(oci::ParseSpec(text), "read specification '{}'", file);
   TRY_CTX(oci::Validate(bundle.spec), "read specification '{}'", file);
   TRY_CTX(CheckSections(bundle.spec), "read specification '{}'", file);
+  TRY(CheckHostNamespaces(*bundle.spec.linux));
 
   const std::string& root = bundle.spec.root->path;
   bundle.rootfs = root.starts_with('/') ? root : bundle.path + "/" + root;

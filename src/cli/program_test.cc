@@ -234,10 +234,23 @@ TEST_F(ProgramTest, TerminalsFollowRuncsRules) {
   EXPECT_THAT(StateLeft(), IsEmpty());
 }
 
+TEST_F(ProgramTest, HostNamespacesOfProcessesAreRefused) {
+  for (const std::string type : {"pid", "ipc"}) {
+    ChangeSpec([&type](Json& spec) {
+      Json namespaces = Json::array();
+      for (const char* other : {"pid", "ipc", "network", "mount"}) {
+        if (other != type) namespaces.push_back({{"type", other}});
+      }
+      spec["linux"]["namespaces"] = namespaces;
+    });
+    EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("host " + type + " namespace is not supported"));
+  }
+}
+
 TEST_F(ProgramTest, HostNetworkIsRefused) {
   const auto set_namespaces = [this](const Json& network) {
     ChangeSpec([&network](Json& spec) {
-      Json namespaces = Json::array({{{"type", "pid"}}, {{"type", "mount"}}});
+      Json namespaces = Json::array({{{"type", "pid"}}, {{"type", "ipc"}}, {{"type", "mount"}}});
       if (!network.is_null()) namespaces.push_back(network);
       spec["linux"]["namespaces"] = namespaces;
     });
