@@ -1,0 +1,155 @@
+"""Real container engines for the end-to-end tests, each in a network namespace and directories of the test's own.
+
+Everything that an engine starts carries the test's marker in its environment, so that the leak check of the harness finds
+what is left of it.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+
+import harness
+from harness import KataTest, wait_until
+
+IMAGE = "localhost/busybox:latest"
+CGROUPS = "/sys/fs/cgroup"
+
+
+class EngineTest(KataTest):
+    """A KataTest with a network namespace for an engine, and an image to run."""
+
+    def setUp(self):
+        super().setUp()
+        # Engines put their mounts below, and report paths without symbolic links.
+        self.namespace = self.marker
+        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "delete", self.namespace], check=True)
+        subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
+
+    def inside(self, *command):
+        """The command in the engine's network namespace; `ip netns exec` would hide the cgroup mounts."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def image_archive(self):
+        """A tar of a busybox root file system."""
+        rootfs = os.path.join(self.dir, "image")
+        harness.make_rootfs(rootfs)
+        path = os.path.join(self.dir, "image.tar")
+        with tarfile.open(path, "w") as archive:
+            archive.add(rootfs, arcname=".")
+        shutil.rmtree(rootfs)
+        return path
+
+    def run_engine(self, command, check=True, **options):
+        options.setdefault("timeout", harness.COMMAND_TIMEOUT_S)
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, **options)
+        if check and result.returncode != 0:
+            self.fail(f"{' '.join(command)}: exit {result.returncode}: {result.stderr}{self.engine_log()}")
+        return result
+
+    def engine_log(self):
+        return ""
+
+    def remove_cgroups(self):
+        """The parents that an engine makes for its containers and leaves; one that is in use stays and is a leak."""
+        for path in sorted(harness.cgroups_with(self.marker), key=len, reverse=True):
+            for directory, _, _ in os.walk(path, topdown=False):
+                try:
+                    os.rmdir(directory)
+                except OSError:
+                    pass
+
+
+class DockerTest(EngineTest):
+    """Starts dockerd with kata-runtime as the runtime "kata"."""
+
+    daemon_options = {}
+
+    def setUp(self):
+        super().setUp()
+        self.socket = os.path.join(self.dir, "docker.sock")
+        self.exec_root = os.path.join(self.dir, "exec")
+        configuration = {
+            "data-root": os.path.join(self.dir, "data"), "exec-root": self.exec_root,
+            "pidfile": os.path.join(self.dir, "docker.pid"), "hosts": ["unix://" + self.socket],
+            "cgroup-parent": "/" + self.marker,
+            "runtimes": {"kata": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.configuration]}},
+            **self.daemon_options}
+        path = os.path.join(self.dir, "daemon.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(configuration, f)
+        with open(os.path.join(self.dir, "dockerd.log"), "wb") as log:
+            # In "/": containerd looks for its shims in its working directory first.
+            self.daemon = subprocess.Popen(self.inside("/usr/sbin/dockerd", "--config-file", path), cwd="/",
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                                           start_new_session=True)
+        self.addCleanup(self.stop_daemon)
+        wait_until(lambda: self.daemon.poll() is not None or self.docker("version", check=False).returncode == 0,
+                   "dockerd to answer", harness.COMMAND_TIMEOUT_S)
+        with open(self.image_archive(), "rb") as archive:
+            self.docker("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
+
+    def docker(self, *args, **options):
+        return self.run_engine(["/usr/bin/docker", "--host", "unix://" + self.socket, *args], **options)
+
+    def docker_run(self, *args, **options):
+        """`docker run --rm` under kata; the image is named in `args`."""
+        return self.docker("run", "--rm", "--runtime", "kata", *args, **options)
+
+    def engine_log(self):
+        with open(os.path.join(self.dir, "dockerd.log"), encoding="utf-8", errors="replace") as f:
+            return "\ndockerd:\n" + "".join(f.readlines()[-30:])
+
+    def stop_daemon(self):
+        containers = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
+        if containers:
+            self.docker("rm", "--force", "--volumes", *containers, check=False)
+        self.daemon.send_signal(signal.SIGTERM)
+        try:
+            self.daemon.wait(harness.COMMAND_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            self.daemon.wait()
+        self.remove_cgroups()
+        # dockerd keeps its own network namespace by name once a container has asked for it.
+        subprocess.run(["umount", os.path.join(self.exec_root, "netns/default")], stderr=subprocess.DEVNULL, check=False)
+        left = [os.path.join(root, name) for root, names, _ in os.walk(self.exec_root) for name in names
+                if root.endswith("runtime-runc/moby")]
+        self.assertEqual(left, [], "state directories are left")
+
+
+class PodmanTest(EngineTest):
+    """Podman with storage of its own; it has no daemon."""
+
+    def setUp(self):
+        super().setUp()
+        self.wrapper = os.path.join(self.dir, "kata-runtime")
+        with open(self.wrapper, "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {self.configuration} "$@"\n')
+        os.chmod(self.wrapper, 0o755)
+        self.addCleanup(self.remove_all)
+        with open(self.image_archive(), "rb") as archive:
+            self.podman("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
+
+    def podman(self, *args, **options):
+        directory = os.path.join(self.dir, "podman")
+        flags = ["--root", directory + "/root", "--runroot", directory + "/run", "--tmpdir", directory + "/tmp",
+                 "--network-config-dir", directory + "/networks", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
+        return self.run_engine(self.inside("podman", *flags, *args), **options)
+
+    def podman_run(self, *args, **options):
+        return self.podman("run", "--rm", "--runtime", self.wrapper, "--cgroup-parent", "/" + self.marker, *args, **options)
+
+    def remove_all(self):
+        self.podman("rm", "--force", "--all", "--time", "0", check=False)
+        self.remove_cgroups()
+        # Its storage is a mount over itself.
+        with open("/proc/self/mounts", encoding="utf-8") as f:
+            mounts = [line.split()[1] for line in f if self.dir in line]
+        for mount in reversed(mounts):
+            subprocess.run(["umount", mount], check=False)
