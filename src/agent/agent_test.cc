@@ -86,8 +86,7 @@ TEST_F(AgentTest, ReportsAProgramThatCannotStartAtCreate) {
   grpc::CreateContainerRequest request = ShellRequest("c1", "");
   request.mutable_oci()->mutable_process()->clear_args();
   request.mutable_oci()->mutable_process()->add_args("nosuch");
-  EXPECT_THAT(Create(request),
-              IsError(Code::kNotFound, HasSubstr("nosuch")));
+  EXPECT_THAT(Create(request), IsError(Code::kNotFound, HasSubstr("nosuch")));
   request.mutable_oci()->mutable_process()->set_args(0, "/bin/notexec");
   EXPECT_THAT(Create(request), IsError(_, HasSubstr("/bin/notexec")));
   request.mutable_oci()->mutable_process()->set_args(0, "/bin/sh");
