@@ -28,6 +28,7 @@ struct HypervisorConfig {
   uint32_t default_max_vcpus = 0;  // 0 becomes the host's
   uint64_t default_memory_mib = 256;
   uint64_t default_max_memory_mib = 0;  // 0 becomes the host's
+  uint64_t overhead_memory_mib = 64;
   uint32_t memory_slots = 10;
   std::string shared_fs = "virtio-fs";  // virtio-fs, virtio-9p, none
   std::string virtio_fs_daemon;

@@ -76,7 +76,6 @@ constexpr std::string_view kUnusedKeys[] = {
     "hypervisor.network_queues",
     "hypervisor.num_queues",
     "hypervisor.numa_mapping",
-    "hypervisor.overhead_memory",
     "hypervisor.overhead_vcpus",
     "hypervisor.pcie_root_port",
     "hypervisor.pcie_switch_port",

@@ -101,11 +101,10 @@ TEST(MakeCreateContainerRequest, SharesTheSandboxsPidNamespaceWhereTheSpecNamesO
 TEST(MakeVmSpec, FollowsTheConfiguration) {
   config::Config config;
   config.hypervisor.path = "/usr/bin/qemu";
-  config.hypervisor.default_memory_mib = 512;
-  config.hypervisor.default_vcpus = 2;
   config.hypervisor.kernel_params = " agent.log=trace  quiet=no ";
   config.hypervisor.acceleration = "tcg";
-  hypervisor::VmSpec spec = MakeVmSpec(config, "c1", {"agent.server_addr=serial://x"});
+  hypervisor::VmSpec spec =
+      MakeVmSpec(config, "c1", {.vcpus = 2, .memory_mib = 512}, {"agent.server_addr=serial://x"});
   EXPECT_EQ(spec.id, "c1");
   EXPECT_EQ(spec.vmm_path, "/usr/bin/qemu");
   EXPECT_EQ(spec.memory_mib, 512u);
@@ -118,7 +117,7 @@ TEST(MakeVmSpec, FollowsTheConfiguration) {
   config.hypervisor.enable_debug = true;
   config.agent.enable_debug = true;
   config.hypervisor.shared_fs = "virtio-9p";
-  spec = MakeVmSpec(config, "c1", {});
+  spec = MakeVmSpec(config, "c1", {}, {});
   EXPECT_FALSE(spec.shared_memory);
   EXPECT_THAT(spec.kernel_parameters, Contains("agent.log=debug"));
   EXPECT_THAT(spec.kernel_parameters, Not(Contains("quiet")));

@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "oci/spec.h"
 #include "proto/agent.pb.h"
+#include "sandbox/machine_size.h"
 
 namespace kata::sandbox {
 
@@ -23,6 +24,7 @@ struct MachineOptions {
   std::string sandbox_id;
   std::string directory;                   // the sandbox's state directory
   const config::Config* config = nullptr;  // outlives the machine
+  MachineSize size;
   UniqueFd network_namespace;              // that the VMM runs in; not valid: the server's own
   // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the
   // cause.

@@ -37,7 +37,7 @@ std::vector<std::string> KernelParameters(const config::Config& config,
 
 }  // namespace
 
-hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id,
+hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id, MachineSize size,
                               const std::vector<std::string>& channel_parameters) {
   const config::HypervisorConfig& from = config.hypervisor;
   hypervisor::VmSpec spec;
@@ -49,10 +49,10 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.cpu_features = from.cpu_features;
   spec.acceleration = ToAcceleration(from.acceleration);
   // Nothing is hot-plugged: the guest is not made to reserve for what will not come.
-  spec.vcpus = from.default_vcpus;
-  spec.max_vcpus = from.default_vcpus;
-  spec.memory_mib = from.default_memory_mib;
-  spec.max_memory_mib = from.default_memory_mib;
+  spec.vcpus = size.vcpus;
+  spec.max_vcpus = size.vcpus;
+  spec.memory_mib = size.memory_mib;
+  spec.max_memory_mib = size.memory_mib;
   spec.shared_memory = from.shared_fs == "virtio-fs";
   spec.prealloc_memory = from.enable_mem_prealloc;
   spec.hugepages = from.enable_hugepages;

@@ -6,12 +6,13 @@
 
 #include "config/config.h"
 #include "hypervisor/vm_spec.h"
+#include "sandbox/machine_size.h"
 
 namespace kata::sandbox {
 
 // Everything but the devices. `channel_parameters`: of the AgentChannel. The user's own kernel parameters
 // come last, where they win.
-hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id,
+hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id, MachineSize size,
                               const std::vector<std::string>& channel_parameters);
 
 }  // namespace kata::sandbox

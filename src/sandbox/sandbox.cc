@@ -179,6 +179,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   request.machine.sandbox_id = sandbox_id;
   request.machine.directory = directory;
   request.machine.config = &config;
+  request.machine.size = SizeMachine(config.hypervisor, spec);
   request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
   request.sandbox.set_sandbox_id(sandbox_id);
   request.sandbox.set_hostname(spec.hostname.substr(0, 64));

@@ -115,7 +115,8 @@ class VirtualMachine : public Machine {
 
 Status VirtualMachine::Start(Deadline deadline) {
   const std::shared_ptr<AgentChannel> channel = TRY(AgentChannel::Create(driver_->capabilities()));
-  hypervisor::VmSpec spec = MakeVmSpec(*options_.config, options_.sandbox_id, channel->KernelParameters());
+  hypervisor::VmSpec spec =
+      MakeVmSpec(*options_.config, options_.sandbox_id, options_.size, channel->KernelParameters());
   // Before anything is set up: what is wrong with the files of the configuration.
   TRY(hypervisor::CheckAssets(spec));
   TRY(Publish(channel_, channel));

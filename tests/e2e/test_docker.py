@@ -25,17 +25,19 @@ class Docker(DockerTest):
                   "grep CapEff /proc/self/status; df /dev/shm | tail -1 | awk '{print $2}'; cat /host/file;"
                   "touch /host/x 2>/dev/null || echo ro; touch /volume/x && echo rw; touch /x 2>/dev/null || echo ro;"
                   "touch /t/x && df /t | tail -1 | awk '{print $2}'; tr '\\0' ' ' </proc/1/cmdline | cut -d' ' -f1;"
-                  "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max")
+                  "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max; nproc;"
+                  # The VM is as large as the container's limit asks for; 256 MiB is what it has without.
+                  "awk '/MemTotal/ {print ($2 > 400 * 1024 && $2 < 470 * 1024)}' /proc/meminfo")
         result = self.docker_run(
             "--network", "none", "--read-only", "--tmpfs", "/t:size=1m,mode=1777", "-v", source + ":/host:ro",
             "-v", "data:/volume", "--ulimit", "nofile=123:456", "--sysctl", "kernel.msgmax=4096", "--group-add", "9",
             "-w", "/tmp", "-e", "A=b", "--hostname", "box", "--add-host", "foo:192.0.2.1", "--shm-size", "32m",
-            "--cap-drop", "ALL", "--pids-limit", "50", "--memory", "100m", "--cpus", "1", "--init", IMAGE, "sh", "-c",
+            "--cap-drop", "ALL", "--pids-limit", "50", "--memory", "400m", "--cpus", "2", "--init", IMAGE, "sh", "-c",
             script)
         self.assertEqual(result.stdout.splitlines(), [
             "uid=0(root) gid=0(root) groups=0(root),9", "/tmp", "b", "box", "192.0.2.1\tfoo", "123", "4096",
             "CapEff:\t0000000000000000", "32768", "from the host", "ro", "rw", "ro", "1024", "/sbin/docker-init",
-            "104857600", "50", "100000 100000"])
+            "419430400", "50", "200000 100000", "2", "1"])
         user = self.docker_run("--network", "none", "--user", "5:6", "--entrypoint", "/bin/id", IMAGE)
         self.assertEqual(user.stdout.strip(), "uid=5 gid=6 groups=6")
 
