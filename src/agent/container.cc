@@ -207,8 +207,12 @@ void Container::Resume(StatusCallback callback) {
 
 void Container::Update(oci::Resources resources, StatusCallback callback) {
   if (Status status = CheckUsable(false); !status) return callback(std::move(status));
-  RunStep([resources = std::move(resources)](jail::Container& jail) { return jail.Update(resources); },
-          std::move(callback));
+  RunStep(
+      [resources = std::move(resources), &settings = context_.settings](jail::Container& jail) {
+        RefreshLimits(settings);
+        return jail.Update(resources);
+      },
+      std::move(callback));
 }
 
 void Container::Stats(StatsCallback callback) {

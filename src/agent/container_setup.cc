@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/container_limits.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/scope_exit.h"
@@ -68,6 +69,14 @@ Status AdaptSpec(oci::Spec& spec) {
   return {};
 }
 
+void RefreshLimits(const Settings& settings) {
+  // Elsewhere than in a guest of its own the agent has no say over what others use.
+  if (!settings.is_init || settings.cgroup_root.empty()) return;
+  if (const Status status = LimitContainers(settings.cgroup_root); !status) {
+    log::Warning("limits of all containers were not set", {{"error", status.error().message()}});
+  }
+}
+
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
                                     const grpc::CreateContainerRequest& request) {
@@ -90,7 +99,8 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   options.rootfs = TRY(MountRoot(parts.bundle_directory, spec.root->path));
   if (!settings.cgroup_root.empty()) {
     options.cgroup_root = settings.cgroup_root;
-    options.cgroup_path = fmt::format("/kata/{}", parts.id);
+    options.cgroup_path = fmt::format("{}/{}", kContainersCgroup, parts.id);
+    RefreshLimits(settings);
   }
   options.ipc_namespace_fd = namespaces.ipc.get();
   options.uts_namespace_fd = namespaces.uts.get();

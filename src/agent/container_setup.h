@@ -37,6 +37,10 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
                                     const grpc::CreateContainerRequest& request);
 
+// Fits the limits of all containers together to the memory that the guest has now; the host may have plugged
+// more in.
+void RefreshLimits(const Settings& settings);
+
 // Kills what runs in the container and removes everything. Goes on after failures, which are logged.
 void TearDownContainer(StorageTable& storages, ContainerParts parts);
 

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <thread>
 
+#include "agent/container_limits.h"
 #include "base/file.h"
 #include "base/unique_fd.h"
 #include "linux/cgroup2.h"
@@ -181,6 +182,7 @@ std::vector<std::string> ProtectAgent(const std::string& cgroup_root, bool allow
     } else {
       problems.push_back(cgroup.error().message());
     }
+    Note(problems, LimitContainers(cgroup_root));
   }
   Note(problems, WriteKnob("/proc/self/oom_score_adj", "-1000"));
   Note(problems, linux::SetRlimit("RLIMIT_NOFILE", kMaxOpenFiles, kMaxOpenFiles));

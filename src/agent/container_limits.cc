@@ -1,0 +1,57 @@
+// Without these limits a container could use up what the kernel has one of: process ids, and memory that no
+// killed process gives back. Then the agent could start nothing any more, not even what ends the container.
+#include "agent/container_limits.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/file.h"
+#include "linux/cgroup2.h"
+
+namespace kata::agent {
+namespace {
+
+// The agent's own part is protected by memory.min besides; the rest is for the kernel.
+constexpr uint64_t kMemoryReserve = 32u << 20;
+// The agent's threads, set-up processes of containers and execs, programs such as mkfs.
+constexpr uint64_t kTaskReserve = 128;
+
+Result<uint64_t> ReadNumber(const std::string& path) {
+  const std::string text = TRY(ReadFile(path, 4096));
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc()) return MakeError(Code::kInternal, "'{}' holds no number", path);
+  return value;
+}
+
+Status WriteLimit(const linux::CgroupDir& cgroup, const char* file, uint64_t value) {
+  if (!cgroup.HasFile(file)) return {};
+  return cgroup.Write(file, fmt::format("{}", value));
+}
+
+}  // namespace
+
+ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_tasks, uint64_t other_tasks) {
+  ContainerLimits limits;
+  limits.memory_bytes = total_memory_bytes - std::min(kMemoryReserve, total_memory_bytes / 4);
+  limits.tasks = max_tasks - std::min(other_tasks + kTaskReserve, max_tasks / 4);
+  return limits;
+}
+
+Status LimitContainers(const std::string& cgroup_root) {
+  const linux::CgroupDir cgroup = TRY(linux::CgroupDir::Create(cgroup_root, kContainersCgroup));
+  struct sysinfo info{};
+  if (sysinfo(&info) != 0) return SysError("read the size of the guest");
+  const uint64_t threads_max = TRY(ReadNumber("/proc/sys/kernel/threads-max"));
+  const uint64_t pid_max = TRY(ReadNumber("/proc/sys/kernel/pid_max"));
+  const uint64_t inside = cgroup.HasFile("pids.current") ? TRY(cgroup.ReadNumber("pids.current")) : 0;
+  const uint64_t other_tasks = info.procs - std::min<uint64_t>(inside, info.procs);
+  const ContainerLimits limits = PlanContainerLimits(uint64_t{info.totalram} * info.mem_unit,
+                                                     std::min(threads_max, pid_max), other_tasks);
+  TRY(WriteLimit(cgroup, "memory.max", limits.memory_bytes));
+  return WriteLimit(cgroup, "pids.max", limits.tasks);
+}
+
+}  // namespace kata::agent

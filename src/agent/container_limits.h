@@ -1,0 +1,27 @@
+// What all containers of the guest may take together, so that kernel and agent can go on working.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+
+namespace kata::agent {
+
+// The cgroup above those of the containers, below the mount point of cgroup2.
+inline constexpr char kContainersCgroup[] = "/kata";
+
+struct ContainerLimits {
+  uint64_t memory_bytes = 0;
+  uint64_t tasks = 0;
+};
+
+// `other_tasks`: processes and threads outside of the containers. The reserve is at most a quarter of what
+// there is.
+ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_tasks, uint64_t other_tasks);
+
+// Sets them by what the guest has now; to be repeated when that has changed. A controller that is missing is
+// no error.
+Status LimitContainers(const std::string& cgroup_root);
+
+}  // namespace kata::agent

@@ -1,0 +1,120 @@
+"""A container against its own guest: it must not reach the agent, nor use up what the agent needs."""
+
+import time
+
+import harness
+from harness import KataTest, wait_until
+
+ALL_CAPABILITIES = [f"CAP_{name}" for name in (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE").split()]
+
+
+class Isolation(KataTest):
+    def powerful(self, *args):
+        """A bundle whose process may do everything that the kernel lets the root of a container do."""
+        bundle = self.bundle(*args)
+        bundle.config["process"]["capabilities"] = {
+            name: ALL_CAPABILITIES for name in ("bounding", "effective", "permitted", "inheritable")}
+        bundle.config["process"]["noNewPrivileges"] = False
+        bundle.config["linux"]["maskedPaths"] = []
+        bundle.config["linux"]["readonlyPaths"] = []
+        bundle.write()
+        return bundle
+
+    def started(self, bundle):
+        container = self.create(bundle)
+        self.kata("start", container)
+        return container
+
+    def end(self, container):
+        """Kills and deletes within the time of a command, whatever the container does."""
+        self.kata("kill", container, "KILL")
+        self.wait_status(container, "stopped")
+        self.kata("delete", container)
+
+    def test_sees_nothing_of_the_agent(self):
+        result = self.run_container(bundle=self.powerful("sh", "-c", """
+            echo mounts $(awk '{print $5}' /proc/self/mountinfo | grep -cE '^/run/kata|/rootfs|^/new_root')
+            echo processes $(ls -d /proc/[0-9]* | wc -l) $(ps -o args | grep -c kata-agent)
+            echo files $(ls -d /run/kata* /var/run/kata* /init /etc/kata* 2>/dev/null | wc -l)
+            echo sockets $(grep -v '^Num' /proc/net/unix | wc -l)
+            echo cgroup $(cat /proc/self/cgroup)
+            cd /; cd ../../../..; pwd
+            kill -KILL -1; echo alive
+            """))
+        lines = dict((l.split(" ", 1) + [""])[:2] for l in result.stdout.splitlines())
+        self.assertEqual(lines["mounts"], "0")
+        # The shell, and what it runs while it counts.
+        self.assertLessEqual(int(lines["processes"].split()[0]), 5)
+        self.assertEqual(lines["files"], "0")
+        self.assertEqual(lines["sockets"], "0")
+        self.assertIn("/", lines)
+        self.assertIn("alive", lines)
+
+    def test_the_agents_program_cannot_be_overwritten(self):
+        """CVE-2019-5736: before it executes the container's program, init runs that of the agent."""
+        container = self.create(self.powerful("sleep", "600"))
+        result = self.kata("exec", container, "sh", "-c", """
+            readlink /proc/1/exe
+            (echo broken > /proc/1/exe) 2>&1 && echo written
+            head -c4 /proc/1/exe | tail -c3
+            mount -o remount,rw /proc/1/root/ 2>/dev/null; (echo broken >> /proc/1/exe) 2>&1 && echo written
+            true""")
+        self.assertNotIn("written", result.stdout)
+        self.assertIn("ELF", result.stdout, "the agent's program was not even found")
+        self.kata("start", container)
+        # The agent's program still works: every exec runs it.
+        self.assertEqual(self.kata("exec", container, "echo", "works").stdout, "works\n")
+        self.end(container)
+
+    def test_a_fork_bomb_leaves_the_agent_responsive(self):
+        # Memory may run out before processes do: then the bomb is to be hit, not init, which would end it all.
+        bundle = self.bundle("sh", "-c", """
+            echo started
+            bomb() { bomb & bomb & wait; }
+            (echo 1000 > /proc/self/oom_score_adj; bomb 2>/dev/null) &
+            sleep 100000""", oomScoreAdj=-900)
+        bundle.config["process"]["rlimits"] = []
+        bundle.config["linux"]["resources"] = {}
+        bundle.write()
+        container = self.started(bundle)
+        wait_until(lambda: "started" in self.read_output(container), "the bomb", harness.COMMAND_TIMEOUT_S)
+        # No process is left for the container, so an answer may be an error, but there is one.
+        for _ in range(2):
+            self.kata("exec", container, "true", check=False)
+        self.assertEqual(self.state(container)["status"], "running")
+        self.end(container)
+
+    def test_use_of_all_memory_ends_the_process_that_used_it(self):
+        result = self.run_container("sh", "-c", "tail /dev/zero; echo ended $?; tail /dev/zero; echo ended $?", check=False)
+        self.assertEqual((result.returncode, result.stdout), (0, "ended 137\nended 137\n"), result.stderr)
+
+    def test_memory_that_no_process_gives_back(self):
+        """A full tmpfs, of a container whose processes the OOM killer must spare."""
+        bundle = self.bundle("sh", "-c", "i=0; while dd if=/dev/zero of=/big/$i bs=1M count=8 2>/dev/null; do "
+                             "i=$((i+1)); echo $i; done; echo full; sleep 600", oomScoreAdj=-1000)
+        bundle.config["linux"]["resources"] = {}
+        bundle.add_mount(destination="/big", type="tmpfs", source="tmpfs", options=["size=4g"])
+        container = self.started(bundle)
+        seen = []
+
+        def stands_still():
+            seen.append(self.read_output(container))
+            time.sleep(1)
+            return len(seen) > 8 and len(seen[-1]) > 20 and len(set(seen[-8:])) == 1
+        wait_until(stands_still, "the memory to be full", harness.COMMAND_TIMEOUT_S)
+        self.kata("exec", container, "true", check=False)
+        self.assertEqual(self.state(container)["status"], "running")
+        self.end(container)
+
+    def test_a_container_that_uses_all_processors_can_be_ended(self):
+        container = self.started(self.bundle("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; wait"))
+        self.assertEqual(self.kata("exec", container, "echo", "answers").stdout, "answers\n")
+        self.end(container)
+
+
+if __name__ == "__main__":
+    harness.main()
