@@ -715,7 +715,9 @@ TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
 
 TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
-  oci::Spec spec = ShellSpec("hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax");
+  oci::Spec spec = ShellSpec(
+      "hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax; touch /dev/mqueue/q && ls "
+      "/dev/mqueue");
   spec.hostname = "second";
   spec.domainname = "domain";
   for (oci::Namespace& entry : spec.linux->namespaces) {
@@ -728,8 +730,6 @@ TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
   spec.linux->gid_mappings = {{0, 100000, 65536}};
   for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
     ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
-  // A message queue file system belongs to the user namespace of its IPC namespace.
-  std::erase_if(spec.mounts, [](const oci::Mount& mount) { return mount.type == "mqueue"; });
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "second\ndomain\n5432\n");
 }

@@ -218,6 +218,7 @@ Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds)
   TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));
   TRY(JoinNamespaces(plan.namespaces));
   TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kJoined));
+  TRY(CreateForeignFileSystems(plan.namespaces, plan.mounts, plan.detached));
   if (plan.namespaces.Creates(CLONE_NEWTIME)) TRY(CreateTimeNamespace(request.spec.linux->time_offsets));
   // The time namespace takes effect on the clone by itself; the cgroup namespace is made in the cgroup.
   plan.clone_flags = plan.namespaces.create & ~(CLONE_NEWTIME | CLONE_NEWCGROUP);

@@ -14,7 +14,6 @@
 
 #include "base/file.h"
 #include "jail/copy_up.h"
-#include "jail/namespaces.h"
 #include "linux/rooted_path.h"
 
 namespace kata::jail {
@@ -68,17 +67,10 @@ Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd) {
   return mount_fd;
 }
 
-Result<UniqueFd> CreateFileSystem(const MountContext& context, const MountStep& step, int target_fd) {
-  if (step.type == "tmpfs") return CreateTmpfs(step, target_fd);
+Result<UniqueFd> CreateFileSystem(const MountStep& step) {
   auto parameters = step.parameters;
   if (!step.source.empty()) parameters.emplace_back("source", step.source);
-  Result<UniqueFd> mount_fd = linux::CreateMount(step.type, parameters, 0);
-  // sysfs belongs to the network namespace: with a user namespace but somebody else's network it cannot be
-  // mounted anew, only taken over.
-  if (!mount_fd && step.type == "sysfs" && context.user_namespace && mount_fd.error().sys_errno() == EPERM) {
-    return linux::CloneMount(AT_FDCWD, "/sys", true);
-  }
-  return mount_fd;
+  return linux::CreateMount(step.type, parameters, 0);
 }
 
 Status Remount(const MountStep& step, int target_fd) {
@@ -91,25 +83,27 @@ Status Remount(const MountStep& step, int target_fd) {
 }
 
 // Returns the attached mount.
-Result<UniqueFd> PerformMount(const MountContext& context, const MountStep& step, UniqueFd source) {
+Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd source) {
   if (step.kind == MountStep::Kind::kRemount) {
-    UniqueFd target = TRY(linux::OpenInRoot(context.root_fd, step.destination, O_PATH));
+    UniqueFd target = TRY(linux::OpenInRoot(root_fd, step.destination, O_PATH));
     TRY(Remount(step, target.get()));
     return target;
   }
   bool directory = true;
   if (source) directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
-  const UniqueFd target = TRY_CTX(
-      OpenMountPoint(context.root_fd, step.destination, directory, step.no_symlinks), "make mount point");
+  const UniqueFd target =
+      TRY_CTX(OpenMountPoint(root_fd, step.destination, directory, step.no_symlinks), "make mount point");
   TRY(CheckTarget(target.get(), step));
   UniqueFd mount_fd = std::move(source);
-  if (!mount_fd && step.kind == MountStep::Kind::kCgroup) {
-    mount_fd = TRY(linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0));
-  } else if (!mount_fd) {
-    mount_fd = TRY(CreateFileSystem(context, step, target.get()));
+  // What was made before, with the rights of the agent, has its attributes already.
+  if (!mount_fd) {
+    if (step.kind == MountStep::Kind::kCgroup) {
+      mount_fd = TRY(linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0));
+    } else {
+      mount_fd = TRY(step.type == "tmpfs" ? CreateTmpfs(step, target.get()) : CreateFileSystem(step));
+    }
+    TRY(ApplyAttributes(mount_fd.get(), step));
   }
-  // A bind got its attributes when it was copied, with the rights of the agent.
-  if (step.kind != MountStep::Kind::kBind) TRY(ApplyAttributes(mount_fd.get(), step));
   TRY(ApplyPropagation(mount_fd.get(), step));
   TRY(linux::AttachMount(mount_fd.get(), target.get()));
   return mount_fd;
@@ -177,13 +171,33 @@ Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& 
   return mounts;
 }
 
-Result<std::vector<UniqueFd>> PerformMounts(const MountContext& context, const std::vector<MountStep>& steps,
+Status CreateForeignFileSystems(const NamespacePlan& namespaces, const std::vector<MountStep>& steps,
+                                DetachedMounts& mounts) {
+  if ((namespaces.AllFlags() & CLONE_NEWUSER) == 0) return {};
+  static constexpr std::pair<std::string_view, int> kOwned[] = {{"mqueue", CLONE_NEWIPC},
+                                                                {"sysfs", CLONE_NEWNET}};
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const MountStep& step = steps[i];
+    const auto* owned = std::find_if(std::begin(kOwned), std::end(kOwned),
+                                     [&](const auto& o) { return o.first == step.type; });
+    if (step.kind != MountStep::Kind::kFileSystem || owned == std::end(kOwned) ||
+        namespaces.Creates(owned->second)) {
+      continue;
+    }
+    mounts.sources[i] = TRY_CTX(CreateFileSystem(step), "mount '{}' on '{}'", step.type, step.destination);
+    TRY_CTX(ApplyAttributes(mounts.sources[i].get(), step), "mount '{}' on '{}'", step.type,
+            step.destination);
+  }
+  return {};
+}
+
+Result<std::vector<UniqueFd>> PerformMounts(int root_fd, const std::vector<MountStep>& steps,
                                             DetachedMounts& mounts) {
   std::vector<UniqueFd> read_only_late;
   for (size_t i = 0; i < steps.size(); ++i) {
     const MountStep& step = steps[i];
     UniqueFd mount_fd =
-        TRY_CTX(PerformMount(context, step, std::move(mounts.sources[i])), "mount '{}' on '{}'",
+        TRY_CTX(PerformMount(root_fd, step, std::move(mounts.sources[i])), "mount '{}' on '{}'",
                 step.source.empty() ? step.type : step.source, step.destination);
     if (step.read_only_late && (step.set & MOUNT_ATTR_RDONLY) != 0)
       read_only_late.push_back(std::move(mount_fd));

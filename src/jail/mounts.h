@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "jail/mount_plan.h"
+#include "jail/namespaces.h"
 
 namespace kata::jail {
 
@@ -13,19 +14,20 @@ namespace kata::jail {
 // before any namespace is entered, with all rights and by the paths as the agent knows them.
 struct DetachedMounts {
   UniqueFd rootfs;
-  std::vector<UniqueFd> sources;  // by index of the step; set for binds
+  std::vector<UniqueFd> sources;  // by index of the step; set for binds and foreign file systems
 };
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
                                     const std::vector<MountStep>& steps, const std::string& cgroup_source);
 
-struct MountContext {
-  int root_fd = -1;  // the container's root, attached in its mount namespace
-  bool user_namespace = false;
-};
+// Adds file systems that only the owner of a namespace can mount: those of a namespace that the container
+// joins or leaves as it is, where the container has a user namespace. To be called when the plan's joins are
+// done.
+Status CreateForeignFileSystems(const NamespacePlan& namespaces, const std::vector<MountStep>& steps,
+                                DetachedMounts& mounts);
 
-// Mounts every step in order; sources are taken out of `mounts`. Returns the mounts that FinishMounts makes
-// read-only.
-Result<std::vector<UniqueFd>> PerformMounts(const MountContext& context, const std::vector<MountStep>& steps,
+// Mounts every step in order below `root_fd`, the container's root, attached in its mount namespace; sources
+// are taken out of `mounts`. Returns the mounts that FinishMounts makes read-only.
+Result<std::vector<UniqueFd>> PerformMounts(int root_fd, const std::vector<MountStep>& steps,
                                             DetachedMounts& mounts);
 Status FinishMounts(const std::vector<UniqueFd>& read_only_late);
 

@@ -40,11 +40,10 @@ Status MaskPath(int root_fd, const std::string& path) {
   if (!target) return {};
   struct stat info{};
   if (fstat(target.get(), &info) < 0) return SysError("read status");
-  const UniqueFd cover = S_ISDIR(info.st_mode)
-                             ? TRY(linux::CreateMount("tmpfs", {{"nr_inodes", "1"}, {"mode", "755"}},
-                                                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-                                                          MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC))
-                             : TRY(CloneNullDevice());
+  const UniqueFd cover =
+      S_ISDIR(info.st_mode)
+          ? TRY(linux::CreateMount("tmpfs", {{"nr_inodes", "1"}, {"mode", "755"}}, MOUNT_ATTR_RDONLY))
+          : TRY(CloneNullDevice());
   return linux::AttachMount(cover.get(), target.get());
 }
 
@@ -119,8 +118,7 @@ Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<Moun
   const UniqueFd root = std::move(mounts.rootfs);
 
   const mode_t old_umask = umask(0);
-  const std::vector<UniqueFd> read_only_late =
-      TRY(PerformMounts({root.get(), user_namespace}, steps, mounts));
+  const std::vector<UniqueFd> read_only_late = TRY(PerformMounts(root.get(), steps, mounts));
   if (NeedsDevices(spec)) {
     TRY(CreateDevices({root.get(), user_namespace}, DevicesOf(spec)));
     TRY(CreateDeviceLinks(root.get()));
