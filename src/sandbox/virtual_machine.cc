@@ -215,7 +215,6 @@ std::vector<grpc::Storage> VirtualMachine::SandboxStorages() const {
     shared.add_options(fmt::format("msize={}", config().msize_9p));
   }
   // A container's devices are on the guest's own /dev.
-  shared.add_options("nodev");
   return {shared};
 }
 
