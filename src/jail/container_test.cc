@@ -318,6 +318,20 @@ TEST_F(ContainerTest, DanglingLinksOfAnImageLeadToWhatTheyMean) {
   EXPECT_EQ(result.output, "nameserver\nx\n");
 }
 
+TEST_F(ContainerTest, RootPropagationIsThatOfTheSpec) {
+  oci::Spec spec = ShellSpec("awk '$5 == \"/\" || $5 == \"/dev/shm\" {print $5, $7}' /proc/self/mountinfo");
+  ASSERT_EQ(symlink("busybox", (rootfs_ + "/bin/awk").c_str()), 0);
+  const auto run = [&](const char* propagation) {
+    spec.linux->rootfs_propagation = propagation;
+    const Result<RunResult> result = Run(spec);
+    return result ? result->output : result.error().message();
+  };
+  EXPECT_THAT(run("rshared"), testing::ContainsRegex("^/ shared:.*\n/dev/shm shared:"));
+  EXPECT_THAT(run("shared"), testing::ContainsRegex("^/ shared:.*\n/dev/shm -"));
+  EXPECT_EQ(run("rprivate"), "/ -\n/dev/shm -\n");
+  EXPECT_EQ(run("unbindable"), "/ unbindable\n/dev/shm -\n");
+}
+
 TEST_F(ContainerTest, MountsIntoProcAreRefused) {
   oci::Spec spec = ShellSpec("true");
   spec.mounts.push_back({"/proc/self/attr", "tmpfs", "tmpfs", {}, {}, {}});
@@ -701,6 +715,15 @@ TEST_F(RunningContainerTest, ExecInheritsTheCapabilitiesOfTheContainer) {
   EXPECT_EQ(result.output, "CapEff:\t0000000000000421\n");
 }
 
+TEST_F(RunningContainerTest, ExecHasTheContainersClock) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->namespaces.push_back({"time", ""});
+  spec.linux->time_offsets = {{"boottime", {1000000, 0}}};
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, Options()));
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, ShellProcess("cat /proc/uptime")));
+  EXPECT_GE(std::atof(result.output.c_str()), 1000000.0);
+}
+
 TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
   oci::Process process = ShellProcess("grep Cpus_allowed_list /proc/self/status");
@@ -731,7 +754,7 @@ TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
   for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
     ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
-  EXPECT_EQ(result.output, "second\ndomain\n5432\n");
+  EXPECT_EQ(result.output, "second\ndomain\n5432\nq\n");
 }
 
 TEST_F(RunningContainerTest, ExecReportsErrorsAtOnce) {

@@ -82,7 +82,7 @@ class Terminal(KataTest):
         terminal = TerminalReader(master)
         self.kata("start", container)
         terminal.wait_for("ready")
-        self.assertRegex(terminal.text, "^/dev/(console|pts/0)\r\n30 90\r\n")
+        self.assertRegex(terminal.text, "^/dev/pts/0\r\n30 90\r\n")
         set_size(master, 41, 133)
         terminal.wait_for("41 133")
         os.write(master, b"hello\n")
@@ -129,11 +129,13 @@ class Terminal(KataTest):
         process = os.path.join(self.dir, "process.json")
         with open(process, "w", encoding="utf-8") as f:
             json.dump({"terminal": True, "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
-                       "args": ["sh", "-c", "tty && echo yes"]}, f)
+                       "args": ["sh", "-c", "tty; stty size; echo yes"], "consoleSize": {"height": 21, "width": 71}}, f)
         self.kata("exec", "--process", process, "--detach", "--console-socket", path, container)
         master = self.receive_console(listener)
         self.addCleanup(os.close, master)
-        TerminalReader(master).wait_for("yes")
+        terminal = TerminalReader(master)
+        terminal.wait_for("yes")
+        self.assertIn("/dev/pts/0\r\n21 71\r\n", terminal.text)
         self.kata("delete", "--force", container)
 
     def test_detached_terminal_needs_a_console_socket(self):
