@@ -54,6 +54,25 @@ class Isolation(KataTest):
         self.assertIn("/", lines)
         self.assertIn("alive", lines)
 
+    def test_channel_and_console_cannot_be_opened(self):
+        """Nodes may be made, as under runc, but the device rules decide what opens."""
+        result = self.run_container(bundle=self.powerful("sh", "-c", """
+            ports=$(awk '$2 == "virtio-portsdev" {print $1}' /proc/devices)
+            for device in "$ports 1" "$ports 2" "4 64" "1 1" "1 11" "10 183"; do
+              mknod /dev/probe c $device && (: < /dev/probe) 2>&1 | sed 's/.*: //'; rm /dev/probe
+            done
+            mknod /dev/probe c 1 5 && head -c1 /dev/probe | wc -c"""))
+        self.assertEqual(result.stdout.splitlines(), ["Operation not permitted"] * 6 + ["1"])
+
+    def test_limits_of_the_own_cgroup_cannot_be_changed(self):
+        bundle = self.powerful("sh", "-c", "mkdir /cg && mount -t cgroup2 cgroup2 /cg && cat /cg/memory.max && "
+                               "(echo max > /cg/memory.max) 2>&1 | sed 's/.*: //'; cat /cg/memory.max")
+        bundle.config["linux"]["resources"]["memory"] = {"limit": 67108864}
+        bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+        bundle.write()
+        self.assertEqual(self.run_container(bundle=bundle).stdout.splitlines(),
+                         ["67108864", "Operation not permitted", "67108864"])
+
     def test_the_agents_program_cannot_be_overwritten(self):
         """CVE-2019-5736: before it executes the container's program, init runs that of the agent."""
         container = self.create(self.powerful("sleep", "600"))
