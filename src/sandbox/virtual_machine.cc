@@ -24,6 +24,9 @@ namespace kata::sandbox {
 namespace {
 
 constexpr char kSharedFsDeviceId[] = "shared0";
+// How much later than virtiofsd's end the VMM's may be noticed, where that is the cause and where not.
+constexpr std::chrono::seconds kVmmEndTime{10};
+constexpr std::chrono::milliseconds kNoticeTime{300};
 
 // Tells the owner once why the machine is gone, whichever part of it went first. Loop thread.
 class ExitReporter : public std::enable_shared_from_this<ExitReporter> {
@@ -35,9 +38,11 @@ class ExitReporter : public std::enable_shared_from_this<ExitReporter> {
     if (const auto report = std::exchange(on_exit_, nullptr)) report(reason);
   }
 
-  // virtiofsd ends when the VMM does. The VMM's end, which is the cause then, may be noticed a moment later.
-  void ReportUnlessVmmEnds(const std::string& reason) {
-    auto timer = std::make_shared<asio::steady_timer>(loop_.context(), std::chrono::milliseconds(300));
+  // virtiofsd ends, with success, when the VMM does. The VMM's end, which is the cause then, is noticed only
+  // when its memory has been given back: on a busy machine seconds later.
+  void ReportUnlessVmmEnds(const ExitStatus& status, const std::string& reason) {
+    const std::chrono::milliseconds wait = status.ShellCode() == 0 ? kVmmEndTime : kNoticeTime;
+    auto timer = std::make_shared<asio::steady_timer>(loop_.context(), wait);
     timer->async_wait([self = shared_from_this(), timer, reason](const std::error_code& error) {
       if (!error) self->Report(reason);
     });
@@ -151,8 +156,8 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;
-  const auto on_exit = [reporter = exit_reporter_](const std::string& reason) {
-    reporter->ReportUnlessVmmEnds(reason);
+  const auto on_exit = [reporter = exit_reporter_](const ExitStatus& status, const std::string& reason) {
+    reporter->ReportUnlessVmmEnds(status, reason);
   };
   std::shared_ptr<storage::Virtiofsd> virtiofsd =
       TRY(storage::Virtiofsd::Start(loop_, options, on_exit, deadline));

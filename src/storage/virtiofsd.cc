@@ -89,7 +89,7 @@ class Virtiofsd::Impl : public std::enable_shared_from_this<Impl> {
 
  private:
   void OnExit() {
-    if (!stopping_ && on_exit_) on_exit_(LastWords());
+    if (!stopping_ && on_exit_) on_exit_(*process_->exit_status(), LastWords());
   }
 
   EventLoop& loop_;

@@ -44,8 +44,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
 class Virtiofsd {
  public:
   // Called once on the loop thread when the daemon has ended without Stop(): "virtiofsd ended: exit status 1:
-  // <last line of its stderr>". It ends by itself when the VMM closes the connection.
-  using ExitCallback = std::function<void(std::string reason)>;
+  // <last line of its stderr>". It ends by itself, with success, when the VMM closes the connection.
+  using ExitCallback = std::function<void(const ExitStatus& status, std::string reason)>;
 
   // Starts the daemon with a client already connected to it: nobody else can ever connect, as the socket's
   // name is gone before the daemon runs. The daemon dies with the calling *thread*. Blocking; not from the

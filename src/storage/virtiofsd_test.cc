@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <mutex>
 
 #include "base/file.h"
@@ -99,13 +100,15 @@ class VirtiofsdTest : public test::LeakCheckedTest {
     for (const char* program : {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"}) {
       if (PathExists(program)) options_.program = program;
     }
+    if (const char* program = std::getenv("KATA_TEST_VIRTIOFSD")) options_.program = program;
   }
 
   Result<std::unique_ptr<Virtiofsd>> Start() {
     return Virtiofsd::Start(
         loop_.loop(), options_,
-        [this](std::string reason) {
+        [this](const ExitStatus& status, std::string reason) {
           std::lock_guard lock(mutex_);
+          exit_code_ = status.ShellCode();
           reasons_.push_back(std::move(reason));
           changed_.notify_all();
         },
@@ -144,6 +147,7 @@ class VirtiofsdTest : public test::LeakCheckedTest {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::string> reasons_;
+  int exit_code_ = -1;
   EventLoopThread loop_;
 };
 
@@ -174,7 +178,8 @@ TEST_F(RealVirtiofsdTest, EndsWithItsConnection) {
   UniqueFd socket = daemon->TakeSocket();
   ExpectAnswersFeatures(socket.get());
   socket.Reset();
-  EXPECT_THAT(WaitReason(), StartsWith("virtiofsd ended: exit status "));
+  EXPECT_THAT(WaitReason(), StartsWith("virtiofsd ended: exit status 0"));
+  EXPECT_EQ(exit_code_, 0) << "the end of the VMM counts as the cause";
 }
 
 TEST_F(RealVirtiofsdTest, AKillIsReported) {
