@@ -25,9 +25,11 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 VIRTIOFSD = next((p for p in (os.environ.get("KATA_TEST_VIRTIOFSD", ""), "/usr/lib/qemu/virtiofsd",
                               "/usr/libexec/virtiofsd") if os.path.exists(p)), "")
 
-# Generous: a loaded machine under software emulation must pass too.
-COMMAND_TIMEOUT_S = 180
-SETTLE_TIMEOUT_S = 20
+# Generous: a loaded machine under software emulation must pass too. KATA_TEST_TIME_FACTOR stretches them for machines
+# that are slower still, as one that is emulated itself.
+TIME_FACTOR = int(os.environ.get("KATA_TEST_TIME_FACTOR", "1"))
+COMMAND_TIMEOUT_S = 180 * TIME_FACTOR
+SETTLE_TIMEOUT_S = 20 * TIME_FACTOR
 
 CONFIGURATION = """
 [hypervisor.qemu]
@@ -154,6 +156,8 @@ class KataTest(unittest.TestCase):
         self.addCleanup(self.check_nothing_left)
 
     def write_configuration(self, hypervisor="", agent="", runtime="", **values):
+        if TIME_FACTOR > 1 and "dial_timeout" not in agent:
+            agent += f"\ndial_timeout = {45 * TIME_FACTOR}"
         settings = dict(qemu=QEMU, kernel=KERNEL, initrd=INITRD, virtiofsd=VIRTIOFSD, shared_fs=self.shared_fs,
                         hypervisor=hypervisor, agent=agent, runtime=runtime)
         settings.update(values)
@@ -193,8 +197,10 @@ class KataTest(unittest.TestCase):
         """`create` with stdio on files; returns the container's id."""
         container_id = container_id or self.new_id()
         with open(self.output(container_id), "wb") as out:
-            self.kata("create", "--bundle", bundle.path, "--pid-file", self.pid_file(container_id), *flags,
-                      container_id, stdout=out, stderr=subprocess.STDOUT, **options)
+            result = self.kata("create", "--bundle", bundle.path, "--pid-file", self.pid_file(container_id), *flags,
+                               container_id, check=False, stdout=out, stderr=subprocess.STDOUT, **options)
+        if result.returncode != 0:
+            self.fail(f"kata-runtime create: exit {result.returncode}: {self.read_output(container_id)}{self.log_tail()}")
         return container_id
 
     def pid_file(self, container_id):

@@ -94,7 +94,7 @@ class Failures(KataTest):
         os.chmod(os.path.join(tree, "init"), 0o755)
         with open(initrd, "wb") as f:
             subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=tree, stdout=f, check=True)
-        self.write_configuration(initrd=initrd, agent="dial_timeout = 15")
+        self.write_configuration(initrd=initrd, agent=f"dial_timeout = {15 * harness.TIME_FACTOR}")
         result = self.run_container("true", check=False)
         self.assert_one_line_error(result, "agent", "no agent here")
 

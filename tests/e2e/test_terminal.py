@@ -39,7 +39,8 @@ class TerminalReader:
         return self.text
 
     def wait_for(self, text):
-        wait_until(lambda: text in self.poll(), f"{text!r} on the terminal, which shows {self.text!r}", 60)
+        wait_until(lambda: text in self.poll(), f"{text!r} on the terminal, which shows {self.text!r}",
+                   3 * harness.SETTLE_TIMEOUT_S)
 
 
 class Terminal(KataTest):
