@@ -1,0 +1,214 @@
+// Processes beside init, and what is done to a running container.
+#include <csignal>
+
+#include "jail/container_fixture_test.h"
+#include "linux/mountinfo.h"
+
+namespace kata::jail {
+namespace {
+
+using test::IsError;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+TEST_F(RunningContainerTest, ExecJoinsTheContainer) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess(
+      "hostname; pwd; ps | grep -c sleep; grep CapEff /proc/self/status; cat /proc/1/comm; exit 5");
+  process.cwd = "/tmp";
+  process.capabilities.reset();
+  process.user.uid = 1000;
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, process));
+  EXPECT_THAT(result.output, StartsWith("jailed\n/tmp\n"));
+  EXPECT_THAT(result.output, HasSubstr("sleep\n"));
+  EXPECT_EQ(result.status.code, 5);
+}
+
+TEST_F(RunningContainerTest, ExecInheritsTheCapabilitiesOfTheContainer) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("grep CapEff /proc/self/status");
+  process.capabilities.reset();
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, process));
+  EXPECT_EQ(result.output, "CapEff:\t0000000000000421\n");
+}
+
+TEST_F(RunningContainerTest, ExecHasTheContainersClock) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->namespaces.push_back({"time", ""});
+  spec.linux->time_offsets = {{"boottime", {1000000, 0}}};
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, Options()));
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, ShellProcess("cat /proc/uptime")));
+  EXPECT_GE(std::atof(result.output.c_str()), 1000000.0);
+}
+
+TEST_F(RunningContainerTest, ExecHasItsCpuAffinity) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("grep Cpus_allowed_list /proc/self/status");
+  ASSERT_OK_AND_ASSIGN(const RunResult all, Exec(*container, process));
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"0", ""};
+  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, process));
+  EXPECT_EQ(result.output, all.output);
+  process.exec_cpu_affinity = oci::ExecCpuAffinity{"", "0"};
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, process));
+  EXPECT_EQ(result.output, "Cpus_allowed_list:\t0\n");
+}
+
+TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Spec spec = ShellSpec(
+      "hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax; touch /dev/mqueue/q && ls "
+      "/dev/mqueue");
+  spec.hostname = "second";
+  spec.domainname = "domain";
+  for (oci::Namespace& entry : spec.linux->namespaces) {
+    if (entry.type == "uts" || entry.type == "ipc")
+      entry.path = fmt::format("/proc/{}/ns/{}", container->init_pid(), entry.type);
+  }
+  spec.linux->sysctl = {{"kernel.msgmax", "5432"}};
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "second\ndomain\n5432\nq\n");
+}
+
+TEST_F(RunningContainerTest, ExecReportsErrorsAtOnce) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("");
+  process.args = {"nosuch"};
+  EXPECT_THAT(container->Exec(process, {}),
+              IsError(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH"));
+  process = ShellProcess("true");
+  process.cwd = "/nosuch";
+  EXPECT_THAT(container->Exec(process, {}), IsError(Code::kNotFound, HasSubstr("'/nosuch'")));
+}
+
+TEST_F(RunningContainerTest, ExecWithTerminal) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  oci::Process process = ShellProcess("tty; stty size; echo open > /dev/tty");
+  process.terminal = true;
+  process.console_size = {20, 70};
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(process, {}));
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(std::move(started.process), started.terminal.get()));
+  EXPECT_EQ(result.output, "/dev/pts/0\r\n20 70\r\nopen\r\n");
+}
+
+TEST_F(RunningContainerTest, KillAllEndsInitAndExecIsRefusedThen) {
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("sleep 1000"), {}));
+  ChildProcess child = std::move(started.process);
+  ASSERT_OK(container->KillAll());
+  const Deadline deadline = Deadline::After(std::chrono::seconds(30));
+  // First: the init of a pid namespace cannot be reaped before the others in it.
+  ASSERT_OK_AND_ASSIGN(const ExitStatus child_status, child.Wait(deadline));
+  EXPECT_EQ(child_status.signal, SIGKILL);
+  ASSERT_OK_AND_ASSIGN(const ExitStatus status, container->TakeInit().Wait(deadline));
+  EXPECT_EQ(status.signal, SIGKILL);
+  EXPECT_THAT(container->Exec(ShellProcess("true"), {}),
+              IsError(Code::kFailedPrecondition, "the container is not running"));
+}
+
+// With a cgroup, where this machine has a cgroup2 file system.
+class ContainerCgroupTest : public RunningContainerTest {
+ protected:
+  void SetUp() override {
+    RunningContainerTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    ASSERT_OK_AND_ASSIGN(const std::vector<linux::MountInfo> mounts, linux::ReadMountInfo());
+    for (const linux::MountInfo& mount : mounts) {
+      if (mount.fs_type == "cgroup2" && !mount.HasOption("ro")) root_ = mount.mount_point;
+    }
+    if (root_.empty()) GTEST_SKIP() << "needs a cgroup2 file system";
+  }
+  void TearDown() override {
+    if (root_.empty()) return;
+    EXPECT_EQ(rmdir((root_ + Parent()).c_str()), 0);
+  }
+  static std::string Parent() { return fmt::format("/kata-jail-test-{}", getpid()); }
+  CreateOptions CgroupOptions() const {
+    CreateOptions options = Options();
+    options.cgroup_root = root_;
+    options.cgroup_path = Parent() + "/c1";
+    return options;
+  }
+  std::string root_;
+};
+
+TEST_F(ContainerCgroupTest, HoldsAllProcessesPausesAndKills) {
+  const Deadline deadline = Deadline::After(std::chrono::seconds(60));
+  ASSERT_OK_AND_ASSIGN(auto container, StartSleeper(ShellSpec(""), CgroupOptions()));
+  EXPECT_EQ(container->cgroup_directory(), root_ + Parent() + "/c1");
+  ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("exec sleep 1000"), {}));
+  ChildProcess child = std::move(started.process);
+  ASSERT_OK_AND_ASSIGN(const std::vector<pid_t> pids, container->Processes());
+  EXPECT_THAT(pids, testing::UnorderedElementsAre(container->init_pid(), child.pid()));
+  ASSERT_OK(container->Pause(deadline));
+  EXPECT_THAT(container->Exec(ShellProcess("true"), {}),
+              IsError(Code::kFailedPrecondition, "the container is paused"));
+  ASSERT_OK(container->Resume(deadline));
+  EXPECT_OK(Exec(*container, ShellProcess("true")));
+  ASSERT_OK(container->Pause(deadline));
+  ASSERT_OK(container->KillAll());
+  ASSERT_OK(child.Wait(deadline));
+  ASSERT_OK_AND_ASSIGN(const ExitStatus status, container->TakeInit().Wait(deadline));
+  EXPECT_EQ(status.signal, SIGKILL);
+  container.reset();
+  EXPECT_FALSE(PathExists(root_ + Parent() + "/c1"));
+}
+
+TEST_F(ContainerCgroupTest, CgroupNamespaceAndMountShowOnlyTheOwnCgroup) {
+  for (const bool own_namespace : {true, false}) {
+    oci::Spec spec = ShellSpec("cat /sys/fs/cgroup/cgroup.procs; ls -d /sys/fs/cgroup/cgroup.kill; true");
+    spec.mounts.push_back(
+        {"/sys/fs/cgroup", "cgroup", "cgroup", {"ro", "nosuid", "noexec", "nodev"}, {}, {}});
+    if (own_namespace) spec.linux->namespaces.push_back({"cgroup", ""});
+    ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec, CgroupOptions()));
+    EXPECT_THAT(result.output, StartsWith("1\n")) << own_namespace;
+    EXPECT_THAT(result.output, HasSubstr("/sys/fs/cgroup/cgroup.kill\n")) << own_namespace;
+  }
+}
+
+TEST_F(ContainerCgroupTest, ExecEntersTheCgroupNamespace) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->namespaces.push_back({"cgroup", ""});
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, ShellProcess("grep ^0: /proc/self/cgroup")));
+  EXPECT_EQ(result.output, "0::/\n");
+}
+
+TEST_F(ContainerCgroupTest, DeviceRulesAreEnforcedAndReplaced) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->devices.push_back({"/dev/kmsg", "c", 1, 11, 0666, {}, {}});
+  // The kernel log asks for it besides.
+  for (auto* set : {&spec.process->capabilities->bounding, &spec.process->capabilities->effective,
+                    &spec.process->capabilities->permitted}) {
+    set->push_back("CAP_SYSLOG");
+  }
+  spec.linux->resources = oci::Resources();
+  spec.linux->resources->devices = {{false, "a", {}, {}, "rwm"}};
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
+  oci::Process read_kmsg = ShellProcess("true < /dev/kmsg && true < /dev/zero && echo both");
+  read_kmsg.capabilities.reset();
+  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, read_kmsg));
+  EXPECT_THAT(result.output, HasSubstr("/dev/kmsg: Operation not permitted"));
+  oci::Resources update;
+  update.devices = {{false, "a", {}, {}, "rwm"}, {true, "c", 1, 11, "r"}};
+  ASSERT_OK(container->Update(update));
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, read_kmsg));
+  EXPECT_EQ(result.output, "both\n");
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, ShellProcess("echo x > /dev/kmsg")));
+  EXPECT_THAT(result.output, HasSubstr("Operation not permitted"));
+}
+
+TEST_F(ContainerCgroupTest, LimitsThatTheCgroupCannotTakeAreNamed) {
+  oci::Spec spec = ShellSpec("true");
+  spec.linux->resources = oci::Resources();
+  spec.linux->resources->unified = {{"nosuch.max", "1"}};
+  EXPECT_THAT(Container::Create(spec, CgroupOptions()),
+              IsError(Code::kNotFound, HasSubstr("set 'nosuch.max' to '1'")));
+}
+
+}  // namespace
+}  // namespace kata::jail
