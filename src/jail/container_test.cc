@@ -144,6 +144,20 @@ TEST_F(ContainerTest, BadWorkingDirectoryIsReportedAtCreate) {
   EXPECT_EQ(result.output, "/tmp\n");
 }
 
+TEST_F(ContainerTest, WorkingDirectoryOnlyItsOwnerMayEnter) {
+  const std::string directory = rootfs_ + "/tmp/private";
+  ASSERT_EQ(mkdir(directory.c_str(), 0700), 0);
+  ASSERT_EQ(chown(directory.c_str(), 1000, 1000), 0);
+  oci::Spec spec = ShellSpec("pwd");
+  spec.process->cwd = "/tmp/private";
+  spec.process->capabilities.emplace();
+  for (const uint32_t uid : {1000u, 0u, 1001u}) {
+    spec.process->user.uid = spec.process->user.gid = uid;
+    ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+    EXPECT_EQ(result.output, "/tmp/private\n") << "as " << uid;
+  }
+}
+
 TEST_F(ContainerTest, ErrorsOfExecveAreReportedByStart) {
   oci::Spec spec = ShellSpec("true");
   ASSERT_OK(WriteFileAtomic(rootfs_ + "/bin/bad", "#!/nosuch/interpreter\n", 0755));

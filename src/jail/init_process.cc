@@ -142,10 +142,13 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   const Credentials credentials(process.user,
                                 ResolveCapabilities(process.capabilities, linux::KernelCapabilities()),
                                 filter_needs_admin);
-  TRY(credentials.Assume());
-
+  // As runc does: some directories only root with all capabilities may enter, others only the container's
+  // user.
   const std::string cwd = process.cwd.empty() ? "/" : process.cwd;
-  if (chdir(cwd.c_str()) < 0) return SysError("change to working directory '{}'", cwd);
+  const bool entered = chdir(cwd.c_str()) == 0;
+  if (!entered && errno != EACCES) return SysError("change to working directory '{}'", cwd);
+  TRY(credentials.Assume());
+  if (!entered && chdir(cwd.c_str()) < 0) return SysError("change to working directory '{}'", cwd);
   TRY(CheckWorkingDirectory());
   const std::vector<std::string> environment = CompleteEnvironment(process.env, process.user.uid);
   const std::string program = TRY(FindExecutable(process.args[0], environment));
