@@ -83,9 +83,9 @@ template <typename T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
-  Result(Error error)
+  Result(Error error)  // NOLINT(google-explicit-constructor)
       : tl::expected<T, Error>(tl::unexpected<Error>(std::move(error))) {
-  }  // NOLINT(google-explicit-constructor)
+  }  // implicit, so that a function returns its errors as they are
 };
 
 // The value of Result<> operations that only succeed or fail.

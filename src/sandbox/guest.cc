@@ -214,16 +214,14 @@ void Guest::Stop(std::function<void()> done) {
   std::shared_ptr<AgentClient> agent;
   {
     const std::lock_guard lock(mutex_);
-    if (state_ == State::kUp || state_ == State::kStopping) {
-      stop_callbacks_.push_back(std::move(done));
-      if (state_ == State::kStopping) return;
-      state_ = State::kStopping;
-      agent = agent_;
+    if (state_ != State::kUp && state_ != State::kStopping) {
+      loop_.Post(std::move(done));
+      return;
     }
-  }
-  if (!agent) {
-    loop_.Post(std::move(done));
-    return;
+    stop_callbacks_.push_back(std::move(done));
+    if (state_ == State::kStopping) return;
+    state_ = State::kStopping;
+    agent = agent_;
   }
   agent->DestroySandbox(kDestroySandboxTime, [self = shared_from_this(), agent](const Status& status) {
     if (!status) log::Debug("the agent did not end its sandbox", {{"error", status.error().message()}});
