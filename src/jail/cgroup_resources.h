@@ -1,7 +1,6 @@
 // Resource limits of a container as values for files of its cgroup (version 2).
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -27,12 +26,6 @@ struct CgroupWrite {
 // kInvalidArgument for limits that contradict each other.
 Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resources,
                                                   const std::string& current_cpu_max = "max 100000");
-
-// cgroup v1 CPU shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100), all three mapped
-// onto each other.
-uint64_t CpuWeightFromShares(uint64_t shares);
-// cgroup v1 block I/O weight (10 to 1000) to io.weight (1 to 10000).
-uint64_t IoWeightFromBlkio(uint64_t weight);
 
 // Writes the plan. Devices are not part of it (device_cgroup.h). kFailedPrecondition where
 // memory.checkBeforeUpdate asks to refuse a limit below what is used.

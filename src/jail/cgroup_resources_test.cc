@@ -17,21 +17,6 @@ std::vector<CgroupWrite> Plan(const oci::Resources& resources, const std::string
   return writes ? *writes : std::vector<CgroupWrite>();
 }
 
-TEST(CgroupResourcesTest, CpuSharesMapOntoWeights) {
-  const std::pair<uint64_t, uint64_t> cases[] = {{0, 1},      {2, 1},          {1024, 100},      {512, 59},
-                                                 {2048, 174}, {262144, 10000}, {1u << 30, 10000}};
-  for (const auto& [shares, weight] : cases) EXPECT_EQ(CpuWeightFromShares(shares), weight) << shares;
-  for (uint64_t shares = 3; shares < 262144; shares += 97) {
-    EXPECT_GE(CpuWeightFromShares(shares + 1), CpuWeightFromShares(shares));
-  }
-}
-
-TEST(CgroupResourcesTest, IoWeights) {
-  EXPECT_EQ(IoWeightFromBlkio(10), 1u);
-  EXPECT_EQ(IoWeightFromBlkio(1000), 10000u);
-  EXPECT_EQ(IoWeightFromBlkio(500), 4950u);
-}
-
 TEST(CgroupResourcesTest, NothingAskedNothingWritten) {
   EXPECT_THAT(Plan({}), IsEmpty());
   oci::Resources zeros;
