@@ -1,0 +1,206 @@
+#include "cgroup/host_cgroup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <string_view>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/scope_exit.h"
+#include "linux/cgroup2.h"
+
+namespace kata::cgroup {
+namespace {
+
+constexpr size_t kMaxPathBytes = 3800;  // below PATH_MAX, with room for mount point and file
+
+std::vector<std::string> SplitPath(std::string_view path) {
+  std::vector<std::string> parts;
+  while (!path.empty()) {
+    const std::string_view part = path.substr(0, path.find('/'));
+    if (!part.empty() && part != ".") parts.emplace_back(part);
+    path.remove_prefix(std::min(part.size() + 1, path.size()));
+  }
+  return parts;
+}
+
+bool HasController(std::string_view names, std::string_view controller) {
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find(','));
+    if (name == controller) return true;
+    names.remove_prefix(std::min(name.size() + 1, names.size()));
+  }
+  return false;
+}
+
+// The path below the mount point, beginning with '/'.
+Result<std::string> PlaceIn(const Hierarchies& hierarchies, const Hierarchy& hierarchy,
+                            const std::string& cgroups_path, const std::string& id) {
+  std::string path = cgroups_path.empty() ? id : cgroups_path;
+  if (path.size() > kMaxPathBytes) {
+    return MakeError(Code::kInvalidArgument, "linux.cgroupsPath: longer than {} bytes", kMaxPathBytes);
+  }
+  const std::vector<std::string> parts = SplitPath(path);
+  if (parts.empty()) {
+    return MakeError(Code::kInvalidArgument, "linux.cgroupsPath: '{}' names no control group", cgroups_path);
+  }
+  std::string result;
+  if (!path.starts_with('/')) {
+    result = hierarchy.own_path == "/" ? "" : hierarchy.own_path;
+    // In version 2 a cgroup with processes, as this one, gives its children no controllers (the "no internal
+    // processes" rule): beside it then.
+    if (hierarchies.unified) result.erase(std::min(result.size(), result.find_last_of('/')));
+  }
+  for (const std::string& part : parts) {
+    if (part == "..") {
+      return MakeError(Code::kInvalidArgument, "linux.cgroupsPath: '..' in '{}'", cgroups_path);
+    }
+    result += "/" + part;
+  }
+  return result;
+}
+
+// A cpuset of version 1 begins empty, and no process may enter it then.
+Status InheritCpuset(const std::string& parent, const std::string& directory) {
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
+    const std::string own = TRY(ReadFile(directory + file));
+    if (own.find_first_not_of(" \n") != std::string::npos) continue;
+    TRY(WriteKnob(directory + file, TRY(ReadFile(parent + file))));
+  }
+  return {};
+}
+
+// mkdir -p, by version 1's rules.
+Status MakeVersion1(const std::string& name, const std::string& mount_point, const std::string& path) {
+  std::string directory = mount_point;
+  for (const std::string& part : SplitPath(path)) {
+    const std::string parent = directory;
+    directory += "/" + part;
+    if (mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) {
+      return SysError("create control group '{}'", directory);
+    }
+    if (HasController(name, "cpuset")) {
+      TRY_CTX(InheritCpuset(parent, directory), "set up control group '{}'", directory);
+    }
+  }
+  return {};
+}
+
+Status RemoveDirectory(const std::string& directory, Deadline deadline) {
+  for (;;) {
+    if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
+    // A process that has ended counts until it is reaped.
+    if (errno != EBUSY || deadline.Passed()) return SysError("remove control group '{}'", directory);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  return text;
+}
+
+// The number behind `key` in lines of "key number"; 0 without one.
+uint64_t FindNumber(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ' ') continue;
+    line.remove_prefix(key.size() + 1);
+    uint64_t number = 0;
+    std::from_chars(line.data(), line.data() + line.size(), number);
+    return number;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<HostCgroup> HostCgroup::Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
+                                      const std::string& id) {
+  Directories made;
+  ScopeExit undo([&made] {
+    for (const auto& [name, directory] : made) rmdir(directory.c_str());
+  });
+  Directories directories;
+  for (const auto& [name, hierarchy] : hierarchies.by_name) {
+    const std::string path = TRY(PlaceIn(hierarchies, hierarchy, cgroups_path, id));
+    const std::string directory = hierarchy.mount_point + path;
+    if (!PathExists(directory)) made[name] = directory;
+    if (hierarchies.unified) {
+      TRY(linux::CgroupDir::Create(hierarchy.mount_point, path));
+    } else {
+      TRY(MakeVersion1(name, hierarchy.mount_point, path));
+    }
+    directories[name] = directory;
+  }
+  undo.Release();
+  return HostCgroup(std::move(directories));
+}
+
+const std::string* HostCgroup::FindController(const std::string& controller) const {
+  if (unified()) return &directories_.at("");
+  for (const auto& [name, directory] : directories_) {
+    if (HasController(name, controller)) return &directory;
+  }
+  return nullptr;
+}
+
+Result<std::vector<UniqueFd>> HostCgroup::OpenProcs() const {
+  std::vector<UniqueFd> fds;
+  for (const auto& [name, directory] : directories_) {
+    fds.push_back(TRY_CTX(Open(directory + "/cgroup.procs", O_WRONLY), "join control group"));
+  }
+  return fds;
+}
+
+Status HostCgroup::Apply(const std::vector<Setting>& settings) const {
+  if (empty()) return {};
+  std::vector<const Setting*> refused;
+  const auto write = [this](const Setting& setting) -> Status {
+    const std::string* directory = FindController(setting.controller);
+    if (directory == nullptr) {
+      if (!setting.required) return {};
+      return MakeError(Code::kFailedPrecondition, "set {} to '{}': the host has no control group '{}'",
+                       setting.file, setting.value, setting.controller);
+    }
+    const Status written = WriteKnob(*directory + "/" + setting.file, setting.value);
+    if (written) return {};
+    if (written.error().sys_errno() == ENOENT && !setting.required) {
+      log::Debug("the host has no such limit; the guest has",
+                 {{"file", setting.file}, {"value", setting.value}});
+      return {};
+    }
+    return Error(written.error()).Wrap(fmt::format("limit '{}'", Trim(setting.value)));
+  };
+  for (const Setting& setting : settings) {
+    if (!write(setting)) refused.push_back(&setting);
+  }
+  // Some limits bound each other (memory may not exceed memory and swap together), so that the order depends
+  // on what is set now: what was refused is tried again when the others are written.
+  for (const Setting* setting : refused) TRY(write(*setting));
+  return {};
+}
+
+uint64_t HostCgroup::OomKills() const {
+  const std::string* directory = FindController("memory");
+  if (directory == nullptr) return 0;
+  const Result<std::string> text =
+      ReadFile(*directory + (unified() ? "/memory.events" : "/memory.oom_control"));
+  return text ? FindNumber(*text, "oom_kill") : 0;
+}
+
+Status HostCgroup::Remove(Deadline deadline) const {
+  Status result;
+  for (const auto& [name, directory] : directories_) {
+    if (Status removed = RemoveDirectory(directory, deadline); !removed && result)
+      result = std::move(removed);
+  }
+  return result;
+}
+
+}  // namespace kata::cgroup

@@ -1,0 +1,55 @@
+// HostCgroup: the control groups on the host that a container's processes there are in: kata-shim, the VMM
+// and its helpers. One directory in each hierarchy.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "cgroup/hierarchies.h"
+#include "cgroup/limits.h"
+
+namespace kata::cgroup {
+
+// A value: the directories themselves are shared state. Not thread safe.
+class HostCgroup {
+ public:
+  // By the names of Hierarchies::by_name.
+  using Directories = std::map<std::string, std::string>;
+
+  // No control groups: all calls succeed and do nothing.
+  HostCgroup() = default;
+  // What Create has made earlier, perhaps in another process.
+  explicit HostCgroup(Directories directories) : directories_(std::move(directories)) {}
+
+  // Makes the directories that linux.cgroupsPath names. An absolute path counts from the root of each
+  // hierarchy, a relative one from this process's cgroup; an empty one means `id`. Directories that exist are
+  // used. After a failure none is left that was made here.
+  static Result<HostCgroup> Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
+                                   const std::string& id);
+
+  const Directories& directories() const { return directories_; }
+  bool empty() const { return directories_.empty(); }
+  bool unified() const { return directories_.contains(""); }
+
+  // cgroup.procs of every directory, for Command::cgroup_procs_fds.
+  Result<std::vector<UniqueFd>> OpenProcs() const;
+  // Writes limits. The error names file and value.
+  Status Apply(const std::vector<Setting>& settings) const;
+  // How often the kernel killed a process in them for lack of memory; 0 where that is not counted.
+  uint64_t OomKills() const;
+  // Removes the directories, trying again while the last processes leave them. Idempotent.
+  Status Remove(Deadline deadline) const;
+
+ private:
+  const std::string* FindController(const std::string& controller) const;
+  Directories directories_;
+};
+
+}  // namespace kata::cgroup

@@ -1,0 +1,123 @@
+// On the hierarchies that the machine has, and on directories that play some.
+#include "cgroup/host_cgroup.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "support/leak_checked_test.h"
+#include "support/result_matchers.h"
+
+namespace kata::cgroup {
+namespace {
+
+using kata::test::IsError;
+using kata::test::IsErrorCode;
+using testing::_;
+using testing::Each;
+using testing::HasSubstr;
+
+Deadline Soon() {
+  return Deadline::After(std::chrono::seconds(30));
+}
+
+std::string TestName() {
+  return fmt::format("kata-cgroup-test-{}", getpid());
+}
+
+class HostCgroupTest : public kata::test::LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(hierarchies_, ReadHierarchies());
+    if (hierarchies_.by_name.empty()) GTEST_FAIL() << "this machine has no control groups";
+  }
+  void TearDown() override { EXPECT_OK(cgroup_.Remove(Soon())); }
+  Hierarchies hierarchies_;
+  HostCgroup cgroup_;
+};
+
+TEST_F(HostCgroupTest, AProcessIsBornInAllOfThemAndTheyCanBeRemovedAfterIt) {
+  const std::string path = "/" + TestName();
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, path, "c1"));
+  EXPECT_EQ(cgroup_.directories().size(), hierarchies_.by_name.size());
+  ASSERT_OK_AND_ASSIGN(const std::vector<UniqueFd> procs, cgroup_.OpenProcs());
+  Command command{.program = "sleep", .args = {"1000"}};
+  for (const UniqueFd& fd : procs) command.cgroup_procs_fds.push_back(fd.get());
+  ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(command));
+  for (const auto& [name, directory] : cgroup_.directories()) {
+    ASSERT_OK_AND_ASSIGN(const std::string pids, ReadFile(directory + "/cgroup.procs"));
+    EXPECT_EQ(pids, fmt::format("{}\n", child.pid())) << directory;
+  }
+  EXPECT_THAT(cgroup_.Remove(Deadline::After(std::chrono::milliseconds(20))), IsError(_, HasSubstr("busy")));
+  ASSERT_OK(child.Terminate(std::chrono::seconds(0)));
+  EXPECT_OK(cgroup_.Remove(Soon()));
+  for (const auto& [name, directory] : cgroup_.directories()) EXPECT_FALSE(PathExists(directory));
+  EXPECT_OK(cgroup_.Remove(Soon()));
+}
+
+TEST_F(HostCgroupTest, WithoutAPathItIsNamedAfterTheContainer) {
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, "", TestName()));
+  for (const auto& [name, directory] : cgroup_.directories()) {
+    EXPECT_TRUE(directory.ends_with("/" + TestName())) << directory;
+    EXPECT_TRUE(PathExists(directory)) << directory;
+  }
+}
+
+TEST_F(HostCgroupTest, PathsThatLeadOutAreRefused) {
+  for (const char* path : {"/a/../../b", "..", "/", "//."}) {
+    EXPECT_THAT(HostCgroup::Create(hierarchies_, path, "c1"),
+                IsError(Code::kInvalidArgument, HasSubstr("linux.cgroupsPath")))
+        << path;
+  }
+}
+
+// A hierarchy played by a directory: the kernel's files are plain ones.
+class PlayedCgroupTest : public kata::test::LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(TempDir dir, TempDir::Create());
+    dir_.emplace(std::move(dir));
+    cgroup_ = HostCgroup({{"memory", dir_->path()}});
+  }
+  void AddFile(const std::string& name, const std::string& content) {
+    ASSERT_OK(WriteFileAtomic(dir_->path() + "/" + name, content));
+  }
+  std::string Read(const std::string& name) { return *ReadFile(dir_->path() + "/" + name); }
+  std::optional<TempDir> dir_;
+  HostCgroup cgroup_;
+};
+
+TEST_F(PlayedCgroupTest, LimitsAreWrittenToTheirController) {
+  AddFile("memory.limit_in_bytes", "");
+  EXPECT_OK(cgroup_.Apply({{"memory", "memory.limit_in_bytes", "42"}, {"cpu", "cpu.shares", "2"}}));
+  EXPECT_EQ(Read("memory.limit_in_bytes"), "42");
+}
+
+TEST_F(PlayedCgroupTest, AMissingFileMattersWhereNobodyElseEnforcesTheLimit) {
+  EXPECT_OK(cgroup_.Apply({{"memory", "memory.memsw.limit_in_bytes", "42"}}));
+  EXPECT_THAT(cgroup_.Apply({{"memory", "memory.x", "42", true}}),
+              IsError(Code::kNotFound, HasSubstr("memory.x")));
+  EXPECT_THAT(cgroup_.Apply({{"cpuset", "cpuset.cpus", "7", true}}),
+              IsError(Code::kFailedPrecondition, HasSubstr("cpuset.cpus to '7'")));
+}
+
+TEST_F(PlayedCgroupTest, OomKillsAreCounted) {
+  EXPECT_EQ(cgroup_.OomKills(), 0u);
+  AddFile("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
+  EXPECT_EQ(cgroup_.OomKills(), 3u);
+}
+
+TEST(HostCgroup, NoneIsFine) {
+  const HostCgroup none;
+  EXPECT_OK(none.Apply({{"cpuset", "cpuset.cpus", "7", true}}));
+  EXPECT_OK(none.Remove(Soon()));
+  EXPECT_EQ(none.OomKills(), 0u);
+}
+
+}  // namespace
+}  // namespace kata::cgroup
