@@ -150,6 +150,13 @@ const std::string* HostCgroup::FindController(const std::string& controller) con
   return nullptr;
 }
 
+Status HostCgroup::AddProcess(pid_t pid) const {
+  for (const auto& [name, directory] : directories_) {
+    TRY_CTX(WriteKnob(directory + "/cgroup.procs", fmt::format("{}", pid)), "join control group");
+  }
+  return {};
+}
+
 Result<std::vector<UniqueFd>> HostCgroup::OpenProcs() const {
   std::vector<UniqueFd> fds;
   for (const auto& [name, directory] : directories_) {

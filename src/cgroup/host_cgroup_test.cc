@@ -60,6 +60,15 @@ TEST_F(HostCgroupTest, AProcessIsBornInAllOfThemAndTheyCanBeRemovedAfterIt) {
   EXPECT_OK(cgroup_.Remove(Soon()));
 }
 
+TEST_F(HostCgroupTest, AProcessIsMovedIntoThem) {
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, "/" + TestName(), "c1"));
+  ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(Command{.program = "sleep", .args = {"1000"}}));
+  ASSERT_OK(cgroup_.AddProcess(child.pid()));
+  for (const auto& [name, directory] : cgroup_.directories()) {
+    EXPECT_EQ(*ReadFile(directory + "/cgroup.procs"), fmt::format("{}\n", child.pid())) << directory;
+  }
+}
+
 TEST_F(HostCgroupTest, WithoutAPathItIsNamedAfterTheContainer) {
   ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, "", TestName()));
   for (const auto& [name, directory] : cgroup_.directories()) {
