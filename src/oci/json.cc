@@ -271,6 +271,9 @@ Result<Process> ParseProcess(std::string_view json) {
 Result<Resources> ParseResources(std::string_view json) {
   return Parse<Resources>(json);
 }
+Result<Hooks> ParseHooks(std::string_view json) {
+  return Parse<Hooks>(json);
+}
 
 std::string ToJson(const Spec& spec) {
   return Dump(spec);
@@ -281,8 +284,11 @@ std::string ToJson(const Process& process) {
 std::string ToJson(const Resources& resources) {
   return Dump(resources);
 }
+std::string ToJson(const Hooks& hooks) {
+  return Dump(hooks);
+}
 std::string ToJson(const State& state) {
-  return Dump(state, 2);
+  return Dump(state);
 }
 
 std::string ExampleSpecJson() {

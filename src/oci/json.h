@@ -21,11 +21,14 @@ Result<Spec> ParseSpec(std::string_view json);
 Result<Process> ParseProcess(std::string_view json);
 // The `linux.resources` object alone (update --resources; containerd's Update.resources).
 Result<Resources> ParseResources(std::string_view json);
+// The `hooks` object alone.
+Result<Hooks> ParseHooks(std::string_view json);
 
 // Compact JSON that ParseX of the same build reads back to an equal value.
 std::string ToJson(const Spec& spec);
 std::string ToJson(const Process& process);
 std::string ToJson(const Resources& resources);
+std::string ToJson(const Hooks& hooks);
 
 // The rules of the specification that need no file system: required members, absolute paths, known namespace
 // and rlimit names, no duplicate namespaces, sections of another platform ("windows: not supported on linux"
@@ -46,7 +49,7 @@ struct State {
   std::string bundle;
   StringMap annotations;
 };
-// Two-space indent, no line end: runc's form. Hooks get the same on stdin.
+// What hooks get on stdin.
 std::string ToJson(const State& state);
 
 }  // namespace kata::oci

@@ -270,7 +270,7 @@ TEST(ToJson, ReplacesWhatIsNotUtf8) {
   EXPECT_THAT(ToJson(process), HasSubstr("[\"a\xef\xbf\xbd\"]"));
 }
 
-TEST(StateToJson, HasRuncsForm) {
+TEST(StateToJson, IsWhatRuncGivesItsHooks) {
   State state;
   state.oci_version = "1.2.0";
   state.id = "c1";
@@ -278,27 +278,21 @@ TEST(StateToJson, HasRuncsForm) {
   state.pid = 4711;
   state.bundle = "/bundles/c1";
   EXPECT_EQ(ToJson(state),
-            "{\n"
-            "  \"ociVersion\": \"1.2.0\",\n"
-            "  \"id\": \"c1\",\n"
-            "  \"status\": \"running\",\n"
-            "  \"pid\": 4711,\n"
-            "  \"bundle\": \"/bundles/c1\"\n"
-            "}");
+            R"({"ociVersion":"1.2.0","id":"c1","status":"running","pid":4711,"bundle":"/bundles/c1"})");
   state.status = "stopped";
   state.pid = 0;
   state.annotations = {{"org.example", "<a>"}};
-  EXPECT_EQ(ToJson(state),
-            "{\n"
-            "  \"ociVersion\": \"1.2.0\",\n"
-            "  \"id\": \"c1\",\n"
-            "  \"status\": \"stopped\",\n"
-            "  \"pid\": 0,\n"
-            "  \"bundle\": \"/bundles/c1\",\n"
-            "  \"annotations\": {\n"
-            "    \"org.example\": \"<a>\"\n"
-            "  }\n"
-            "}");
+  EXPECT_EQ(ToJson(state), R"({"ociVersion":"1.2.0","id":"c1","status":"stopped","bundle":"/bundles/c1",)"
+                           R"("annotations":{"org.example":"<a>"}})");
+}
+
+TEST(HooksJson, IsReadBack) {
+  Hooks hooks;
+  hooks.poststop = {{.path = "/bin/a", .args = {"a", "b"}, .env = {"A=b"}, .timeout_seconds = 3}};
+  Result<Hooks> read = ParseHooks(ToJson(hooks));
+  ASSERT_OK(read);
+  EXPECT_EQ(ToJson(*read), ToJson(hooks));
+  EXPECT_EQ(ToJson(Hooks()), "{}");
 }
 
 }  // namespace

@@ -276,7 +276,7 @@ inline constexpr auto kMembers<Spec> = std::tuple(
 template <>
 inline constexpr auto kMembers<State> =
     std::tuple(Always("ociVersion", &State::oci_version), Always("id", &State::id),
-               Always("status", &State::status), Always("pid", &State::pid), Always("bundle", &State::bundle),
-               Optional("annotations", &State::annotations));
+               Always("status", &State::status), Optional("pid", &State::pid),
+               Always("bundle", &State::bundle), Optional("annotations", &State::annotations));
 
 }  // namespace kata::oci

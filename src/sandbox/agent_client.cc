@@ -121,6 +121,14 @@ void AgentClient::ResizeTerminal(const std::string& container_id, const std::str
   CallForStatus("TtyWinResize", request, kRequestTimeout, std::move(callback));
 }
 
+void AgentClient::StatsContainer(const std::string& container_id,
+                                 ResultCallback<grpc::StatsContainerResponse> callback) {
+  grpc::StatsContainerRequest request;
+  request.set_container_id(container_id);
+  client_.Call<grpc::StatsContainerResponse>(kAgentService, "StatsContainer", request, kRequestTimeout,
+                                             std::move(callback));
+}
+
 void AgentClient::DestroySandbox(std::chrono::seconds timeout, StatusCallback callback) {
   CallForStatus("DestroySandbox", grpc::DestroySandboxRequest(), timeout, std::move(callback));
 }

@@ -53,6 +53,7 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   void ResumeContainer(const std::string& container_id, StatusCallback callback);
   void ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows,
                       uint32_t columns, StatusCallback callback);
+  void StatsContainer(const std::string& container_id, ResultCallback<grpc::StatsContainerResponse> callback);
   void DestroySandbox(std::chrono::seconds timeout, StatusCallback callback);
   // Answers when a process was killed for lack of memory: its container's id.
   void GetOomEvent(ResultCallback<std::string> callback);

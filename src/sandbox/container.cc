@@ -1,6 +1,8 @@
 // Container: the state machine created, running, paused, stopped, and additional processes.
 #include "sandbox/container.h"
 
+#include <sys/eventfd.h>
+
 #include <asio/steady_timer.hpp>
 #include <csignal>
 #include <system_error>
@@ -11,6 +13,9 @@
 #include "protocol/ids.h"
 #include "protocol/oci_convert.h"
 #include "sandbox/guest_spec.h"
+#include "sandbox/hooks.h"
+#include "sandbox/removal.h"
+#include "sandbox/resources_update.h"
 
 namespace kata::sandbox {
 namespace {
@@ -52,7 +57,10 @@ Container::Container(Context context, StateDirectory directory, ContainerState s
     : context_(std::move(context)),
       directory_(std::move(directory)),
       state_(std::move(state)),
-      handlers_(std::move(handlers)) {
+      handlers_(std::move(handlers)),
+      cgroup_(state_.cgroups),
+      hooks_cancel_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      events_(context_.loop) {
   init_ = std::make_unique<Process>(
       context_.loop, context_.watcher, context_.guest, state_.id, "", std::move(attachment),
       Process::Handlers{.on_shim_gone = [this] { KillWholeContainer(); },
@@ -100,6 +108,8 @@ Status Container::Persist() {
 void Container::SetStatus(ContainerStatus status) {
   status_ = status;
   if (const Status written = Persist(); !written) LogFailure("state is not written", id(), written.error());
+  if (status == ContainerStatus::kPaused) return;
+  for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
 }
 
 Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm) {
@@ -107,6 +117,8 @@ Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, Pr
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;
   state_.vmm = vmm;
+  poststart_ = spec.hooks.poststart;
+  if (spec.linux && spec.linux->resources) resources_ = *spec.linux->resources;
   status_ = ContainerStatus::kCreated;
   TRY(Persist());
   init_->OnCreated();
@@ -117,6 +129,7 @@ void Container::OnInitExit(const ProcessExit& exit) {
   state_.exit_code = exit.code;
   state_.error = exit.error;
   SetStatus(ContainerStatus::kStopped);
+  events_.SetStopped();
   EndRemainingExecs();
   handlers_.on_process_exit();
 }
@@ -171,23 +184,55 @@ void Container::Start(Reply<pid_t> reply) {
     reply(NotRunning());
   } else {
     starting_ = true;
-    agent->StartContainer(
-        id(), Then(
-                  [self = shared_from_this(), reply = std::move(reply)](const Status& status) mutable {
-                    self->starting_ = false;
-                    if (status) {
-                      reply(self->init_->shim_pid());
-                    } else {
-                      reply(Error(status.error()));
-                    }
-                  },
-                  [this]() -> Status {
-                    // A very short process may have been reported as ended already.
-                    if (status_ == ContainerStatus::kCreated) SetStatus(ContainerStatus::kRunning);
-                    init_->OnRunning();
-                    return {};
-                  }));
+    agent->StartContainer(id(), [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
+      self->starting_ = false;
+      if (status) {
+        self->OnStarted(std::move(reply));
+      } else {
+        self->ReplyError(std::move(status).error(), std::move(reply));
+      }
+    });
   }
+}
+
+void Container::OnStarted(Reply<pid_t> reply) {
+  // A very short process may have been reported as ended already.
+  if (status_ == ContainerStatus::kCreated) SetStatus(ContainerStatus::kRunning);
+  init_->OnRunning();
+  if (poststart_.empty()) {
+    reply(init_->shim_pid());
+    return;
+  }
+  HookRun run{.point = "poststart",
+              .state = HookState(state_, "running"),
+              .working_directory = state_.bundle,
+              .namespace_fds = {},
+              .cancel_fd = hooks_cancel_.get()};
+  if (context_.host_mount_namespace >= 0) run.namespace_fds.push_back(context_.host_mount_namespace);
+  context_.workers.Post(
+      [self = shared_from_this(), run = std::move(run), reply = std::move(reply)]() mutable {
+        Status status = RunHooks(self->poststart_, run);
+        EventLoop& loop = self->context_.loop;
+        loop.Post([self = std::move(self), status = std::move(status), reply = std::move(reply)]() mutable {
+          self->OnPoststartDone(status, std::move(reply));
+        });
+      });
+}
+
+// "If any poststart hook fails, the runtime MUST generate an error, stop the container, and continue the
+// lifecycle at step 12", its destruction: that is for the caller.
+void Container::OnPoststartDone(const Status& status, Reply<pid_t> reply) {
+  if (status) {
+    reply(init_->shim_pid());
+    return;
+  }
+  KillWholeContainer();
+  auto shared = std::make_shared<Reply<pid_t>>(std::move(reply));
+  init_->Wait([shared, error = status.error()](const ProcessExit&) { (*shared)(error); });
+}
+
+void Container::CancelHooks() {
+  eventfd_write(hooks_cancel_.get(), 1);  // cannot fail: the counter is far from its end
 }
 
 void Container::Kill(const std::string& exec_id, int signal, bool all, Reply<void> reply) {
@@ -236,11 +281,14 @@ void Container::KillWholeContainer() {
   });
 }
 
-Status Container::CheckRunning(std::string_view action) const {
-  if (status_ == ContainerStatus::kPaused) {
+Status Container::CheckRunning(std::string_view action, bool ignore_paused) const {
+  const bool paused = status_ == ContainerStatus::kPaused;
+  if (paused && !ignore_paused) {
     return MakeError(Code::kFailedPrecondition, "cannot {} a paused container", action);
   }
-  if (status_ != ContainerStatus::kRunning && status_ != ContainerStatus::kCreated) return NotRunning();
+  if (status_ != ContainerStatus::kRunning && status_ != ContainerStatus::kCreated && !paused) {
+    return NotRunning();
+  }
   if (!context_.guest->agent()) return NotRunning();
   return {};
 }
@@ -277,10 +325,50 @@ void Container::Update(const oci::Resources& resources, Reply<void> reply) {
     reply(NotRunning());
     return;
   }
+  ResourcesUpdate update = PlanUpdate(resources_, resources);
   grpc::UpdateContainerRequest request;
   request.set_container_id(id());
-  *request.mutable_resources() = protocol::ToProto(MakeGuestResources(resources));
-  agent->UpdateContainer(request, Then(std::move(reply), [] { return Status(); }));
+  *request.mutable_resources() = protocol::ToProto(MakeGuestResources(update.changes));
+  agent->UpdateContainer(request, [self = shared_from_this(), update = std::move(update),
+                                   reply = std::move(reply)](Status status) mutable {
+    if (!status) {
+      self->ReplyError(std::move(status).error(), std::move(reply));
+      return;
+    }
+    self->resources_ = std::move(update.result);
+    self->UpdateHost(update.changes, std::move(reply));
+  });
+}
+
+void Container::UpdateHost(const oci::Resources& changes, Reply<void> reply) {
+  // To lower a limit of memory may take the kernel a while.
+  context_.workers.Post([self = shared_from_this(), changes, reply = std::move(reply)]() mutable {
+    const cgroup::Limits limits =
+        cgroup::PlanLimits(self->cgroup_.unified(), changes, self->context_.overhead);
+    Status status = self->cgroup_.Apply(limits.at_creation);
+    if (status) status = self->cgroup_.Apply(limits.when_created);
+    EventLoop& loop = self->context_.loop;
+    loop.Post([self = std::move(self), status = std::move(status), reply = std::move(reply)]() mutable {
+      if (!status) status = std::move(status).error().Wrap("control group on the host");
+      reply(std::move(status));
+    });
+  });
+}
+
+void Container::Stats(Reply<grpc::StatsContainerResponse> reply) {
+  const std::shared_ptr<AgentClient> agent = context_.guest->agent();
+  if (status_ == ContainerStatus::kStopped || status_ == ContainerStatus::kCreating || !agent) {
+    reply(NotRunning());
+    return;
+  }
+  agent->StatsContainer(id(), [self = shared_from_this(),
+                               reply = std::move(reply)](Result<grpc::StatsContainerResponse> stats) mutable {
+    if (stats) {
+      reply(std::move(stats));
+    } else {
+      self->ReplyError(std::move(stats).error(), std::move(reply));
+    }
+  });
 }
 
 void Container::Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply) {
@@ -301,9 +389,10 @@ Status Container::CloseInput(const std::string& exec_id) {
 
 // --- additional processes ---
 
-Status Container::AddExec(const std::string& exec_id, const oci::Process& process, AttachRequest attachment) {
+Status Container::AddExec(const std::string& exec_id, const oci::Process& process, bool ignore_paused,
+                          AttachRequest attachment) {
   TRY(protocol::CheckExecId(exec_id));
-  TRY(CheckRunning("exec in"));
+  TRY(CheckRunning("exec in", ignore_paused));
   if (exec_id == id() || execs_.contains(exec_id)) {
     return MakeError(Code::kAlreadyExists, "process '{}' already exists", exec_id);
   }
@@ -312,6 +401,7 @@ Status Container::AddExec(const std::string& exec_id, const oci::Process& proces
   }
   Exec exec;
   exec.spec = process;
+  exec.ignore_paused = ignore_paused;
   exec.process = std::make_unique<Process>(
       context_.loop, context_.watcher, context_.guest, id(), exec_id, std::move(attachment),
       Process::Handlers{.on_shim_gone = [this, exec_id] { AbandonExec(exec_id); },
@@ -327,12 +417,19 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
     reply(NoProcess(exec_id));
     return;
   }
-  if (Status status = CheckRunning("exec in"); !status) {
+  if (Status status = CheckRunning("exec in", it->second.ignore_paused); !status) {
     reply(std::move(status).error());
     return;
   }
   if (it->second.starting || it->second.process->state() != Process::State::kCreating) {
     reply(MakeError(Code::kFailedPrecondition, "process '{}' was started before", exec_id));
+    return;
+  }
+  if (status_ == ContainerStatus::kPaused) {
+    auto shared = std::make_shared<Reply<pid_t>>(std::move(reply));
+    when_not_paused_.push_back([this, exec_id, shared] {
+      StartExec(exec_id, [shared](Result<pid_t> pid) { (*shared)(std::move(pid)); });
+    });
     return;
   }
   it->second.starting = true;

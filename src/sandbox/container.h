@@ -11,8 +11,12 @@
 
 #include "base/event_loop.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
+#include "cgroup/host_cgroup.h"
 #include "oci/spec.h"
+#include "proto/agent.pb.h"
 #include "sandbox/attach.h"
+#include "sandbox/container_events.h"
 #include "sandbox/fd_watcher.h"
 #include "sandbox/guest.h"
 #include "sandbox/process.h"
@@ -33,8 +37,11 @@ class Container : public std::enable_shared_from_this<Container> {
  public:
   struct Context {
     EventLoop& loop;
+    WorkerPool& workers;
     FdWatcher& watcher;
     std::shared_ptr<Guest> guest;
+    cgroup::Overhead overhead;      // of the virtual machine
+    int host_mount_namespace = -1;  // that hooks run in (borrowed); -1: this process's own
   };
   struct Handlers {
     // kata-shim of init ended while the container was being created.
@@ -50,6 +57,10 @@ class Container : public std::enable_shared_from_this<Container> {
   Status Begin();  // once, before anything else
   const std::string& id() const { return state_.id; }
   const std::string& bundle() const { return state_.bundle; }
+  const StateDirectory& directory() const { return directory_; }
+  const ContainerState& state() const { return state_; }
+  // Of its processes on the host.
+  const cgroup::HostCgroup& cgroup() const { return cgroup_; }
   ContainerStatus status() const { return status_; }
   // No process of it runs in the guest any more.
   bool IsQuiet() const;
@@ -58,22 +69,32 @@ class Container : public std::enable_shared_from_this<Container> {
   Process* FindProcess(const std::string& exec_id);
   std::vector<pid_t> ShimPids() const;
 
+  // Readable once CancelHooks was called: what hooks of this container listen to.
+  int hooks_cancel_fd() const { return hooks_cancel_.get(); }
+  void CancelHooks();
+  ContainerEvents& events() { return events_; }
+
   // The guest has made it. Fails when the state cannot be written.
   Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
   // The guest is gone: every process has ended, with `code`; `error` is empty when that was wanted.
   void OnGuestDown(int code, const std::string& error);
 
-  // `exec_id` as for FindProcess. Start answers with the pid of kata-shim.
+  // `exec_id` as for FindProcess. Start answers with the pid of kata-shim, after the poststart hooks; when
+  // one of those fails the container is killed and the answer is kAborted.
   void Start(Reply<pid_t> reply);
   void StartExec(const std::string& exec_id, Reply<pid_t> reply);
   void Kill(const std::string& exec_id, int signal, bool all, Reply<void> reply);
   void Pause(Reply<void> reply);
   void Resume(Reply<void> reply);
+  // Changes limits in the guest, then those of the host.
   void Update(const oci::Resources& resources, Reply<void> reply);
+  void Stats(Reply<grpc::StatsContainerResponse> reply);
   void Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply);
   Status CloseInput(const std::string& exec_id);
-  // An additional process, which StartExec starts.
-  Status AddExec(const std::string& exec_id, const oci::Process& process, AttachRequest attachment);
+  // An additional process, which StartExec starts. `ignore_paused`: in a paused container its start waits for
+  // the container's resumption.
+  Status AddExec(const std::string& exec_id, const oci::Process& process, bool ignore_paused,
+                 AttachRequest attachment);
   // Forgets an additional process that does not run.
   Result<ProcessExit> DeleteExec(const std::string& exec_id);
   // Forgets it when it has ended; until then it is there for those who know its id.
@@ -88,6 +109,7 @@ class Container : public std::enable_shared_from_this<Container> {
   struct Exec {
     oci::Process spec;
     std::unique_ptr<Process> process;
+    bool ignore_paused = false;
     bool starting = false;
   };
 
@@ -97,7 +119,10 @@ class Container : public std::enable_shared_from_this<Container> {
   template <typename T>
   void ReplyError(Error error, Reply<T> reply);
 
-  Status CheckRunning(std::string_view action) const;
+  Status CheckRunning(std::string_view action, bool ignore_paused = false) const;
+  void OnStarted(Reply<pid_t> reply);
+  void OnPoststartDone(const Status& status, Reply<pid_t> reply);
+  void UpdateHost(const oci::Resources& changes, Reply<void> reply);
   void SetStatus(ContainerStatus status);
   Status Persist();
   void OnInitExit(const ProcessExit& exit);
@@ -112,6 +137,12 @@ class Container : public std::enable_shared_from_this<Container> {
   std::unique_ptr<Process> init_;
   bool starting_ = false;
   std::map<std::string, Exec> execs_;
+  std::vector<std::function<void()>> when_not_paused_;
+  const cgroup::HostCgroup cgroup_;
+  oci::Resources resources_;  // limits that hold
+  std::vector<oci::Hook> poststart_;
+  UniqueFd hooks_cancel_;
+  ContainerEvents events_;
 };
 
 }  // namespace kata::sandbox

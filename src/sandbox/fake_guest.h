@@ -65,6 +65,24 @@ class FakeGuestScript {
     }
     return false;
   }
+  // A process of the container was killed for lack of memory; told to the next that asks.
+  void AddOom(std::string container_id) {
+    const std::lock_guard lock(mutex_);
+    ooms_.push_back(std::move(container_id));
+    if (oom_waiter_) std::exchange(oom_waiter_, nullptr)();
+  }
+  // `wake` runs, at once or later, when TakeOom has one. It must not call this object.
+  void AwaitOom(std::function<void()> wake) {
+    const std::lock_guard lock(mutex_);
+    oom_waiter_ = std::move(wake);
+    if (oom_waiter_ && !ooms_.empty()) std::exchange(oom_waiter_, nullptr)();
+  }
+  std::string TakeOom() {
+    const std::lock_guard lock(mutex_);
+    std::string id = std::move(ooms_.front());
+    ooms_.erase(ooms_.begin());
+    return id;
+  }
   grpc::CreateContainerRequest created() const {
     const std::lock_guard lock(mutex_);
     return created_;
@@ -89,6 +107,8 @@ class FakeGuestScript {
   Behaviour behaviour_;
   std::vector<std::string> events_;
   grpc::CreateContainerRequest created_;
+  std::vector<std::string> ooms_;
+  std::function<void()> oom_waiter_;
   std::mutex kill_mutex_;
   std::function<void(std::string)> kill_;
 };
@@ -200,6 +220,7 @@ class FakeAgent {
     server_->Serve(std::move(stream));
   }
   ~FakeAgent() {
+    script_->AwaitOom(nullptr);
     // On the loop, where handlers run: none is under way when the processes go.
     std::promise<void> gone;
     thread_.loop().Post([&] {
@@ -290,6 +311,27 @@ class FakeAgent {
       script_->Record("remove-container " + request.container_id());
       return Empty();
     });
+    On<grpc::StatsContainerRequest, grpc::StatsContainerResponse>("StatsContainer", [](const auto&) {
+      grpc::StatsContainerResponse response;
+      response.mutable_cgroup_stats()->mutable_pids_stats()->set_current(7);
+      return response;
+    });
+    server_->Handle<grpc::GetOOMEventRequest, grpc::OOMEvent>(
+        std::string(protocol::kAgentService), "GetOOMEvent",
+        [this](const ttrpc::CallContext&, const grpc::GetOOMEventRequest&,
+               ttrpc::Responder<grpc::OOMEvent> responder) {
+          auto shared = std::make_shared<ttrpc::Responder<grpc::OOMEvent>>(std::move(responder));
+          kept_.push_back(shared);
+          script_->AwaitOom([this, weak = std::weak_ptr(shared)] {
+            thread_.loop().Post([this, weak] {
+              const auto waiting = weak.lock();
+              if (!waiting) return;
+              grpc::OOMEvent event;
+              event.set_container_id(script_->TakeOom());
+              waiting->Respond(event);
+            });
+          });
+        });
     On<grpc::PauseContainerRequest>("PauseContainer", [this](const auto&) {
       script_->Record("pause");
       return Empty();

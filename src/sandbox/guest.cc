@@ -164,17 +164,19 @@ bool Guest::supports_seccomp() const {
 
 // --- end: loop thread ---
 
-void Guest::OnMachineExit(const std::string& reason) {
+void Guest::OnMachineExit(const std::string& machines_reason) {
+  std::string reason = machines_reason.empty() ? "no reason is known" : machines_reason;
+  if (options_.explain_end) reason = options_.explain_end(std::move(reason));
   {
     const std::lock_guard lock(mutex_);
     if (!exit_reason_.empty()) return;
-    exit_reason_ = reason.empty() ? "no reason is known" : reason;
+    exit_reason_ = reason;
     // A part of it may still run (the VMM without its file server); Boot waits for what will not come.
     if (state_ == State::kBooting && machine_) {
       workers_.Post([machine = machine_] { (void)machine->Stop(Deadline::After(kMachineStopTime)); });
     }
   }
-  GoDown(reason.empty() ? "no reason is known" : reason);
+  GoDown(reason);
 }
 
 void Guest::OnAgentClosed() {
@@ -298,6 +300,7 @@ void Guest::WaitForOomEvent(const std::shared_ptr<AgentClient>& agent) {
         constexpr size_t kMaxIdInLog = 128;
         log::Warning("a process was killed for lack of memory",
                      {{"container", ToPlainLine(*container_id, kMaxIdInLog)}});
+        if (self->options_.on_oom) self->options_.on_oom(*container_id);
         // The agent keeps further events; a guest shall not be able to flood the log with them.
         auto timer = std::make_shared<asio::steady_timer>(self->loop_.context(), std::chrono::seconds(1));
         timer->async_wait([weak_agent, weak, timer](const std::error_code& error) {

@@ -23,6 +23,10 @@ class Guest : public std::enable_shared_from_this<Guest> {
     std::chrono::nanoseconds agent_timeout{};  // from the start of the machine until the agent answers
     // Once, on the loop thread: a guest that was up is gone although nobody asked for that.
     std::function<void(std::string reason)> on_down;
+    // On the loop thread: the reason for the machine's end with what is known besides. May be empty.
+    std::function<std::string(std::string reason)> explain_end;
+    // On the loop thread: a process of the container was killed for lack of memory. The guest chose the id.
+    std::function<void(const std::string& container_id)> on_oom;
   };
 
   struct BootRequest {

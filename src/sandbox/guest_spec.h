@@ -17,10 +17,10 @@ struct GuestSpecOptions {
   bool keep_seccomp = true;  // the agent can filter system calls and the configuration lets it
 };
 
-// Hooks run on the host. The guest has a network of its own, so the container lives in the guest's; the other
-// namespaces are new in the guest whatever their paths are on the host. CPU and memory node numbers, block
-// devices, interfaces and security labels are the host's and mean nothing in the guest; memory, CPU time,
-// process and huge page limits hold there as well.
+// Hooks run on the host, but for those of the point startContainer. The guest has a network of its own, so
+// the container lives in the guest's; the other namespaces are new in the guest whatever their paths are on
+// the host. CPU and memory node numbers, block devices, interfaces and security labels are the host's and
+// mean nothing in the guest; memory, CPU time, process and huge page limits hold there as well.
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 
 // MakeGuestSpec and what goes with it in the request.

@@ -26,6 +26,7 @@ struct MachineOptions {
   const config::Config* config = nullptr;  // outlives the machine
   MachineSize size;
   UniqueFd network_namespace;              // that the VMM runs in; not valid: the server's own
+  std::vector<UniqueFd> cgroup_procs;      // cgroup.procs of the control groups of the VMM and its helpers
   // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the
   // cause.
   std::function<void(std::string reason)> on_exit;

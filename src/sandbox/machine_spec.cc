@@ -6,6 +6,7 @@
 #include <sstream>
 #include <utility>
 
+#include "hypervisor/driver.h"
 #include "protocol/constants.h"
 
 namespace kata::sandbox {
@@ -66,6 +67,18 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.kernel_parameters = KernelParameters(config, channel_parameters);
   spec.debug = from.enable_debug;
   return spec;
+}
+
+cgroup::Overhead MachineOverhead(const config::Config& config) {
+  constexpr uint64_t kMiB = 1u << 20;
+  // VMM and virtiofsd with their queues and page tables.
+  constexpr uint64_t kMonitor = 256 * kMiB;
+  // QEMU's emulator keeps the code that it has translated: 1 GiB at most.
+  constexpr uint64_t kTranslatedCode = 1024 * kMiB;
+  const bool emulates = hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
+                        hypervisor::Acceleration::kTcg;
+  return {.vm_memory_bytes = config.hypervisor.default_memory_mib * kMiB,
+          .vmm_bytes = kMonitor + (emulates ? kTranslatedCode : 0)};
 }
 
 }  // namespace kata::sandbox

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cgroup/limits.h"
 #include "config/config.h"
 #include "hypervisor/vm_spec.h"
 #include "sandbox/machine_size.h"
@@ -14,5 +15,8 @@ namespace kata::sandbox {
 // come last, where they win.
 hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id, MachineSize size,
                               const std::vector<std::string>& channel_parameters);
+
+// What such a machine takes of the host besides what the container in it uses.
+cgroup::Overhead MachineOverhead(const config::Config& config);
 
 }  // namespace kata::sandbox

@@ -12,6 +12,9 @@
 #include "base/scope_exit.h"
 #include "oci/json.h"
 #include "sandbox/guest_spec.h"
+#include "sandbox/hooks.h"
+#include "sandbox/machine_spec.h"
+#include "sandbox/removal.h"
 
 namespace kata::sandbox {
 namespace {
@@ -61,7 +64,9 @@ Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Optio
       loop_, workers_,
       Guest::Options{.factory = options_.machine_factory,
                      .agent_timeout = options_.config.agent.dial_timeout,
-                     .on_down = [this](const std::string& reason) { OnGuestDown(reason); }});
+                     .on_down = [this](const std::string& reason) { OnGuestDown(reason); },
+                     .explain_end = [this](std::string reason) { return ExplainEnd(std::move(reason)); },
+                     .on_oom = [this](const std::string& container_id) { OnOom(container_id); }});
 }
 
 // --- stdio of processes to come ---
@@ -138,8 +143,13 @@ struct Sandbox::CreateJob {
   bool terminal;
   pid_t shim_pid;
   bool boot;
+  StateDirectory container_directory;
+  ContainerState state;
+  cgroup::HostCgroup cgroup;
+  int hooks_cancel_fd;  // of the container, which outlives the job
 
   Result<CreateResult> Run() const;
+  Status RunHooks(const oci::Spec& spec, const std::string& rootfs) const;
   Result<oci::Spec> ReadSpec() const;
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
   Status Boot(const oci::Spec& spec) const;
@@ -174,6 +184,35 @@ Result<std::string> Sandbox::CreateJob::FindRootfs(const oci::Spec& spec) const 
   return rootfs;
 }
 
+// When the environment is there as far as it is on the host (namespaces, control groups), and before the
+// machine starts, so that what hooks do to network and root file system reaches it.
+Status Sandbox::CreateJob::RunHooks(const oci::Spec& spec, const std::string& rootfs) const {
+  const oci::Hooks& hooks = spec.hooks;
+  if (!hooks.poststart.empty() || !hooks.poststop.empty()) {
+    TRY(container_directory.WriteHooks({.poststart = hooks.poststart, .poststop = hooks.poststop}));
+  }
+  HookRun run{.point = "prestart",
+              .state = HookState(state, "creating"),
+              .working_directory = bundle,
+              .namespace_fds = {},
+              .cancel_fd = hooks_cancel_fd};
+  run.state.oci_version = spec.oci_version;
+  run.state.annotations = spec.annotations;
+  const int host_mounts = sandbox->options_.host_mount_namespace.get();
+  if (host_mounts >= 0) run.namespace_fds = {host_mounts};
+  TRY(sandbox::RunHooks(hooks.prestart, run));
+  run.point = "createRuntime";
+  TRY(sandbox::RunHooks(hooks.create_runtime, run));
+  if (hooks.create_container.empty()) return {};
+  // In the container's namespaces: what they mount below the root file system is shared with the guest and
+  // not seen on the host.
+  const UniqueFd network = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
+  run.point = "createContainer";
+  run.namespace_fds = {network.get()};
+  run.working_directory = rootfs;
+  return sandbox::RunHooks(hooks.create_container, run);
+}
+
 Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   Guest::BootRequest request;
   request.machine.sandbox_id = sandbox_id;
@@ -181,6 +220,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   request.machine.config = &config;
   request.machine.size = SizeMachine(config.hypervisor, spec);
   request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
+  request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
   request.sandbox.set_hostname(spec.hostname.substr(0, 64));
   request.sandbox.set_guest_hook_path(config.hypervisor.guest_hook_path);
@@ -212,11 +252,18 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   CreateResult result;
   result.spec = TRY(ReadSpec());
   result.rootfs = TRY(FindRootfs(result.spec));
+  cgroup::Limits limits;
+  if (result.spec.linux && result.spec.linux->resources) {
+    limits = cgroup::PlanLimits(cgroup.unified(), *result.spec.linux->resources, MachineOverhead(config));
+  }
+  TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
+  TRY(RunHooks(result.spec, result.rootfs));
   if (boot) TRY(Boot(result.spec));
   const std::shared_ptr<Machine> machine = guest->machine();
   if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
   ScopeExit unshare([&] { (void)machine->UnshareContainer(container_id); });
   TRY(CreateInGuest(*machine, result.spec, result.rootfs));
+  TRY_CTX(cgroup.Apply(limits.when_created), "control group on the host");
   unshare.Release();
   if (const Result<unsigned long long> start_time = ProcessStartTime(machine->vmm_pid())) {
     result.vmm = {machine->vmm_pid(), *start_time};
@@ -246,7 +293,13 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
 
   AttachRequest attachment = TRY(TakeAttachment(container_id, ""));
   auto container = std::make_shared<Container>(
-      Container::Context{loop_, watcher_, guest_}, directory, std::move(state), std::move(attachment),
+      Container::Context{.loop = loop_,
+                         .workers = workers_,
+                         .watcher = watcher_,
+                         .guest = guest_,
+                         .overhead = MachineOverhead(options_.config),
+                         .host_mount_namespace = options_.host_mount_namespace.get()},
+      directory, std::move(state), std::move(attachment),
       Container::Handlers{.on_abandoned =
                               [this, container_id] {
                                 if (const auto found = FindContainer(container_id)) {
@@ -276,7 +329,11 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .bundle = bundle,
                 .terminal = init.terminal(),
                 .shim_pid = init.shim_pid(),
-                .boot = container_id == id()};
+                .boot = container_id == id(),
+                .container_directory = container->directory(),
+                .state = container->state(),
+                .cgroup = container->cgroup(),
+                .hooks_cancel_fd = container->hooks_cancel_fd()};
   if (job.boot) booted_ = true;
   workers_.Post([this, job = std::move(job), container, reply = std::move(reply)]() mutable {
     Result<CreateResult> result = job.Run();
@@ -318,6 +375,7 @@ void Sandbox::FailCreate(const std::shared_ptr<Container>& container, Error erro
 void Sandbox::CancelCreate(Container& container, const std::string& reason) {
   if (container.status() != ContainerStatus::kCreating) return;
   cancelled_creates_.emplace(container.id(), reason);
+  container.CancelHooks();
   if (container.id() != id()) return;
   // Whatever the creation waits for ends with the machine.
   guest_->CancelBoot(reason);
@@ -333,10 +391,10 @@ Result<std::shared_ptr<Container>> Sandbox::FindContainer(const std::string& con
 }
 
 Status Sandbox::AddExec(const std::string& container_id, const std::string& exec_id,
-                        const oci::Process& process) {
+                        const oci::Process& process, bool ignore_paused) {
   const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
   if (exec_id.empty()) return Error(Code::kInvalidArgument, "exec id is empty");
-  return container->AddExec(exec_id, process, TRY(TakeAttachment(container_id, exec_id)));
+  return container->AddExec(exec_id, process, ignore_paused, TRY(TakeAttachment(container_id, exec_id)));
 }
 
 void Sandbox::Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
@@ -360,6 +418,17 @@ void Sandbox::OnProcessExit() {
   }
   // Nothing runs any more: the memory goes back at once, not only when somebody deletes the container.
   guest_->Stop([] {});
+}
+
+void Sandbox::OnOom(const std::string& container_id) {
+  if (const auto container = FindContainer(container_id)) (*container)->events().AddOomKill();
+}
+
+std::string Sandbox::ExplainEnd(std::string reason) {
+  const auto owner = FindContainer(id());
+  if (!owner || (*owner)->cgroup().OomKills() == 0) return reason;
+  (*owner)->events().AddOomKill();
+  return reason + ": the host killed a process of it for lack of memory (limit of its control group)";
 }
 
 void Sandbox::OnGuestDown(const std::string& reason) {
@@ -480,6 +549,7 @@ void Sandbox::ShutdownNow(const std::string& reason, std::function<void()> done)
     if (container->status() == ContainerStatus::kCreating) {
       CancelCreate(*container, reason);
     } else {
+      container->CancelHooks();
       container->OnGuestDown(kKilledExitCode, "");
     }
   }
@@ -495,13 +565,16 @@ void Sandbox::ShutdownNow(const std::string& reason, std::function<void()> done)
 void Sandbox::Abandon(const std::string& reason) {
   log::Info("the sandbox is removed", {{"reason", reason}});
   ShutdownNow(reason, [self = shared_from_this()] {
-    const StateDirectory& directory = self->options_.directory;
-    // A later container may have got the same id in the meantime.
-    if (DirectoryIdentity(directory.path()) == self->directory_identity_) {
-      const Status removed = directory.Remove();
-      if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
-    }
-    self->options_.on_finished();
+    // Hooks may take their time.
+    self->workers_.Post([self] {
+      const StateDirectory& directory = self->options_.directory;
+      // A later container may have got the same id in the meantime.
+      if (DirectoryIdentity(directory.path()) == self->directory_identity_) {
+        const Status removed = RemoveTraces(directory, self->options_.host_mount_namespace.get());
+        if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
+      }
+      self->loop_.Post([self] { self->options_.on_finished(); });
+    });
   });
 }
 

@@ -30,6 +30,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
     StateDirectory directory;  // of the container that the sandbox is named after
     config::Config config;
     MachineFactory machine_factory;
+    // That hooks run in; not valid: this process's own.
+    UniqueFd host_mount_namespace;
     // Nothing is left and nobody will come: the server shall end.
     std::function<void()> on_finished;
   };
@@ -49,7 +51,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
 
   // Answers with the pid of kata-shim. The first container boots the virtual machine.
   void Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply);
-  Status AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process);
+  Status AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process,
+                 bool ignore_paused);
   void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
             Reply<void> reply);
 
@@ -85,7 +88,10 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   void FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply);
 
   void OnProcessExit();
+  // Of the machine: the host may have killed it for lack of memory, which is an event too.
+  std::string ExplainEnd(std::string reason);
   void OnGuestDown(const std::string& reason);
+  void OnOom(const std::string& container_id);
   void Remove(const std::shared_ptr<Container>& container, std::function<void()> done);
   void Erase(const std::shared_ptr<Container>& container);
   bool IsCreating() const;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/shim_message.h"
+#include "proto/monitor.pb.h"
 #include "proto/task.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
@@ -25,6 +26,7 @@ namespace kata::sandbox {
 namespace {
 
 namespace task = containerd::task::v2;
+namespace monitor = kata::sandbox::v1;
 using kata::test::IsError;
 using kata::test::IsErrorCode;
 using kata::test::IsOk;
@@ -130,12 +132,23 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     std::string list;
     for (const std::string& arg : args) list += (list.empty() ? "\"" : ", \"") + arg + "\"";
     EXPECT_OK(WriteFileAtomic(bundle + "/config.json", fmt::format(R"({{
-        "ociVersion": "1.2.0", "root": {{"path": "rootfs"}}, "hostname": "host",
+        "ociVersion": "1.2.0", "root": {{"path": "rootfs"}}, "hostname": "host", "hooks": {{{}}},
         "process": {{"args": [{}], "cwd": "/", "user": {{"uid": 0, "gid": 0}}, "env": ["A=b"]}},
         "linux": {{"namespaces": [{{"type": "pid"}}, {{"type": "network", "path": "/proc/1/ns/net"}},
                                   {{"type": "mount"}}]}}}})",
-                                                                   list)));
+                                                                   hooks_, list)));
     return bundle;
+  }
+
+  // In the bundles to come, a hook that runs a line of shell with the directory of the test as $D.
+  void AddHook(const std::string& point, const std::string& script) {
+    hooks_ += fmt::format(R"({}"{}": [{{"path": "/bin/sh", "args": ["sh", "-c", "{}"],
+                              "env": ["PATH=/usr/bin:/bin", "D={}"]}}])",
+                          hooks_.empty() ? "" : ", ", point, script, dir_->path());
+  }
+  std::string Trace() {
+    const Result<std::string> text = ReadFile(dir_->path() + "/trace");
+    return text ? *text : "";
   }
 
   ClientProcess Attach(const std::string& exec_id = "") {
@@ -234,6 +247,7 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
   std::optional<TempDir> dir_;
   std::optional<StateDirectory> directory_;
   int bundles_ = 0;
+  std::string hooks_;
   std::thread server_;
   EventLoopThread client_thread_;
   std::unique_ptr<ttrpc::Client> client_;
@@ -432,6 +446,100 @@ TEST_F(SandboxServerTest, DeleteOfACreatedContainerEndsIt) {
   EXPECT_OK(Delete());
   EXPECT_EQ(process.AwaitExit(), 137);
   EXPECT_THAT(State(), IsErrorCode(Code::kNotFound));
+}
+
+TEST_F(SandboxServerTest, HooksRunAtTheirPoints) {
+  AddHook("prestart", "cat > $D/state; pwd >> $D/trace; echo prestart >> $D/trace");
+  AddHook("createRuntime", "echo createRuntime >> $D/trace");
+  AddHook("createContainer", "basename $PWD >> $D/trace");
+  AddHook("poststart", "cat > $D/poststart-state; echo poststart >> $D/trace");
+  AddHook("poststop", "test ! -e $D/root/c1; echo poststop $? >> $D/trace");
+  ClientProcess process = Attach();
+  ASSERT_OK(Create({"sleep"}));
+  const std::string at_creation = dir_->path() + "/bundle1\nprestart\ncreateRuntime\nrootfs\n";
+  EXPECT_EQ(Trace(), at_creation);
+  ASSERT_OK_AND_ASSIGN(const std::string state, ReadFile(dir_->path() + "/state"));
+  EXPECT_EQ(state,
+            fmt::format(R"({{"ociVersion":"1.2.0","id":"c1","status":"creating","pid":{},"bundle":"{}"}})",
+                        process.stand_in.pid(), dir_->path() + "/bundle1"));
+  ASSERT_OK(Start());
+  EXPECT_EQ(Trace(), at_creation + "poststart\n");
+  ASSERT_OK_AND_ASSIGN(const std::string running, ReadFile(dir_->path() + "/poststart-state"));
+  EXPECT_THAT(running, HasSubstr(R"("status":"running")"));
+  // Nobody says that the container is wanted: the server itself ends it, and runs the last hooks.
+  process.attachment.reset();
+  AwaitServerEnd();
+  EXPECT_EQ(Trace(), at_creation + "poststart\npoststop 0\n");
+}
+
+TEST_F(SandboxServerTest, AHookThatFailsEndsTheCreation) {
+  AddHook("createRuntime", "echo cause >&2; exit 4");
+  AddHook("poststop", "echo poststop >> $D/trace");
+  ClientProcess process = Attach();
+  EXPECT_THAT(Create({"sleep"}),
+              IsError(Code::kAborted, testing::AllOf(HasSubstr("createRuntime hook #0 '/bin/sh'"),
+                                                     HasSubstr("exit status 4: cause"))));
+  EXPECT_THAT(script_->events(), testing::IsEmpty());  // no machine for nothing
+  process.attachment.reset();
+  AwaitServerEnd();
+  EXPECT_EQ(Trace(), "poststop\n");
+}
+
+TEST_F(SandboxServerTest, AHookUnderWayIsCancelledWithTheCreation) {
+  AddHook("prestart", "echo begun >> $D/trace; exec sleep 1000");
+  ClientProcess process = Attach();
+  std::thread client([this] {
+    const Deadline deadline = Deadline::After(kTimeout);
+    while (Trace().empty() && !deadline.Passed()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_OK(Kill(SIGKILL));
+  });
+  EXPECT_THAT(Create({"sleep"}), IsErrorCode(Code::kCancelled));
+  client.join();
+}
+
+TEST_F(SandboxServerTest, APoststartHookThatFailsKillsTheContainer) {
+  AddHook("poststart", "exit 5");
+  ClientProcess process = Attach();
+  ASSERT_OK(Create({"sleep"}));
+  EXPECT_THAT(Start(), IsError(Code::kAborted, HasSubstr("poststart hook #0 '/bin/sh': exit status 5")));
+  EXPECT_EQ(process.AwaitExit(), 137);
+  ASSERT_OK_AND_ASSIGN(const task::StateResponse state, State());
+  EXPECT_EQ(state.status(), task::STOPPED);
+}
+
+TEST_F(SandboxServerTest, EventsAreWaitedFor) {
+  const auto wait = [this](uint64_t known, uint32_t timeout_ms) {
+    monitor::WaitEventRequest request;
+    request.set_id("c1");
+    request.set_oom_kills(known);
+    request.set_timeout_ms(timeout_ms);
+    return client_->CallSync<monitor::WaitEventResponse>(std::string(protocol::kMonitorService), "WaitEvent",
+                                                         request, kTimeout);
+  };
+  ClientProcess process = Run({"sleep"});
+  ASSERT_OK_AND_ASSIGN(monitor::WaitEventResponse event, wait(0, 20));
+  EXPECT_EQ(event.oom_kills(), 0u);
+  script_->AddOom("c1");
+  ASSERT_OK_AND_ASSIGN(event, wait(0, 60000));
+  EXPECT_EQ(event.oom_kills(), 1u);
+  EXPECT_FALSE(event.stopped());
+  std::thread client([this] { EXPECT_OK(Kill(SIGTERM)); });
+  ASSERT_OK_AND_ASSIGN(event, wait(1, 60000));
+  EXPECT_TRUE(event.stopped());
+  client.join();
+}
+
+TEST_F(SandboxServerTest, StatisticsAreTheGuests) {
+  monitor::StatsRequest request;
+  request.set_id("c1");
+  const auto stats = [&] {
+    return client_->CallSync<grpc::StatsContainerResponse>(std::string(protocol::kMonitorService), "Stats",
+                                                           request, kTimeout);
+  };
+  EXPECT_THAT(stats(), IsErrorCode(Code::kNotFound));
+  ClientProcess process = Run({"sleep"});
+  ASSERT_OK_AND_ASSIGN(const grpc::StatsContainerResponse response, stats());
+  EXPECT_EQ(response.cgroup_stats().pids_stats().current(), 7u);
 }
 
 TEST_F(SandboxServerTest, RefusalsNameTheReason) {

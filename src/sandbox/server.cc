@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "sandbox/attach_server.h"
 #include "sandbox/fd_watcher.h"
+#include "sandbox/monitor_service.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/task_service.h"
 #include "ttrpc/server.h"
@@ -19,9 +20,9 @@
 namespace kata::sandbox {
 namespace {
 
-// One is held by the creation of a container while it waits for the guest; ending a machine, or removing
-// another container's files, must not queue behind it.
-constexpr size_t kWorkers = 3;
+// One is held by the creation of a container while it waits for the guest, one perhaps by a hook; ending a
+// machine, or removing another container's files, must not queue behind them.
+constexpr size_t kWorkers = 4;
 
 Result<StateDirectory> OpenStateDirectory(const ServerOptions& options) {
   const std::filesystem::path path(options.state_directory);
@@ -47,11 +48,13 @@ Status RunServer(ServerOptions options) {
       Sandbox::Options{.directory = std::move(directory),
                        .config = std::move(options.config),
                        .machine_factory = std::move(options.machine_factory),
+                       .host_mount_namespace = std::move(options.host_mount_namespace),
                        // What was answered before goes out first.
                        .on_finished = [&loop] { loop.Post([&loop] { loop.Stop(); }); }});
 
   ttrpc::Server server(loop);
   RegisterTaskService(server, sandbox);
+  RegisterMonitorService(server, sandbox);
   const std::unique_ptr<AttachServer> attach_server = TRY(AttachServer::Create(
       *watcher, std::move(options.attach_socket),
       {.on_attach = [sandbox](

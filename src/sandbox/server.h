@@ -18,6 +18,7 @@ struct ServerOptions {
   UniqueFd task_socket;    // listening; the task API
   UniqueFd attach_socket;  // listening; attach.h
   MachineFactory machine_factory;
+  UniqueFd host_mount_namespace;  // that hooks run in; not valid: this process's own
   // A client must have attached by then, else the server ends and removes the state directory.
   std::chrono::milliseconds idle_timeout{15000};
 };

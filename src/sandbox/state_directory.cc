@@ -2,6 +2,7 @@
 #include "sandbox/state_directory.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "linux/unix_socket.h"
+#include "oci/json.h"
 #include "protocol/ids.h"
 
 namespace kata::sandbox {
@@ -157,6 +159,8 @@ Result<ContainerState> StateDirectory::ReadState() const {
   state.server = reader.Process("server");
   state.vmm = reader.Process("vmm");
   state.annotations = reader.StringMap("annotations");
+  state.cgroups = reader.StringMap("cgroups");
+  state.systemd_unit = reader.String("systemdUnit");
   if (!reader.wrong().empty()) {
     return MakeError(Code::kDataLoss, "read '{}': member '{}' is missing or of the wrong type", file,
                      reader.wrong());
@@ -180,11 +184,35 @@ Status StateDirectory::WriteState(const ContainerState& state) const {
       {"server", ToJson(state.server)},
       {"vmm", ToJson(state.vmm)},
       {"annotations", state.annotations},
+      {"cgroups", state.cgroups},
+      {"systemdUnit", state.systemd_unit},
   };
   // Bytes that are not UTF-8 (a path may hold any) must not make the state unwritable.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   TRY_CTX(WriteFileAtomic(path_ + "/state.json", text, 0600), "write state of container '{}'", id_);
   return {};
+}
+
+Status StateDirectory::WriteHooks(const oci::Hooks& hooks) const {
+  TRY_CTX(WriteFileAtomic(path_ + "/hooks.json", oci::ToJson(hooks), 0600), "write hooks of container '{}'",
+          id_);
+  return {};
+}
+
+Result<oci::Hooks> StateDirectory::ReadHooks() const {
+  const std::string file = path_ + "/hooks.json";
+  const Result<std::string> text = ReadFile(file, oci::kMaxConfigBytes);
+  if (!text && text.error().code() == Code::kNotFound) return oci::Hooks();
+  if (!text) return Error(text.error());
+  return TRY_CTX(oci::ParseHooks(*text), "read '{}'", file);
+}
+
+Result<oci::Hooks> StateDirectory::TakeHooks() const {
+  oci::Hooks hooks = TRY(ReadHooks());
+  const std::string file = path_ + "/hooks.json";
+  if (unlink(file.c_str()) == 0) return hooks;
+  if (errno == ENOENT) return oci::Hooks();
+  return SysError("remove '{}'", file);
 }
 
 Result<UniqueFd> StateDirectory::ListenTask() const {

@@ -2,6 +2,7 @@
 // need also after the sandbox server is gone.
 //
 //   state.json   ContainerState, written atomically
+//   hooks.json   the hooks that are still to be run: its removal decides who runs those of the end
 //   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own
 //   directory) attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server
 //   (attach.h) shared/      exported to the guest
@@ -15,6 +16,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "oci/spec.h"
 
 namespace kata::sandbox {
 
@@ -44,6 +46,8 @@ struct ContainerState {
   ProcessId server;
   ProcessId vmm;
   std::map<std::string, std::string> annotations;
+  std::map<std::string, std::string> cgroups;  // on the host: cgroup::HostCgroup::Directories
+  std::string systemd_unit;                    // the scope that systemd has made of them; empty: none
 };
 
 // One container's directory. Copyable value (a path); the directory itself is shared state.
@@ -63,6 +67,12 @@ class StateDirectory {
 
   Result<ContainerState> ReadState() const;
   Status WriteState(const ContainerState& state) const;
+
+  Status WriteHooks(const oci::Hooks& hooks) const;
+  // None when there is no file.
+  Result<oci::Hooks> ReadHooks() const;
+  // ReadHooks for the one of several callers that removes the file; for the others there are none.
+  Result<oci::Hooks> TakeHooks() const;
 
   // Sockets live at paths that may be longer than sun_path allows; these go through a directory descriptor.
   Result<UniqueFd> ListenTask() const;

@@ -49,6 +49,8 @@ ContainerState ExampleState() {
   state.server = {12, 1u << 31};
   state.vmm = {13, 0xffffffffffffffffull};
   state.annotations = {{"a.b/c", "d"}, {"", ""}};
+  state.cgroups = {{"memory", "/sys/fs/cgroup/memory/c1"}};
+  state.systemd_unit = "docker-c1.scope";
   return state;
 }
 
@@ -125,8 +127,24 @@ TEST_F(StateDirectoryTest, StateIsReadAsItWasWritten) {
   EXPECT_EQ(read.server.start_time, state.server.start_time);
   EXPECT_EQ(read.vmm.start_time, state.vmm.start_time);
   EXPECT_EQ(read.annotations, state.annotations);
+  EXPECT_EQ(read.cgroups, state.cgroups);
+  EXPECT_EQ(read.systemd_unit, state.systemd_unit);
   ASSERT_OK_AND_ASSIGN(const std::vector<std::string> files, ListDirectory(directory.path()));
   EXPECT_THAT(files, ElementsAre("state.json"));
+}
+
+TEST_F(StateDirectoryTest, HooksAreTakenOnce) {
+  ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(root(), "c1"));
+  ASSERT_OK_AND_ASSIGN(oci::Hooks hooks, directory.ReadHooks());
+  EXPECT_TRUE(hooks.poststop.empty());
+  ASSERT_OK(directory.WriteHooks({.poststop = {{.path = "/bin/a"}}}));
+  ASSERT_OK_AND_ASSIGN(hooks, directory.ReadHooks());
+  ASSERT_EQ(hooks.poststop.size(), 1u);
+  ASSERT_OK_AND_ASSIGN(hooks, directory.TakeHooks());
+  ASSERT_EQ(hooks.poststop.size(), 1u);
+  EXPECT_EQ(hooks.poststop[0].path, "/bin/a");
+  ASSERT_OK_AND_ASSIGN(hooks, directory.TakeHooks());
+  EXPECT_TRUE(hooks.poststop.empty());
 }
 
 TEST_F(StateDirectoryTest, BytesThatAreNotUtf8DoNotMakeTheStateUnwritable) {

@@ -100,7 +100,7 @@ Result<task::StateResponse> GetState(const Sandbox& sandbox, const task::StateRe
 Status AddExec(Sandbox& sandbox, const task::ExecProcessRequest& request) {
   oci::Process process = TRY_CTX(oci::ParseProcess(request.spec().value()), "process");
   TRY_CTX(oci::Validate(process), "process");
-  return sandbox.AddExec(request.id(), request.exec_id(), process);
+  return sandbox.AddExec(request.id(), request.exec_id(), process, request.ignore_paused());
 }
 
 void RegisterLifecycle(ttrpc::Server& server, const std::string& service,

@@ -85,6 +85,11 @@ class VirtualMachine : public Machine {
  private:
   const config::HypervisorConfig& config() const { return options_.config->hypervisor; }
   bool UsesVirtioFs() const { return config().shared_fs == "virtio-fs"; }
+  std::vector<int> CgroupProcs() const {
+    std::vector<int> fds;
+    for (const UniqueFd& fd : options_.cgroup_procs) fds.push_back(fd.get());
+    return fds;
+  }
 
   // Hands a part over to Stop. Fails when that has already been: the part ends then with the caller's
   // reference.
@@ -156,6 +161,7 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;
+  options.cgroup_procs_fds = CgroupProcs();
   const auto on_exit = [reporter = exit_reporter_](const ExitStatus& status, const std::string& reason) {
     reporter->ReportUnlessVmmEnds(status, reason);
   };
@@ -185,6 +191,7 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
   options.on_console_line = [](std::string_view line) { log::Debug(line, {{"source", "guest-console"}}); };
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
+  options.cgroup_procs_fds = CgroupProcs();
   std::shared_ptr<hypervisor::Vm> vm =
       TRY(hypervisor::Vm::Start(loop_, *driver_, spec, std::move(options), deadline));
   log::Info(

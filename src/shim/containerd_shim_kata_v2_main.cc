@@ -15,6 +15,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -153,6 +154,8 @@ Status Serve(const Arguments& arguments) {
   sandbox::ServerOptions options;
   options.task_socket = TRY(TakeListeningSocket(kTaskSocketFd, "task"));
   options.attach_socket = TRY(TakeListeningSocket(kAttachSocketFd, "attach"));
+  // Hooks of the runtime namespace run where engines see what they mount.
+  options.host_mount_namespace = TRY(Open("/proc/self/ns/mnt", O_RDONLY));
   TRY(IsolateMounts());
   options.id = arguments.id;
   options.state_directory = arguments.state_dir;
