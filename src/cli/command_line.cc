@@ -1,13 +1,18 @@
 // The grammar of the command line. The only file that includes the parser library.
 #include "cli/command_line.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 
 #include "base/version.h"
+#include "cli/duration.h"
+#include "cli/update_flags.h"
 #include "config/config.h"
 #include "sandbox/state_directory.h"
 
@@ -26,6 +31,7 @@ std::string Absolute(const std::string& path) {
 // words behind `exec ID` in one place.
 struct Command {
   CLI::App* app;
+  bool available = true;
   std::function<Result<CommandOptions>(const std::vector<std::string>& arguments)> finish;
 };
 
@@ -40,6 +46,22 @@ Status CheckPreserveFds(std::string_view command, uint32_t count) {
                    command, count);
 }
 
+// runc's form: "[CONTROLLER:]CGROUP".
+Status CheckCgroup(const std::string& cgroup) {
+  const std::string path = cgroup.substr(cgroup.find(':') + 1);
+  if (path.empty() || path == "/") return {};
+  return MakeError(Code::kInvalidArgument,
+                   "exec: --cgroup '{}': control groups below the container's own are in the guest, where a "
+                   "process cannot be placed in them from here",
+                   cgroup);
+}
+
+Status CheckOneOf(std::string_view flag, const std::string& value, const std::vector<std::string>& allowed) {
+  if (std::ranges::find(allowed, value) != allowed.end()) return {};
+  return MakeError(Code::kInvalidArgument, "{}: '{}' is not one of {}", flag, value,
+                   fmt::join(allowed, ", "));
+}
+
 class Grammar {
  public:
   explicit Grammar(GlobalOptions& globals) : globals_(globals) {
@@ -49,6 +71,7 @@ class Grammar {
     AddCreateAndRun();
     AddExec();
     AddContainerCommands();
+    AddUpdate();
     AddOthers();
   }
 
@@ -81,16 +104,19 @@ class Grammar {
     app_.add_option("--log", globals_.log, "file that log records are appended to");
     app_.add_option("--log-format", log_format_, "text or json")->default_str("text");
     app_.add_flag("--debug", globals_.debug, "log at debug level");
-    app_.add_flag("--systemd-cgroup", unused_flag_, "accepted and not used");
-    app_.add_option("--cgroup-manager", ignored_, "accepted and not used");
-    app_.add_option("--rootless", ignored_, "accepted and not used");
+    app_.add_flag("--systemd-cgroup", systemd_cgroup_, "let systemd make the control groups on the host");
+    app_.add_option("--cgroup-manager", cgroup_manager_, "cgroupfs, systemd or disabled")
+        ->default_str("cgroupfs");
+    app_.add_option("--rootless", rootless_,
+                    "true, false or auto: do without control groups on the host that may not be made")
+        ->default_str("auto");
   }
 
   CLI::App* Add(const std::string& name, const std::string& description,
                 std::function<Result<CommandOptions>(const std::vector<std::string>&)> finish) {
     CLI::App* command = app_.add_subcommand(name, description);
     command->allow_extras();
-    commands_.push_back({command, std::move(finish)});
+    commands_.push_back({.app = command, .finish = std::move(finish)});
     return command;
   }
 
@@ -99,10 +125,13 @@ class Grammar {
   CLI::App* AddForContainer(const std::string& name, const std::string& description,
                             std::shared_ptr<Options> options) {
     return Add(name, description + "; takes the container's id",
-               [options, name](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
+               [this, options, name](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
                  if (arguments.size() != 1)
                    return WrongArguments(name, "exactly one argument, the container's id");
                  options->id = arguments[0];
+                 if constexpr (std::same_as<Options, EventsOptions>) {
+                   options->interval = TRY_CTX(ParseDuration(interval_), "events: --interval");
+                 }
                  return CommandOptions(*options);
                });
   }
@@ -111,12 +140,15 @@ class Grammar {
     command->add_option("--pid-file", stdio.pid_file, "file to write the process's pid into");
     command->add_option("--console-socket", stdio.console_socket,
                         "unix socket that receives the master of the process's terminal");
+    command->add_option("--pidfd-socket", stdio.pidfd_socket,
+                        "unix socket that receives a pidfd of the process on the host");
     command->add_option("--preserve-fds", preserve_fds_, "only 0 is possible");
   }
 
   void FinishStdio(StdioOptions& stdio) {
     stdio.pid_file = Absolute(stdio.pid_file);
     stdio.console_socket = Absolute(stdio.console_socket);
+    stdio.pidfd_socket = Absolute(stdio.pidfd_socket);
   }
 
   // create and run differ in little.
@@ -170,6 +202,7 @@ class Grammar {
                 return WrongArguments("exec", "either a command behind the container's id or --process FILE");
               }
               TRY(CheckPreserveFds("exec", preserve_fds_));
+              TRY(CheckCgroup(exec_cgroup_));
               options->process_file = Absolute(options->process_file);
               FinishStdio(options->stdio);
               return CommandOptions(*options);
@@ -193,7 +226,9 @@ class Grammar {
     command->add_option("--apparmor", options->apparmor_profile, "AppArmor profile");
     command->add_option("--process-label", options->process_label, "SELinux label");
     command->add_flag("--no-subreaper", unused_flag_, "accepted and not used");
-    command->add_flag("--ignore-paused", unused_flag_, "accepted and not used");
+    command->add_flag("--ignore-paused", options->ignore_paused,
+                      "in a paused container too, where the process waits for the container's resumption");
+    command->add_option("--cgroup", exec_cgroup_, "only the container's own, '/', is possible");
   }
 
   void AddContainerCommands() {
@@ -203,17 +238,34 @@ class Grammar {
     AddForContainer("resume", "let a paused container go on", std::make_shared<ResumeOptions>());
 
     const auto remove = std::make_shared<DeleteOptions>();
-    AddForContainer("delete", "delete a container", remove)
-        ->add_flag("--force,-f", remove->force, "kill it first; no error if it does not exist");
+    Add("delete", "delete containers; takes their ids",
+        [remove](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
+          if (arguments.empty()) return WrongArguments("delete", "the ids of containers");
+          remove->ids = arguments;
+          return CommandOptions(*remove);
+        })
+        ->add_flag("--force,-f", remove->force, "kill them first; no error if one does not exist");
     const auto ps = std::make_shared<PsOptions>();
     const auto ps_command =
-        Add("ps", "show the host's pids of a container's processes; takes the container's id",
+        Add("ps",
+            "show the processes on the host that stand for a container's; takes the container's id, then "
+            "arguments of ps",
             [ps](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
               if (arguments.empty()) return WrongArguments("ps", "the container's id");
               ps->id = arguments[0];
+              ps->ps_args.assign(arguments.begin() + 1, arguments.end());
               return CommandOptions(*ps);
             });
-    ps_command->add_option("--format,-f", ps->format, "json")->default_str("table");
+    // Flags behind the id are for ps.
+    ps_command->prefix_command();
+    ps_command->add_option("--format,-f", ps->format, "table or json")->default_str("table");
+
+    const auto events = std::make_shared<EventsOptions>();
+    CLI::App* events_command = AddForContainer(
+        "events", "show what a container uses and when it lacks memory, one JSON object a line", events);
+    events_command->add_flag("--stats", events->stats, "show what it uses once");
+    events_command->add_option("--interval", interval_, "time between statistics, such as 500ms, 5s, 1m30s")
+        ->default_str("5s");
 
     const auto kill = std::make_shared<KillOptions>();
     Add("kill", "send a signal (default SIGTERM) to a container; takes the container's id, then the signal",
@@ -226,6 +278,27 @@ class Grammar {
           return CommandOptions(*kill);
         })
         ->add_flag("--all,-a", kill->all, "to all of its processes");
+  }
+
+  void AddUpdate() {
+    const auto options = std::make_shared<UpdateOptions>();
+    CLI::App* command =
+        Add("update", "change resource limits of a container; takes the container's id",
+            [this, options](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
+              if (arguments.size() != 1) {
+                return WrongArguments("update", "exactly one argument, the container's id");
+              }
+              options->id = arguments[0];
+              if (options->resources_file != "-") options->resources_file = Absolute(options->resources_file);
+              options->resources = TRY_CTX(update_flags_.ToResources(), "update");
+              return CommandOptions(*options);
+            });
+    command->add_option(
+        "--resources,-r", options->resources_file,
+        "file with linux.resources as in config.json, or - for stdin; other flags are ignored");
+    for (UpdateFlags::Flag& flag : update_flags_.flags()) {
+      command->add_option(flag.name, flag.value, flag.description);
+    }
   }
 
   // Options of a command that takes no arguments.
@@ -258,10 +331,11 @@ class Grammar {
     AddWithoutArguments("features", "show what this version can do as JSON",
                         std::make_shared<FeaturesOptions>());
     AddWithoutArguments("version", "as --version", std::make_shared<ShowText>(ShowText{VersionText()}));
-    for (const char* name : {"update", "events", "checkpoint", "restore"}) {
-      Add(name, "not available in this version", [name](const std::vector<std::string>&) {
-        return CommandOptions(UnavailableOptions{name});
-      })->prefix_command();
+    for (const char* name : {"checkpoint", "restore"}) {
+      Add(name, "not available: the processes are those of another kernel",
+          [name](const std::vector<std::string>&) { return CommandOptions(UnavailableOptions{name}); })
+          ->prefix_command();
+      commands_.back().available = false;
     }
   }
 
@@ -272,12 +346,19 @@ class Grammar {
     globals_.log = Absolute(globals_.log);
     if (!config_.empty()) globals_.config = Absolute(config_);
     if (log_format_ == "json") globals_.log_format = log::Format::kJson;
+    if (cgroup_manager_ == "systemd" || systemd_cgroup_) globals_.cgroup_manager = CgroupManager::kSystemd;
+    if (cgroup_manager_ == "disabled") globals_.cgroup_manager = CgroupManager::kDisabled;
+    globals_.rootless = rootless_ == "true" || (rootless_ == "auto" && geteuid() != 0);
+  }
+
+  Status CheckGlobals() const {
+    TRY(CheckOneOf("--log-format", log_format_, {"text", "json"}));
+    TRY(CheckOneOf("--cgroup-manager", cgroup_manager_, {"cgroupfs", "systemd", "disabled"}));
+    return CheckOneOf("--rootless", rootless_, {"true", "false", "auto"});
   }
 
   Result<CommandOptions> Finish() {
-    if (log_format_ != "text" && log_format_ != "json") {
-      return MakeError(Code::kInvalidArgument, "--log-format: '{}' is not one of text, json", log_format_);
-    }
+    TRY(CheckGlobals());
     const auto command = std::find_if(commands_.begin(), commands_.end(),
                                       [](const Command& candidate) { return candidate.app->parsed(); });
     // What no flag of the program itself explains; behind "--" also what belongs to the command.
@@ -285,13 +366,13 @@ class Grammar {
     if (command == commands_.end()) {
       if (rest.empty()) return CommandOptions(ShowText{app_.help()});
       TRY(CheckFlags("kata-runtime", rest));
-      return MakeError(Code::kInvalidArgument,
-                       "unknown command '{}'; 'kata-runtime --help' shows the commands", rest[0]);
+      return MakeError(Code::kNotFound, "unknown command '{}'; 'kata-runtime --help' shows the commands",
+                       rest[0]);
     }
     const std::string& name = command->app->get_name();
     std::vector<std::string> arguments = command->app->remaining();
     if (command->app->get_prefix_command()) {
-      if (!arguments.empty() && !IsUnavailable(name)) TRY(CheckFlags(name, {arguments[0]}));
+      if (!arguments.empty() && command->available) TRY(CheckFlags(name, {arguments[0]}));
     } else {
       arguments.insert(arguments.end(), rest.begin(), rest.end());
       std::erase(arguments, "--");
@@ -299,8 +380,6 @@ class Grammar {
     }
     return command->finish(arguments);
   }
-
-  static bool IsUnavailable(const std::string& name) { return name != "exec"; }
 
   static Status CheckFlags(std::string_view command, const std::vector<std::string>& words) {
     for (const std::string& word : words) {
@@ -322,7 +401,12 @@ class Grammar {
   std::vector<Command> commands_;
   std::string config_;
   std::string log_format_ = "text";
-  std::string ignored_;
+  std::string cgroup_manager_ = "cgroupfs";
+  std::string rootless_ = "auto";
+  std::string exec_cgroup_;
+  std::string interval_ = "5s";
+  UpdateFlags update_flags_;
+  bool systemd_cgroup_ = false;
   bool unused_flag_ = false;
   uint32_t preserve_fds_ = 0;
   bool show_version_ = false;

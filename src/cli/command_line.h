@@ -15,9 +15,10 @@ struct ShowText {
   std::string text;
 };
 
-using CommandOptions = std::variant<ShowText, CreateOptions, RunOptions, ExecOptions, StartOptions,
-                                    KillOptions, DeleteOptions, StateOptions, PauseOptions, ResumeOptions,
-                                    PsOptions, ListOptions, SpecOptions, FeaturesOptions, UnavailableOptions>;
+using CommandOptions =
+    std::variant<ShowText, CreateOptions, RunOptions, ExecOptions, StartOptions, KillOptions, DeleteOptions,
+                 StateOptions, PauseOptions, ResumeOptions, PsOptions, ListOptions, UpdateOptions,
+                 EventsOptions, SpecOptions, FeaturesOptions, UnavailableOptions>;
 
 struct CommandLine {
   GlobalOptions globals;

@@ -48,6 +48,7 @@ TEST(CommandLine, CreateAsContainerdsRuncShimCallsIt) {
   EXPECT_EQ(globals.log, "/b/log.json");
   EXPECT_EQ(globals.log_format, log::Format::kJson);
   EXPECT_FALSE(globals.debug);
+  EXPECT_EQ(globals.cgroup_manager, CgroupManager::kSystemd);
   EXPECT_EQ(create->id, "c1");
   EXPECT_EQ(create->bundle, "/b");
   EXPECT_EQ(create->stdio.pid_file, "/b/init.pid");
@@ -65,6 +66,18 @@ TEST(CommandLine, GlobalsAsConmonPassesThem) {
   EXPECT_EQ(globals.log_format, log::Format::kJson);
   EXPECT_EQ(globals.root, "/run/kata-containers");
   EXPECT_EQ(globals.config, std::nullopt);
+  EXPECT_EQ(globals.cgroup_manager, CgroupManager::kDisabled);
+}
+
+TEST(CommandLine, ControlGroupsAndRights) {
+  GlobalOptions globals;
+  ASSERT_TRUE(Parse<ListOptions>({"--cgroup-manager=systemd", "--rootless", "true", "list"}, &globals));
+  EXPECT_EQ(globals.cgroup_manager, CgroupManager::kSystemd);
+  EXPECT_TRUE(globals.rootless);
+  globals = GlobalOptions();
+  ASSERT_TRUE(Parse<ListOptions>({"--rootless", "false", "list"}, &globals));
+  EXPECT_EQ(globals.cgroup_manager, CgroupManager::kCgroupfs);
+  EXPECT_FALSE(globals.rootless);
 }
 
 TEST(CommandLine, RelativePathsAreTakenFromTheWorkingDirectory) {
@@ -101,9 +114,54 @@ TEST(CommandLine, DeleteTakesForceOnBothSidesOfTheId) {
                                                {"delete", "-f", "c1"}}) {
     const auto remove = Parse<DeleteOptions>(args);
     ASSERT_TRUE(remove);
-    EXPECT_EQ(remove->id, "c1");
+    EXPECT_THAT(remove->ids, ElementsAre("c1"));
     EXPECT_TRUE(remove->force);
   }
+  EXPECT_THAT(Parse<DeleteOptions>({"delete", "c1", "c2"})->ids, ElementsAre("c1", "c2"));
+}
+
+TEST(CommandLine, UpdateSendsWhatWasGivenAndNothingElse) {
+  const auto update =
+      Parse<UpdateOptions>({"update", "--memory", "64m", "--memory-swap", "-1", "--cpu-quota=20000",
+                            "--pids-limit", "7", "--cpuset-cpus", "0-1", "c1"});
+  ASSERT_TRUE(update);
+  EXPECT_EQ(update->id, "c1");
+  EXPECT_EQ(update->resources_file, "");
+  const oci::Resources& resources = update->resources;
+  ASSERT_TRUE(resources.memory && resources.cpu);
+  EXPECT_EQ(resources.memory->limit, 64 << 20);
+  EXPECT_EQ(resources.memory->swap, -1);
+  EXPECT_FALSE(resources.memory->reservation);
+  EXPECT_EQ(resources.cpu->quota_us, 20000);
+  EXPECT_FALSE(resources.cpu->period_us || resources.cpu->shares);
+  EXPECT_EQ(resources.cpu->cpus, "0-1");
+  EXPECT_EQ(resources.pids_limit, 7);
+  EXPECT_FALSE(resources.block_io);
+  EXPECT_EQ(Parse<UpdateOptions>({"update", "--resources=-", "c1"})->resources_file, "-");
+  EXPECT_EQ(Parse<UpdateOptions>({"update", "-r", "/f", "c1"})->resources_file, "/f");
+}
+
+TEST(CommandLine, EventsAndPs) {
+  const auto events = Parse<EventsOptions>({"events", "--interval", "1m30s", "c1"});
+  ASSERT_TRUE(events);
+  EXPECT_EQ(events->interval, std::chrono::seconds(90));
+  EXPECT_FALSE(events->stats);
+  EXPECT_EQ(Parse<EventsOptions>({"events", "--stats", "c1"})->interval, std::chrono::seconds(5));
+  const auto ps = Parse<PsOptions>({"ps", "c1", "-o", "pid,cmd", "--format", "x"});
+  ASSERT_TRUE(ps);
+  EXPECT_EQ(ps->format, "table");
+  EXPECT_THAT(ps->ps_args, ElementsAre("-o", "pid,cmd", "--format", "x"));
+}
+
+TEST(CommandLine, PidfdSockets) {
+  EXPECT_EQ(Parse<CreateOptions>({"create", "--pidfd-socket", "/s", "c1"})->stdio.pidfd_socket, "/s");
+  const auto exec = Parse<ExecOptions>({"exec", "--pidfd-socket", "/s", "--ignore-paused", "--cgroup", "/",
+                                        "--apparmor", "a", "--no-new-privs", "c1", "true"});
+  ASSERT_TRUE(exec);
+  EXPECT_EQ(exec->stdio.pidfd_socket, "/s");
+  EXPECT_TRUE(exec->ignore_paused);
+  EXPECT_TRUE(exec->no_new_privileges);
+  EXPECT_EQ(exec->apparmor_profile, "a");
 }
 
 TEST(CommandLine, ExecWithAProcessFile) {
@@ -155,9 +213,9 @@ TEST(CommandLine, TheOthers) {
   ASSERT_TRUE(list);
   EXPECT_EQ(list->format, "json");
   EXPECT_TRUE(list->quiet);
-  const auto update = Parse<UnavailableOptions>({"update", "--resources=-", "c1"});
-  ASSERT_TRUE(update);
-  EXPECT_EQ(update->command, "update");
+  const auto checkpoint = Parse<UnavailableOptions>({"checkpoint", "--image-path=/x", "c1"});
+  ASSERT_TRUE(checkpoint);
+  EXPECT_EQ(checkpoint->command, "checkpoint");
 }
 
 TEST(CommandLine, AnEmptyIdIsAnId) {
@@ -199,6 +257,17 @@ TEST(CommandLine, WrongOnesAreNamed) {
       {{"create", "--preserve-fds", "2", "x"},
        "create: --preserve-fds 2: descriptors cannot be passed on to a process in a virtual machine"},
       {{"--log-format", "xml", "list"}, "--log-format: 'xml' is not one of text, json"},
+      {{"--rootless", "maybe", "list"}, "--rootless: 'maybe' is not one of true, false, auto"},
+      {{"--cgroup-manager", "x", "list"}, "--cgroup-manager: 'x' is not one of cgroupfs, systemd, disabled"},
+      {{"delete"}, "delete: it takes the ids of containers"},
+      {{"update", "--cpu-quota", "abc", "c1"}, "update: --cpu-quota: 'abc' is no whole number"},
+      {{"update", "--blkio-weight", "7", "c1"}, "update: --blkio-weight: '7' is not from 10 to 1000"},
+      {{"update", "--l3-cache-schema", "x", "c1"},
+       "update: --l3-cache-schema: Intel RDT divides caches of the host, which a guest does not see"},
+      {{"update", "--nosuchflag", "x", "c1"}, "update: unknown flag '--nosuchflag'"},
+      {{"events", "--interval", "5", "c1"},
+       "events: --interval: '5' is no duration above zero such as 500ms, 5s, 1m30s"},
+      {{"ps", "--nosuchflag", "c1"}, "ps: unknown flag '--nosuchflag'"},
   };
   for (const auto& [args, message] : cases)
     EXPECT_EQ(MessageOf(args), message) << testing::PrintToString(args);

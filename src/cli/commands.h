@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,8 +10,12 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "oci/spec.h"
 
 namespace kata::cli {
+
+// Who makes control groups on the host.
+enum class CgroupManager { kCgroupfs, kSystemd, kDisabled };
 
 // What stands in front of the command. Paths are absolute.
 struct GlobalOptions {
@@ -19,6 +24,9 @@ struct GlobalOptions {
   std::string log;                    // --log; empty: none
   log::Format log_format = log::Format::kText;
   bool debug = false;
+  CgroupManager cgroup_manager = CgroupManager::kCgroupfs;  // --systemd-cgroup, --cgroup-manager
+  // --rootless: control groups that this user may not make are done without.
+  bool rootless = false;
 };
 
 // How a process gets its stdio, of create, run and exec.
@@ -26,6 +34,7 @@ struct StdioOptions {
   bool detach = false;
   std::string pid_file;        // absolute; empty: none
   std::string console_socket;  // absolute; empty: none
+  std::string pidfd_socket;    // absolute; empty: none
 };
 
 struct CreateOptions {
@@ -55,6 +64,7 @@ struct ExecOptions {
   bool no_new_privileges = false;
   std::string apparmor_profile;
   std::string process_label;
+  bool ignore_paused = false;
 };
 
 struct StartOptions {
@@ -68,7 +78,7 @@ struct KillOptions {
 };
 
 struct DeleteOptions {
-  std::string id;
+  std::vector<std::string> ids;
   bool force = false;
 };
 
@@ -86,6 +96,7 @@ struct ResumeOptions {
 
 struct PsOptions {
   std::string id;
+  std::vector<std::string> ps_args;  // of ps(1), for a table
   std::string format = "table";
 };
 
@@ -94,13 +105,25 @@ struct ListOptions {
   bool quiet = false;
 };
 
+struct UpdateOptions {
+  std::string id;
+  std::string resources_file;  // absolute, "-" for stdin; empty: `resources`
+  oci::Resources resources;
+};
+
+struct EventsOptions {
+  std::string id;
+  std::chrono::milliseconds interval{5000};
+  bool stats = false;  // show the statistics once
+};
+
 struct SpecOptions {
   std::string bundle;  // absolute
 };
 
 struct FeaturesOptions {};
 
-// A command of runc that this version does not have.
+// A command of runc that a virtual machine cannot have.
 struct UnavailableOptions {
   std::string command;
 };
@@ -117,6 +140,8 @@ Result<int> Execute(const GlobalOptions& globals, const PauseOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const ResumeOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const PsOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const ListOptions& options);
+Result<int> Execute(const GlobalOptions& globals, const UpdateOptions& options);
+Result<int> Execute(const GlobalOptions& globals, const EventsOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const SpecOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const FeaturesOptions& options);
 Result<int> Execute(const GlobalOptions& globals, const UnavailableOptions& options);

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "sandbox/removal.h"
 
 namespace kata::cli {
 namespace {
@@ -110,7 +111,7 @@ Status RemoveContainer(Container& container) {
     TRY(EnsureEnded(state.vmm, seconds(0), "the virtual machine"));
   }
   TRY(EnsureEnded(state.shim, seconds(1), "kata-shim"));
-  return container.directory().Remove();
+  return sandbox::RemoveTraces(container.directory());
 }
 
 }  // namespace kata::cli

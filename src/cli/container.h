@@ -49,8 +49,9 @@ class Container {
 // more, the words by which engines recognize that.
 Error ContainerError(Error error, const std::string& verb, const std::string& id);
 
-// Ends the container's server and whatever it has left behind, and removes the directory. The container's
-// processes must not matter any more. Idempotent; waits for each step with a deadline and goes on by force.
+// Ends the container's server and whatever it has left behind, removes the directory and runs the poststop
+// hooks. The container's processes must not matter any more. Idempotent; waits for each step with a deadline
+// and goes on by force.
 Status RemoveContainer(Container& container);
 
 }  // namespace kata::cli

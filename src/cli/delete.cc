@@ -1,9 +1,11 @@
 // kata-runtime delete
 #include <csignal>
+#include <optional>
 
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/container.h"
+#include "cli/program.h"
 
 namespace kata::cli {
 namespace {
@@ -18,22 +20,22 @@ void KillInit(Container& container) {
   if (!status) log::Debug("cannot kill the container in the guest", {{"error", status.error().message()}});
 }
 
-Status Delete(const GlobalOptions& globals, const DeleteOptions& options) {
-  Result<Container> opened = Container::Open(globals, options.id);
+Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
+  Result<Container> opened = Container::Open(globals, id);
   if (!opened) {
-    if (options.force && opened.error().code() == Code::kNotFound) return {};
+    if (force && opened.error().code() == Code::kNotFound) return {};
     return std::move(opened).error();
   }
   Container& container = *opened;
   const Result<std::string> status = container.CurrentStatus();
-  if (!status && !options.force) return status.error();
-  if (status && *status != "stopped" && *status != "created" && !options.force) {
-    return MakeError(Code::kFailedPrecondition, "cannot delete a container that is not stopped: it is {}",
+  if (!status && !force) return status.error();
+  if (status && *status != "stopped" && *status != "created" && !force) {
+    return MakeError(Code::kFailedPrecondition, "cannot delete container {} that is not stopped: {}", id,
                      *status);
   }
   if (container.server() != nullptr) {
     if (!status || *status != "stopped") KillInit(container);
-    const Status deleted = container.server()->Delete(options.id);
+    const Status deleted = container.server()->Delete(id);
     if (!deleted)
       log::Debug("the sandbox server cannot delete the container", {{"error", deleted.error().message()}});
   }
@@ -43,7 +45,15 @@ Status Delete(const GlobalOptions& globals, const DeleteOptions& options) {
 }  // namespace
 
 Result<int> Execute(const GlobalOptions& globals, const DeleteOptions& options) {
-  TRY_CTX(Delete(globals, options), "delete container '{}'", options.id);
+  // All are tried; the last failure is the command's, the others are told at once.
+  std::optional<Error> failure;
+  for (const std::string& id : options.ids) {
+    Status deleted = Delete(globals, id, options.force);
+    if (deleted) continue;
+    if (failure) ReportError(globals, *failure);
+    failure = std::move(deleted).error().Wrap(fmt::format("delete container '{}'", id));
+  }
+  if (failure) return *failure;
   return 0;
 }
 

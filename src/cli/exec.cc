@@ -19,6 +19,8 @@ namespace kata::cli {
 namespace {
 
 constexpr std::chrono::seconds kAttachTimeout{15};
+// With --ignore-paused, how long a container may stay paused.
+constexpr std::chrono::hours kPauseLimit{24};
 
 Result<uint32_t> ParseId(std::string_view text, std::string_view flag) {
   uint32_t id = 0;
@@ -60,8 +62,6 @@ Result<oci::Process> ProcessFromFlags(const std::string& bundle_path, const Exec
                                       options.additional_gids.end());
   AddCapabilities(options.capabilities, process);
   if (options.no_new_privileges) process.no_new_privileges = true;
-  if (!options.apparmor_profile.empty()) process.apparmor_profile = options.apparmor_profile;
-  if (!options.process_label.empty()) process.selinux_label = options.process_label;
   TRY(oci::Validate(process));
   return process;
 }
@@ -80,10 +80,15 @@ std::string MakeExecId() {
                      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
-Status CheckStatus(Container& container) {
+Status CheckStatus(Container& container, bool ignore_paused) {
   const std::string status = TRY(container.CurrentStatus());
-  if (status == "stopped") return Error(Code::kFailedPrecondition, "container not running: it has stopped");
-  if (status == "paused") return Error(Code::kFailedPrecondition, "cannot exec in a paused container");
+  if (status == "stopped") {
+    return Error(Code::kFailedPrecondition, "cannot exec in a stopped container: container not running");
+  }
+  if (status == "paused" && !ignore_paused) {
+    return Error(Code::kFailedPrecondition,
+                 "cannot exec in a paused container (use --ignore-paused to override)");
+  }
   if (status == "creating") return Error(Code::kFailedPrecondition, "the container is still being created");
   return {};
 }
@@ -107,14 +112,17 @@ class NewProcess {
     const linux::NamespaceFd network_namespace =
         TRY(linux::NamespaceFd::OfProcess(container_.state().shim.pid, CLONE_NEWNET));
     stdio_ = TRY(OpenStdio(process, options_.stdio));
-    stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, stdio_, network_namespace,
+    const cgroup::HostCgroup cgroup(container_.state().cgroups);
+    stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, stdio_, {network_namespace, cgroup},
                                  /*die_with_us=*/!options_.stdio.detach));
     TRY(Attach());
     server.WatchWhileWaiting(signals_fd_, [&signals] { return signals.CheckInterrupt(); });
-    TRY(server.Exec(container_.id(), exec_id_, process));
+    TRY(server.Exec(container_.id(), exec_id_, process, options_.ignore_paused));
     known_to_server_ = true;
-    TRY(server.Start(container_.id(), exec_id_));
+    TRY(server.Start(container_.id(), exec_id_,
+                     options_.ignore_paused ? kPauseLimit : std::chrono::hours(0)));
     server.Unwatch(signals_fd_);
+    TRY(SendPidfd(options_.stdio.pidfd_socket, stand_in_.process.pidfd()));
     TRY(WritePidFile(options_.stdio.pid_file, stand_in_.process.pid()));
     TRY(attachment_->Commit());
     known_to_server_ = false;
@@ -159,7 +167,13 @@ Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
   // Before the container is opened, as its client has a thread.
   SignalQueue signals = TRY(options.stdio.detach ? SignalQueue::ForEnding() : SignalQueue::ForForwarding());
   Container container = TRY(Container::Open(globals, options.id));
-  TRY(CheckStatus(container));
+  TRY(CheckStatus(container, options.ignore_paused));
+  for (const auto& [flag, value] : {std::pair("--apparmor", &options.apparmor_profile),
+                                    std::pair("--process-label", &options.process_label)}) {
+    if (!value->empty()) {
+      log::Warning("a flag has no effect: the guest has no such security module", {{"flag", flag}});
+    }
+  }
   const oci::Process process =
       TRY(options.process_file.empty() ? ProcessFromFlags(container.state().bundle, options)
                                        : ProcessFromFile(options.process_file));

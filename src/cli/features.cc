@@ -106,14 +106,13 @@ Json Features() {
   return {
       {"ociVersionMin", "1.0.0"},
       {"ociVersionMax", OciSpecVersion()},
-      {"hooks", Json::array()},
+      {"hooks", {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
       {"mountOptions", MountOptionNames()},
       {"linux",
        {{"namespaces", NamespaceNames()},
         {"capabilities", CapabilityNames()},
-        // In the guest, which has version 2 only, whatever the host has.
-        {"cgroup",
-         {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", false}}},
+        // On the host; the guest has version 2, whatever the host has.
+        {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", false}, {"rdma", false}}},
         {"seccomp",
          {{"enabled", true},
           {"actions",

@@ -13,12 +13,14 @@ Error NotRunning() {
 
 Status Kill(const GlobalOptions& globals, const KillOptions& options) {
   Container container = TRY(Container::Open(globals, options.id));
-  const int signal = TRY(linux::ParseSignal(options.signal));
+  // kill(2): "If sig is 0, then no signal is sent, but existence [...] checks are still performed".
+  const int signal = options.signal == "0" ? 0 : TRY(linux::ParseSignal(options.signal));
   const std::string status = TRY(container.CurrentStatus());
   if (status == "stopped") {
     // With --all the wish is that no process is left, and so it is.
     return options.all ? Status() : NotRunning();
   }
+  if (signal == 0) return {};
   const Status sent = container.server()->Kill(options.id, signal, options.all);
   if (sent) return sent;
   const Code code = sent.error().code();

@@ -137,7 +137,7 @@ void SandboxServer::Detach() {
 }
 
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
-                             const linux::NamespaceFd& network_namespace, bool die_with_us) {
+                             const StandInPlace& place, bool die_with_us) {
   SocketPairEnds channel = TRY(MakeSocketPair(SOCK_SEQPACKET));
   Command command;
   command.program = TRY(FindProgram(kShimProgram));
@@ -153,7 +153,9 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   command.new_session = true;
   if (stdio.terminal) command.controlling_tty_fd = stdio.in.get();
   if (die_with_us) command.parent_death_signal = SIGKILL;
-  command.namespace_fds = {network_namespace.get()};
+  command.namespace_fds = {place.network_namespace.get()};
+  const std::vector<UniqueFd> cgroup_procs = TRY(place.cgroup.OpenProcs());
+  for (const UniqueFd& fd : cgroup_procs) command.cgroup_procs_fds.push_back(fd.get());
   ChildProcess process = TRY_CTX(Spawn(command), "start kata-shim");
   return StandIn{std::move(process), std::move(channel.first)};
 }

@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cgroup/host_cgroup.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "linux/namespaces.h"
@@ -54,9 +55,15 @@ struct StandIn {
   UniqueFd channel;
 };
 
-// Starts kata-shim with `stdio` in `network_namespace`, in a session of its own. `die_with_us`: it is killed
-// when this program ends, however that happens; else it is left to the engine.
+// Where kata-shim lives (borrowed).
+struct StandInPlace {
+  const linux::NamespaceFd& network_namespace;
+  const cgroup::HostCgroup& cgroup;
+};
+
+// Starts kata-shim with `stdio` in `place`, in a session of its own. `die_with_us`: it is killed when this
+// program ends, however that happens; else it is left to the engine.
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
-                             const linux::NamespaceFd& network_namespace, bool die_with_us);
+                             const StandInPlace& place, bool die_with_us);
 
 }  // namespace kata::cli

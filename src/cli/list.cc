@@ -1,41 +1,31 @@
 // kata-runtime list
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
 #include "cli/commands.h"
-#include "cli/container.h"
+#include "cli/container_json.h"
 #include "cli/stdout.h"
 
 namespace kata::cli {
 namespace {
 
-struct Row {
-  std::string status;
-  pid_t pid;
-  sandbox::ContainerState state;
-};
-
-std::vector<Row> ReadRows(const GlobalOptions& globals, const std::vector<std::string>& ids) {
-  std::vector<Row> rows;
+std::vector<ContainerView> ReadViews(const GlobalOptions& globals, const std::vector<std::string>& ids) {
+  std::vector<ContainerView> views;
   for (const std::string& id : ids) {
     Result<Container> container = Container::Open(globals, id);
-    Result<std::string> status =
-        container ? container->CurrentStatus() : Result<std::string>(container.error());
-    if (!status) {
+    Result<ContainerView> view =
+        container ? ViewContainer(*container) : Result<ContainerView>(container.error());
+    if (view) {
+      views.push_back(std::move(*view));
+    } else {
       // Deleted meanwhile, or its server does not answer: the others are shown all the same.
       log::Warning("cannot read the state of a container",
-                   {{"container", id}, {"error", status.error().message()}});
-      continue;
+                   {{"container", id}, {"error", view.error().message()}});
     }
-    Row row{std::move(*status), 0, container->state()};
-    row.state.id = id;
-    if (row.status != "stopped") row.pid = row.state.shim.pid;
-    rows.push_back(std::move(row));
   }
-  return rows;
+  return views;
 }
 
 // Columns as wide as their longest cell, at least 12, three spaces apart: what runc's users parse.
@@ -54,33 +44,19 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& lines) {
   return text;
 }
 
-std::string FormatTable(const std::vector<Row>& rows) {
+std::string FormatTable(const std::vector<ContainerView>& views) {
   std::vector<std::vector<std::string>> lines = {{"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"}};
-  for (const Row& row : rows) {
-    lines.push_back({row.state.id, fmt::format("{}", row.pid), row.status, row.state.bundle,
-                     row.state.created, row.state.owner});
+  for (const ContainerView& view : views) {
+    lines.push_back({view.state.id, fmt::format("{}", view.pid), view.status, view.state.bundle,
+                     view.state.created, view.state.owner});
   }
   return FormatTable(lines);
 }
 
-std::string FormatJson(const std::vector<Row>& rows) {
+std::string FormatJson(const std::vector<ContainerView>& views) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const Row& row : rows) {
-    nlohmann::ordered_json entry = {
-        {"ociVersion", row.state.oci_version},
-        {"id", row.state.id},
-        {"pid", row.pid},
-        {"status", row.status},
-        {"bundle", row.state.bundle},
-        {"rootfs", row.state.rootfs},
-        {"created", row.state.created},
-        {"owner", row.state.owner},
-    };
-    if (!row.state.annotations.empty()) entry["annotations"] = row.state.annotations;
-    list.push_back(std::move(entry));
-  }
-  // A path may hold bytes that are not UTF-8.
-  return list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  for (const ContainerView& view : views) list.push_back(ToJson(view));
+  return DumpJson(list, -1) + "\n";
 }
 
 }  // namespace
@@ -97,8 +73,8 @@ Result<int> Execute(const GlobalOptions& globals, const ListOptions& options) {
     TRY(WriteStdout(text));
     return 0;
   }
-  const std::vector<Row> rows = ReadRows(globals, ids);
-  TRY(WriteStdout(options.format == "json" ? FormatJson(rows) : FormatTable(rows)));
+  const std::vector<ContainerView> views = ReadViews(globals, ids);
+  TRY(WriteStdout(options.format == "json" ? FormatJson(views) : FormatTable(views)));
   return 0;
 }
 

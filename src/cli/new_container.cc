@@ -5,8 +5,11 @@
 
 #include "base/log.h"
 #include "cli/configuration.h"
+#include "cli/host_cgroup.h"
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
+#include "sandbox/hooks.h"
+#include "sandbox/removal.h"
 
 namespace kata::cli {
 namespace {
@@ -44,11 +47,32 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
 
   sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Create(globals.root, request.id));
   std::unique_ptr<NewContainer> container(new NewContainer(globals, request, signals, std::move(directory)));
+  container->hooks_ = bundle.spec.hooks;
+  TRY(container->MakeCgroup(bundle));
   TRY(container->WriteFirstState(bundle));
   TRY(container->Launch(bundle, config.file));
-  const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack;
+  const oci::Hooks& hooks = bundle.spec.hooks;
+  const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack +
+                          sandbox::HooksTimeLimit(hooks.prestart) +
+                          sandbox::HooksTimeLimit(hooks.create_runtime) +
+                          sandbox::HooksTimeLimit(hooks.create_container);
   TRY(container->CreateInServer(bundle, timeout));
   return container;
+}
+
+Status NewContainer::MakeCgroup(const Bundle& bundle) {
+  const std::string& path = bundle.spec.linux->cgroups_path;
+  if (globals_.cgroup_manager == CgroupManager::kSystemd) {
+    scope_ = TRY(PlanScope(path, request_.id));  // made when there is a process for it
+  } else {
+    cgroup_ = TRY(MakeHostCgroup(globals_, path, request_.id));
+  }
+  return {};
+}
+
+Status NewContainer::EnterSystemdScope(const Bundle& bundle) {
+  cgroup_ = TRY(EnterScope(*scope_, stand_in_.process.pid()));
+  return WriteFirstState(bundle);
 }
 
 Status NewContainer::WriteFirstState(const Bundle& bundle) {
@@ -62,6 +86,8 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
   state.owner = OwnerName();
   state.status = "creating";
   state.annotations = bundle.spec.annotations;
+  state.cgroups = cgroup_.directories();
+  if (scope_ && !cgroup_.empty()) state.systemd_unit = scope_->unit;
   return directory_.WriteState(state);
 }
 
@@ -69,9 +95,9 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
-  stand_in_ =
-      TRY(StartStandIn(request_.id, "", stdio_, network_namespace, /*die_with_us=*/!request_.stdio.detach));
-  return {};
+  stand_in_ = TRY(StartStandIn(request_.id, "", stdio_, {network_namespace, cgroup_},
+                               /*die_with_us=*/!request_.stdio.detach));
+  return scope_ ? EnterSystemdScope(bundle) : Status();
 }
 
 Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout) {
@@ -109,18 +135,20 @@ Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanosecon
 }
 
 Status NewContainer::Start() {
-  return client_->Start(request_.id);
+  return client_->Start(request_.id, "", sandbox::HooksTimeLimit(hooks_.poststart));
+}
+
+Status NewContainer::TellOfProcess() {
+  TRY(SendPidfd(request_.stdio.pidfd_socket, stand_in_.process.pidfd()));
+  TRY(WritePidFile(request_.stdio.pid_file, stand_in_.process.pid()));
+  pid_file_written_ = !request_.stdio.pid_file.empty();
+  return {};
 }
 
 Status NewContainer::Release() {
   TRY(signals_.CheckInterrupt());
-  TRY(WritePidFile(request_.stdio.pid_file, stand_in_.process.pid()));
-  pid_file_written_ = !request_.stdio.pid_file.empty();
-  TRY(attachment_->Commit());
-  released_ = true;
-  attachment_.reset();
-  client_.reset();
-  server_->Detach();
+  TRY(TellOfProcess());
+  TRY(Keep());
   (void)stand_in_.process.Detach();
   return {};
 }
@@ -128,10 +156,18 @@ Status NewContainer::Release() {
 Result<int> NewContainer::ServeToEnd() {
   // From here on they are for the container.
   client_->Unwatch(signals_.fd());
-  TRY(WritePidFile(request_.stdio.pid_file, stand_in_.process.pid()));
-  pid_file_written_ = !request_.stdio.pid_file.empty();
+  TRY(TellOfProcess());
   TRY(Start());
   return ServeForeground(stand_in_.process, signals_, std::move(stdio_));
+}
+
+Status NewContainer::Keep() {
+  TRY(attachment_->Commit());
+  released_ = true;
+  attachment_.reset();
+  client_.reset();
+  server_->Detach();
+  return {};
 }
 
 Status NewContainer::Remove() {
@@ -141,7 +177,7 @@ Status NewContainer::Remove() {
   if (!deleted)
     log::Debug("the sandbox server cannot delete the container", {{"error", deleted.error().message()}});
   Undo();
-  return directory_.Remove();
+  return sandbox::RemoveTraces(directory_);
 }
 
 NewContainer::~NewContainer() {
@@ -153,7 +189,8 @@ void NewContainer::Undo() {
   if (pid_file_written_) unlink(request_.stdio.pid_file.c_str());
   // Without a commit its end tells the server to destroy all it has; one that nobody has attached to has
   // nothing.
-  const seconds grace = attachment_ ? kServerEndTimeout : seconds(0);
+  const seconds grace =
+      attachment_ ? kServerEndTimeout + sandbox::HooksTimeLimit(hooks_.poststop) : seconds(0);
   attachment_.reset();
   stand_in_ = StandIn();
   if (client_ != nullptr) {
@@ -162,8 +199,10 @@ void NewContainer::Undo() {
     client_.reset();
   }
   if (server_) server_->AwaitEnd(grace);
-  const Status removed = directory_.Remove();
+  const Status removed = sandbox::RemoveTraces(directory_);
   if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
+  // When they could not be recorded.
+  (void)cgroup_.Remove(Deadline::After(seconds(0)));
 }
 
 }  // namespace kata::cli

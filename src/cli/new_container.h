@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "cgroup/systemd_scope.h"
 #include "cli/bundle.h"
 #include "cli/commands.h"
 #include "cli/launch.h"
@@ -37,6 +39,8 @@ class NewContainer {
   Status Start();
   // Leaves the container to the engine: the pid file is written, the server told, kata-shim set free.
   Status Release();
+  // Leaves a container that has ended where it is, for `delete`.
+  Status Keep();
   // Serves the container in the foreground until it has ended; its exit code.
   Result<int> ServeToEnd();
   // Removes the container after its end.
@@ -50,15 +54,22 @@ class NewContainer {
         signals_(signals),
         directory_(std::move(directory)) {}
 
+  Status MakeCgroup(const Bundle& bundle);
+  Status EnterSystemdScope(const Bundle& bundle);
   Status WriteFirstState(const Bundle& bundle);
   Status Launch(const Bundle& bundle, const std::string& config_file);
   Status CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout);
   void Undo();
 
+  Status TellOfProcess();
+
   const GlobalOptions& globals_;
   NewContainerRequest request_;
   SignalQueue& signals_;
   sandbox::StateDirectory directory_;
+  oci::Hooks hooks_;
+  std::optional<cgroup::SystemdScope> scope_;
+  cgroup::HostCgroup cgroup_;
   std::optional<SandboxServer> server_;
   Stdio stdio_;
   StandIn stand_in_;

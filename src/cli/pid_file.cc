@@ -1,9 +1,11 @@
 #include "cli/pid_file.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "linux/unix_socket.h"
 
 namespace kata::cli {
 
@@ -23,6 +25,17 @@ Status CheckPidFile(const std::string& path) {
 Status WritePidFile(const std::string& path, pid_t pid) {
   if (path.empty()) return {};
   TRY_CTX(WriteFileAtomic(path, fmt::format("{}", pid)), "write pid file '{}'", path);
+  return {};
+}
+
+Status SendPidfd(const std::string& socket_path, int pidfd) {
+  if (socket_path.empty()) return {};
+  constexpr std::chrono::seconds kTimeout{10};
+  const Deadline deadline = Deadline::After(kTimeout);
+  const UniqueFd socket = TRY_CTX(linux::ConnectUnix(socket_path, SOCK_STREAM, deadline), "send pidfd");
+  // Receivers expect a name with the descriptor.
+  TRY_CTX(linux::SendUnixMessage(socket.get(), "pidfd", {pidfd}, deadline), "send pidfd to '{}'",
+          socket_path);
   return {};
 }
 

@@ -17,4 +17,7 @@ Status CheckPidFile(const std::string& path);
 // Empty path: nothing.
 Status WritePidFile(const std::string& path, pid_t pid);
 
+// Sends a pidfd (borrowed) to whoever listens on the unix socket at `socket_path`; empty path: nothing.
+Status SendPidfd(const std::string& socket_path, int pidfd);
+
 }  // namespace kata::cli

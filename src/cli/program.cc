@@ -33,12 +33,12 @@ Status OpenLogs(const GlobalOptions& globals) {
   return {};
 }
 
-void Report(const Error& error, bool stderr_is_log) {
-  log::LogError(error.message());
-  if (stderr_is_log) return;
-  const std::vector<log::Field> no_fields;
-  log::MakeFdSink(STDERR_FILENO, log::Format::kText)
-      ->Write({std::chrono::system_clock::now(), log::Level::kError, error.message(), no_fields});
+// As runc's: a command that is none ends with 3; 255 of exec is not one of a process that ended well.
+int FailureCode(const Error& error, const Result<CommandLine>& command_line) {
+  constexpr int kExecFailed = 255;
+  constexpr int kNoSuchCommand = 3;
+  if (!command_line) return error.code() == Code::kNotFound ? kNoSuchCommand : 1;
+  return std::holds_alternative<ExecOptions>(command_line->command) ? kExecFailed : 1;
 }
 
 Result<int> Execute(const GlobalOptions&, const ShowText& show) {
@@ -64,8 +64,17 @@ int RunProgram(const std::vector<std::string>& args) {
         std::visit([&](const auto& options) { return Execute(globals, options); }, command_line->command);
   }
   if (exit_code) return *exit_code;
-  Report(exit_code.error(), globals.debug && globals.log.empty());
-  return 1;
+  ReportError(globals, exit_code.error());
+  return FailureCode(exit_code.error(), command_line);
+}
+
+void ReportError(const GlobalOptions& globals, const Error& error) {
+  log::LogError(error.message());
+  const bool stderr_is_log = globals.debug && globals.log.empty();
+  if (stderr_is_log) return;
+  const std::vector<log::Field> no_fields;
+  log::MakeFdSink(STDERR_FILENO, log::Format::kText)
+      ->Write({std::chrono::system_clock::now(), log::Level::kError, error.message(), no_fields});
 }
 
 }  // namespace kata::cli

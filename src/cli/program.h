@@ -4,10 +4,16 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+#include "cli/commands.h"
+
 namespace kata::cli {
 
 // `args`: without the program's name. Errors are one line on stderr, and a record in the log of --log and in
 // the system's.
 int RunProgram(const std::vector<std::string>& args);
+
+// One line on stderr and a record in the logs, as RunProgram does for the error that ends the program.
+void ReportError(const GlobalOptions& globals, const Error& error);
 
 }  // namespace kata::cli

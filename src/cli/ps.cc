@@ -1,28 +1,58 @@
 // kata-runtime ps
+#include <poll.h>
+
+#include "base/file.h"
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/container.h"
+#include "cli/ps_table.h"
 #include "cli/stdout.h"
 
 namespace kata::cli {
 namespace {
 
-Result<std::vector<pid_t>> Pids(const GlobalOptions& globals, const PsOptions& options) {
-  if (options.format != "json") {
-    return Error(Code::kInvalidArgument,
-                 "only --format json is available in this version: the processes are in the virtual machine, "
-                 "'kata-runtime exec' can run ps there");
+constexpr std::chrono::seconds kPsTimeout{30};
+
+// None for a container that has stopped.
+Result<std::vector<pid_t>> Pids(const GlobalOptions& globals, const std::string& id) {
+  Container container = TRY(Container::Open(globals, id));
+  if (container.server() == nullptr) return std::vector<pid_t>();
+  Result<std::vector<pid_t>> pids = container.server()->Pids(id);
+  // The server has ended meanwhile.
+  if (!pids && pids.error().code() == Code::kUnavailable) return std::vector<pid_t>();
+  return pids;
+}
+
+// As runc does: ps knows the host's processes, and what it is asked for is the user's matter.
+Result<std::string> Table(const std::vector<pid_t>& pids, const std::vector<std::string>& ps_args) {
+  PipeEnds output = TRY(MakePipe());
+  Command command;
+  command.program = "ps";
+  command.args = ps_args.empty() ? std::vector<std::string>{"-ef"} : ps_args;
+  command.stdout_fd = output.write.get();
+  command.stderr_fd = STDERR_FILENO;
+  ChildProcess process = TRY(Spawn(command));
+  output.write.Reset();
+  const std::string text = TRY_CTX(ReadFd(output.read.get()), "read output of ps");
+  const ExitStatus status = TRY(process.Wait(Deadline::After(kPsTimeout)));
+  if (status.ShellCode() != 0) return MakeError(Code::kAborted, "ps: {}", status.Describe());
+  return SelectProcesses(text, pids);
+}
+
+Status Show(const GlobalOptions& globals, const PsOptions& options) {
+  if (options.format != "table" && options.format != "json") {
+    return MakeError(Code::kInvalidArgument, "--format: '{}' is not one of table, json", options.format);
   }
-  Container container = TRY(Container::Open(globals, options.id));
-  if (container.server() == nullptr) return Error(Code::kFailedPrecondition, "container not running");
-  return container.server()->Pids(options.id);
+  const std::vector<pid_t> pids = TRY(Pids(globals, options.id));
+  if (options.format == "json") return WriteStdout(fmt::format("[{}]\n", fmt::join(pids, ",")));
+  return WriteStdout(TRY(Table(pids, options.ps_args)));
 }
 
 }  // namespace
 
 Result<int> Execute(const GlobalOptions& globals, const PsOptions& options) {
-  Result<std::vector<pid_t>> pids = Pids(globals, options);
-  if (!pids) return ContainerError(std::move(pids).error(), "list processes of", options.id);
-  TRY(WriteStdout(fmt::format("[{}]\n", fmt::join(*pids, ","))));
+  const Status shown = Show(globals, options);
+  if (!shown) return ContainerError(shown.error(), "list processes of", options.id);
   return 0;
 }
 

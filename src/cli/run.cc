@@ -14,13 +14,13 @@ Result<int> RunDetached(const GlobalOptions& globals, const NewContainerRequest&
   return 0;
 }
 
-Result<int> RunInForeground(const GlobalOptions& globals, const NewContainerRequest& request) {
+Result<int> RunInForeground(const GlobalOptions& globals, const NewContainerRequest& request, bool keep) {
   SignalQueue signals = TRY(SignalQueue::ForForwarding());
   const std::unique_ptr<NewContainer> container = TRY(NewContainer::Create(globals, request, signals));
   const int exit_code = TRY(container->ServeToEnd());
-  const Status removed = container->Remove();
+  const Status removed = keep ? container->Keep() : container->Remove();
   // The exit code belongs to the container, so this failure can only be told.
-  if (!removed) log::LogError("cannot remove the container", {{"error", removed.error().message()}});
+  if (!removed) log::LogError("the container's end failed", {{"error", removed.error().message()}});
   return exit_code;
 }
 
@@ -28,8 +28,9 @@ Result<int> RunInForeground(const GlobalOptions& globals, const NewContainerRequ
 
 Result<int> Execute(const GlobalOptions& globals, const RunOptions& options) {
   const NewContainerRequest request{options.id, options.bundle, options.stdio};
-  return TRY_CTX(options.stdio.detach ? RunDetached(globals, request) : RunInForeground(globals, request),
-                 "run container '{}'", options.id);
+  return TRY_CTX(
+      options.stdio.detach ? RunDetached(globals, request) : RunInForeground(globals, request, options.keep),
+      "run container '{}'", options.id);
 }
 
 }  // namespace kata::cli

@@ -1,6 +1,8 @@
 // kata-runtime start
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/container.h"
+#include "sandbox/hooks.h"
 
 namespace kata::cli {
 namespace {
@@ -14,7 +16,14 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
   if (status != "created") {
     return MakeError(Code::kFailedPrecondition, "cannot start an already {} container", status);
   }
-  return container.server()->Start(id);
+  const oci::Hooks hooks = TRY(container.directory().ReadHooks());
+  const Status started = container.server()->Start(id, "", sandbox::HooksTimeLimit(hooks.poststart));
+  if (started || started.error().code() != Code::kAborted) return started;
+  // "Stop the container, and continue the lifecycle" at its destruction (runtime specification).
+  if (const Status removed = RemoveContainer(container); !removed) {
+    log::LogError("cannot remove the container", {{"error", removed.error().message()}});
+  }
+  return started;
 }
 
 }  // namespace

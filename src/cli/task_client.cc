@@ -61,10 +61,10 @@ void TaskClient::Unwatch(int fd) {
   std::erase_if(watches_, [fd](const Watch& watch) { return watch.fd == fd; });
 }
 
-Result<std::string> TaskClient::CallRaw(const char* method, std::string payload,
+Result<std::string> TaskClient::CallRaw(std::string_view service, const char* method, std::string payload,
                                         std::chrono::nanoseconds timeout) {
   const std::shared_ptr<Answer> answer = TRY(Answer::Create());
-  client_.CallRaw(std::string(protocol::kTaskService), method, std::move(payload), timeout,
+  client_.CallRaw(std::string(service), method, std::move(payload), timeout,
                   [answer](Result<std::string> response) { answer->Set(std::move(response)); });
   std::vector<pollfd> fds = {{answer->fd(), POLLIN, 0}};
   for (const Watch& watch : watches_) fds.push_back({watch.fd, POLLIN, 0});
@@ -86,8 +86,8 @@ Result<std::string> TaskClient::CallRaw(const char* method, std::string payload,
 
 template <typename Response, typename Request>
 Result<Response> TaskClient::Call(const char* method, const Request& request,
-                                  std::chrono::nanoseconds timeout) {
-  const std::string payload = TRY(CallRaw(method, request.SerializeAsString(), timeout));
+                                  std::chrono::nanoseconds timeout, std::string_view service) {
+  const std::string payload = TRY(CallRaw(service, method, request.SerializeAsString(), timeout));
   Response response;
   if (!response.ParseFromString(payload)) {
     return MakeError(Code::kInternal, "the sandbox server's answer to {} does not parse", method);
@@ -112,22 +112,24 @@ Status TaskClient::Create(const std::string& id, const std::string& bundle, bool
   return {};
 }
 
-Status TaskClient::Exec(const std::string& id, const std::string& exec_id, const oci::Process& process) {
+Status TaskClient::Exec(const std::string& id, const std::string& exec_id, const oci::Process& process,
+                        bool ignore_paused) {
   task::ExecProcessRequest request;
   request.set_id(id);
   request.set_exec_id(exec_id);
   request.set_terminal(process.terminal);
+  request.set_ignore_paused(ignore_paused);
   request.mutable_spec()->set_type_url(std::string(protocol::kProcessTypeUrl));
   request.mutable_spec()->set_value(oci::ToJson(process));
   TRY(Call<Empty>("Exec", request, kCallTimeout));
   return {};
 }
 
-Status TaskClient::Start(const std::string& id, const std::string& exec_id) {
+Status TaskClient::Start(const std::string& id, const std::string& exec_id, seconds extra_time) {
   task::StartRequest request;
   request.set_id(id);
   request.set_exec_id(exec_id);
-  TRY(Call<task::StartResponse>("Start", request, kCallTimeout));
+  TRY(Call<task::StartResponse>("Start", request, kCallTimeout + extra_time));
   return {};
 }
 
@@ -167,6 +169,31 @@ Status TaskClient::Resume(const std::string& id) {
   request.set_id(id);
   TRY(Call<Empty>("Resume", request, kCallTimeout));
   return {};
+}
+
+Status TaskClient::Update(const std::string& id, const oci::Resources& resources) {
+  task::UpdateTaskRequest request;
+  request.set_id(id);
+  request.mutable_resources()->set_type_url(std::string(protocol::kResourcesTypeUrl));
+  request.mutable_resources()->set_value(oci::ToJson(resources));
+  TRY(Call<Empty>("Update", request, kCallTimeout));
+  return {};
+}
+
+Result<grpc::StatsContainerResponse> TaskClient::Stats(const std::string& id) {
+  monitor::StatsRequest request;
+  request.set_id(id);
+  return Call<grpc::StatsContainerResponse>("Stats", request, kCallTimeout, protocol::kMonitorService);
+}
+
+Result<monitor::WaitEventResponse> TaskClient::WaitEvent(const std::string& id, uint64_t oom_kills,
+                                                         std::chrono::milliseconds timeout) {
+  monitor::WaitEventRequest request;
+  request.set_id(id);
+  request.set_oom_kills(oom_kills);
+  request.set_timeout_ms(static_cast<uint32_t>(std::clamp<int64_t>(timeout.count(), 0, UINT32_MAX)));
+  return Call<monitor::WaitEventResponse>("WaitEvent", request, kCallTimeout + timeout,
+                                          protocol::kMonitorService);
 }
 
 Result<std::vector<pid_t>> TaskClient::Pids(const std::string& id) {

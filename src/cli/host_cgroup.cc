@@ -1,0 +1,50 @@
+#include "cli/host_cgroup.h"
+
+#include <cerrno>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cgroup/systemd_path.h"
+
+namespace kata::cli {
+namespace {
+
+// "[...] checks whether the system was booted up with systemd" (sd_booted(3)).
+constexpr char kSystemdDirectory[] = "/run/systemd/system";
+
+constexpr std::chrono::seconds kSystemdTime{30};
+
+}  // namespace
+
+Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
+                                          const std::string& id) {
+  if (globals.cgroup_manager == CgroupManager::kDisabled) return cgroup::HostCgroup();
+  const cgroup::Hierarchies hierarchies = TRY(cgroup::ReadHierarchies());
+  Result<cgroup::HostCgroup> made = cgroup::HostCgroup::Create(
+      hierarchies, cgroup::ExpandSystemdPath(cgroups_path).value_or(cgroups_path), id);
+  if (made) return made;
+  const int cause = made.error().sys_errno();
+  if (!globals.rootless || (cause != EACCES && cause != EPERM && cause != EROFS)) return made;
+  log::Debug("there is no control group on the host", {{"error", made.error().message()}});
+  return cgroup::HostCgroup();
+}
+
+Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id) {
+  if (!PathExists(kSystemdDirectory)) {
+    return MakeError(Code::kFailedPrecondition,
+                     "--systemd-cgroup: systemd cannot be reached, as '{}' does not exist: use the cgroupfs "
+                     "driver on this host",
+                     kSystemdDirectory);
+  }
+  return cgroup::MakeScopeName(cgroups_path, id);
+}
+
+Result<cgroup::HostCgroup> EnterScope(const cgroup::SystemdScope& scope, pid_t shim_pid) {
+  TRY_CTX(cgroup::StartScope(scope, shim_pid, Deadline::After(kSystemdTime)), "--systemd-cgroup");
+  const cgroup::Hierarchies hierarchies = TRY(cgroup::ReadHierarchies());
+  cgroup::HostCgroup made = TRY(cgroup::HostCgroup::Create(hierarchies, scope.path, ""));
+  TRY(made.AddProcess(shim_pid));
+  return made;
+}
+
+}  // namespace kata::cli

@@ -1,0 +1,48 @@
+#include "cli/ps_table.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace kata::cli {
+namespace {
+
+std::vector<std::string_view> SplitWords(std::string_view line) {
+  std::vector<std::string_view> words;
+  for (size_t begin = 0; (begin = line.find_first_not_of(' ', begin)) != std::string_view::npos;) {
+    const size_t end = std::min(line.find(' ', begin), line.size());
+    words.push_back(line.substr(begin, end - begin));
+    begin = end;
+  }
+  return words;
+}
+
+std::string_view CutLine(std::string_view& rest) {
+  const std::string_view line = rest.substr(0, rest.find('\n'));
+  rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  return line;
+}
+
+}  // namespace
+
+Result<std::string> SelectProcesses(std::string_view ps_output, const std::vector<pid_t>& pids) {
+  const std::string_view title = CutLine(ps_output);
+  const std::vector<std::string_view> columns = SplitWords(title);
+  const auto column = std::ranges::find(columns, "PID");
+  if (column == columns.end()) {
+    return Error(Code::kInvalidArgument, "what ps was asked for has no column PID");
+  }
+  const auto index = static_cast<size_t>(column - columns.begin());
+  std::string text = std::string(title) + "\n";
+  while (!ps_output.empty()) {
+    const std::string_view line = CutLine(ps_output);
+    const std::vector<std::string_view> words = SplitWords(line);
+    pid_t pid = 0;
+    if (index >= words.size()) continue;
+    std::from_chars(words[index].data(), words[index].data() + words[index].size(), pid);
+    if (std::ranges::find(pids, pid) != pids.end()) text += std::string(line) + "\n";
+  }
+  return text;
+}
+
+}  // namespace kata::cli
