@@ -84,8 +84,9 @@ def processes_with(marker):
 
 
 def cgroups_with(marker):
+    """The directories, children in front of their parents."""
     found = []
-    for directory, names, _ in os.walk("/sys/fs/cgroup"):
+    for directory, names, _ in os.walk("/sys/fs/cgroup", topdown=False):
         found += [os.path.join(directory, n) for n in names if marker in n]
     return found
 
@@ -265,6 +266,11 @@ class KataTest(unittest.TestCase):
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        for cgroup in cgroups_with(self.marker):
+            try:
+                os.rmdir(cgroup)
+            except OSError:
+                pass  # it is told below
         if left:
             self.fail("left behind: " + "; ".join(left) + log)
         shutil.rmtree(self.dir)

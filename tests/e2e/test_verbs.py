@@ -1,0 +1,158 @@
+"""The verbs and flags that engines and people know from runc: texts, JSON members, exit codes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import harness
+from harness import KataTest, wait_until
+
+
+class Verbs(KataTest):
+    def running(self, *args, annotations=None):
+        bundle = self.bundle(*args)
+        if annotations:
+            bundle.config["annotations"] = annotations
+            bundle.write()
+        container = self.create(bundle)
+        self.kata("start", container)
+        return container
+
+    def test_looking_at_a_container(self):
+        container = self.running("sh", "-c", "echo ready; sleep 600", annotations={"a": "b"})
+        wait_until(lambda: "ready" in self.read_output(container), "the container to be ready")
+        state = json.loads(self.kata("state", container).stdout)
+        # runc's members in runc's order.
+        self.assertEqual(list(state), ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations",
+                                       "owner"])
+        self.assertEqual((state["pid"], state["status"], state["owner"]), (self.pid(container), "running", "root"))
+        self.assertEqual(json.loads(self.kata("list", "--format", "json").stdout), [state])
+
+        self.kata("exec", "--detach", "--pid-file", os.path.join(self.dir, "e"), container, "sleep", "500",
+                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(os.path.join(self.dir, "e"), encoding="utf-8") as f:
+            pids = [self.pid(container), int(f.read())]
+        self.assertEqual(json.loads(self.kata("ps", "--format", "json", container).stdout), pids)
+        table = self.kata("ps", container).stdout.splitlines()
+        self.assertRegex(table[0], r"^UID +PID ")
+        self.assertEqual(sorted(int(line.split()[1]) for line in table[1:]), sorted(pids))
+        self.assertEqual(self.kata("ps", container, "-o", "pid,comm").stdout.split()[:2], ["PID", "COMMAND"])
+        self.assert_one_line_error(self.kata("ps", "--format", "x", container, check=False), "'x' is not one of")
+
+        event = json.loads(self.kata("events", "--stats", container).stdout)
+        self.assertEqual((event["type"], event["id"]), ("stats", container))
+        self.assertGreaterEqual(event["data"]["pids"]["current"], 2)
+        self.assertGreater(event["data"]["memory"]["usage"]["usage"], 0)
+        self.assertGreater(event["data"]["cpu"]["usage"]["total"], 0)
+
+        self.kata("kill", container, "KILL")
+        self.wait_status(container, "stopped")
+        self.assertEqual(json.loads(self.kata("ps", "--format", "json", container).stdout), [])
+        self.assertEqual(json.loads(self.kata("state", container).stdout)["pid"], 0)
+        for verb, text in (("events", "is not running"), ("update", "container not running"),
+                           ("pause", "container not running"), ("resume", "container not paused"),
+                           ("start", "cannot start a container that has stopped")):
+            self.assert_one_line_error(self.kata(verb, container, check=False), container, text)
+        self.kata("kill", "--all", container, "9")
+        self.kata("delete", container)
+
+    def test_signals(self):
+        script = "for n in 34 37 64; do trap \"echo got $n\" $n; done; echo ready; while :; do sleep 0.05; done"
+        container = self.running("sh", "-c", script)
+        wait_until(lambda: "ready" in self.read_output(container), "the container to be ready")
+        for name, number in (("SIGRTMIN", 34), ("RTMIN+3", 37), ("sigrtmax", 64)):
+            self.kata("kill", container, name)
+            wait_until(lambda n=number: f"got {n}\n" in self.read_output(container), f"signal {number}")
+        self.kata("kill", container, "0")
+        for wrong in ("SIGNOSUCH", "70", "RTMIN+40"):
+            self.assert_one_line_error(self.kata("kill", container, wrong, check=False), "unknown signal")
+        self.kata("delete", "--force", container)
+
+    def test_events_until_the_end_with_an_oom(self):
+        bundle = self.bundle("sh", "-c", "read go < /tmp/fifo; tail /dev/zero; exec sleep 600")
+        bundle.config["linux"]["resources"] = {"memory": {"limit": 40 << 20, "swap": 40 << 20}}
+        bundle.write()
+        os.mkfifo(os.path.join(bundle.rootfs, "tmp/fifo"))
+        container = self.create(bundle)
+        self.kata("start", container)
+        events = subprocess.Popen(self.command("events", "--interval", "500ms", container), env=self.environment,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(json.loads(events.stdout.readline())["type"], "stats")
+        self.kata("exec", container, "sh", "-c", "echo go > /tmp/fifo")
+        while True:
+            event = json.loads(events.stdout.readline())
+            if event["type"] == "oom":
+                break
+        self.assertEqual(event, {"type": "oom", "id": container})
+        self.kata("kill", container, "KILL")
+        _, errors = events.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertEqual((events.returncode, errors), (0, ""))
+        self.kata("delete", container)
+
+    def test_exec_flags_and_codes(self):
+        container = self.running("sleep", "600")
+        # Like runc: what does not start is 255, whatever the process itself could have said.
+        result = self.kata("exec", container, "nosuchcommand", check=False)
+        self.assertEqual(result.returncode, 255)
+        self.assert_one_line_error(result, container, "nosuchcommand")
+        status = self.kata("exec", "--cap", "CAP_SYS_ADMIN", "--no-new-privs", "--additional-gids", "77",
+                           "--apparmor", "x", "--cgroup", "/", container, "cat", "/proc/self/status").stdout
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        self.assertTrue(int(fields["CapEff"], 16) >> 21 & 1)
+        self.assertEqual(fields["NoNewPrivs"], "1")
+        self.assertIn("77", fields["Groups"].split())
+        for flags, text in ((["--preserve-fds", "1"], "descriptors cannot be passed on"),
+                            (["--cgroup", "sub"], "--cgroup 'sub'"), (["--nosuch"], "unknown flag '--nosuch'")):
+            result = self.kata("exec", *flags, container, "true", check=False)
+            self.assert_one_line_error(result, text)
+
+        path = os.path.join(self.dir, "pidfd.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            pid_file = os.path.join(self.dir, "exec.pid")
+            self.kata("exec", "--detach", "--pid-file", pid_file, "--pidfd-socket", path, container, "sleep", "500",
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            connection, _ = listener.accept()
+            with connection:
+                _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+        with open(pid_file, encoding="utf-8") as f:
+            pid = int(f.read())
+        with open(f"/proc/self/fdinfo/{fds[0]}", encoding="utf-8") as f:
+            self.assertIn(f"Pid:\t{pid}\n", f.read())
+        signal.pidfd_send_signal(fds[0], signal.SIGTERM)
+        os.close(fds[0])
+        wait_until(lambda: pid not in json.loads(self.kata("ps", "--format", "json", container).stdout), "the exec's end")
+
+        self.kata("pause", container)
+        self.assert_one_line_error(self.kata("exec", container, "true", check=False),
+                                   "cannot exec in a paused container (use --ignore-paused to override)")
+        self.assert_one_line_error(self.kata("pause", container, check=False), "container not running")
+        waiting = subprocess.Popen(self.command("exec", "--ignore-paused", container, "echo", "thawed"),
+                                   env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            waiting.wait(timeout=2)
+            self.fail("a process ran in a paused container")
+        except subprocess.TimeoutExpired:
+            pass
+        self.kata("resume", container)
+        out, _ = waiting.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertEqual((waiting.returncode, out), (0, "thawed\n"))
+        self.kata("delete", "--force", container)
+
+    def test_delete_several_and_keep(self):
+        container = self.new_id()
+        result = self.kata("run", "--keep", "--bundle", self.bundle("sh", "-c", "exit 3").path, container, check=False)
+        self.assertEqual(result.returncode, 3)
+        self.assertEqual(self.state(container)["status"], "stopped")
+        second = self.create(self.bundle("sleep", "600"))
+        result = self.kata("delete", container, "nosuch", second, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("delete container 'nosuch': container does not exist", result.stderr)
+        self.assertEqual(self.kata("list", "-q").stdout, "")
+
+
+if __name__ == "__main__":
+    harness.main()
