@@ -104,7 +104,9 @@ void AgentTest::SetUp() {
   command.environment = {"KATA_AGENT_SERVER_ADDR=unix://" + socket, "KATA_AGENT_LOG_LEVEL=debug",
                          "PATH=/bin",
                          // LeakSanitizer cannot look at a program that is PID 1 of its namespace.
-                         "ASAN_OPTIONS=detect_leaks=0"};
+                         "ASAN_OPTIONS=detect_leaks=0",
+                         // It forks into its namespaces and makes its threads there.
+                         "TSAN_OPTIONS=die_after_fork=0"};
   ASSERT_OK_AND_ASSIGN(const UniqueFd log,
                        Open(directory_->path() + "/log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   command.stdout_fd = command.stderr_fd = log.get();

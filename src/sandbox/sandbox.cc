@@ -505,8 +505,9 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
        erase = std::move(erase)](const Status& removed) mutable {
         if (!removed)
           log::Debug("the agent did not remove a container", {{"error", removed.error().message()}});
-        self->workers_.Post([self, machine, container, erase = std::move(erase)]() mutable {
-          const Status unshared = machine->UnshareContainer(container->id());
+        // By id: the last reference must not end here, as the container belongs to the loop's thread.
+        self->workers_.Post([self, machine, id = container->id(), erase = std::move(erase)]() mutable {
+          const Status unshared = machine->UnshareContainer(id);
           if (!unshared)
             log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
           self->loop_.Post(std::move(erase));

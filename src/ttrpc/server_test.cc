@@ -352,6 +352,8 @@ TEST_F(ServerTest, AHandlerMayDestroyTheServer) {
   peer.SendRequest(1, "test.Echo", "Destroy");
   EXPECT_EQ(peer.ReceiveAnswer().payload, "gone");
   EXPECT_TRUE(peer.AtEnd());
+  // The handler has returned, too, before the fixture looks at server_.
+  loop_.loop().RunAndWait([] {});
 }
 
 // --- limits
