@@ -38,12 +38,14 @@
 namespace kata::agent {
 namespace {
 
-constexpr size_t kWorkers = 2;
+// Some jobs wait, for a device or a program; the others must not queue behind them.
+constexpr size_t kWorkers = 4;
 constexpr size_t kThreadStackBytes = 256u << 10;
 constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
 constexpr char kLogPort[] = "agent.log.0";
 constexpr std::chrono::seconds kAnnounceTimeout{5};
 constexpr std::chrono::seconds kStopTimeout{10};
+constexpr std::chrono::seconds kWatchInterval{2};
 constexpr unsigned kHostCid = 2;  // VMADDR_CID_HOST
 
 // One arena and early return of memory: the agent lives in the memory of its guest.
@@ -81,10 +83,14 @@ class Agent {
       : options_(options),
         settings_(settings),
         reaper_(loop_),
+        storages_(settings.hotplug_timeout),
         workers_(kWorkers),
         jobs_(loop_, workers_, reaper_),
         stop_signals_(loop_.context()),
-        stop_timer_(loop_.context()) {}
+        stop_timer_(loop_.context()),
+        watch_timer_(loop_.context()) {
+    storages_.OnWatch([this] { loop_.Post([this] { ArmWatch(); }); });
+  }
 
   Status Run(std::shared_ptr<LogStream> log_stream);
 
@@ -93,16 +99,18 @@ class Agent {
   void ServeStream(UniqueFd stream);
   Status ServeLog(std::shared_ptr<LogStream> log_stream);
   void Announce();
+  // Brings watched storages up to date every two seconds, as long as there are some.
+  void ArmWatch();
   Status AwaitStopSignal();
   void StopGracefully();
 
   const Options& options_;
   const Settings& settings_;
   EventLoop loop_;
-  Reaper reaper_;  // blocks its signal before the threads of workers_ begin
+  Reaper reaper_;          // blocks its signal before the threads of workers_ begin
+  StorageTable storages_;  // outlives the jobs that use it
   WorkerPool workers_;
   JobRunner jobs_;
-  StorageTable storages_;
   std::unique_ptr<OomWatcher> oom_watcher_;
   std::unique_ptr<Sandbox> sandbox_;
   std::unique_ptr<ttrpc::Server> server_;
@@ -111,6 +119,8 @@ class Agent {
   std::unique_ptr<Acceptor> log_acceptor_;
   asio::posix::stream_descriptor stop_signals_;
   asio::steady_timer stop_timer_;
+  asio::steady_timer watch_timer_;
+  bool watch_armed_ = false;
 };
 
 Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
@@ -122,7 +132,8 @@ Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
   RegisterSandboxService(*server_, *sandbox_, context);
   RegisterContainerService(*server_, *sandbox_, context);
   RegisterStdioService(*server_, *sandbox_);
-  RegisterNotBuilt(*server_);
+  RegisterNetworkService(*server_, context);
+  RegisterGuestService(*server_, context);
   if (!settings_.is_init) TRY(AwaitStopSignal());
   TRY_CTX(OpenChannel(), "serve on '{}'", options_.server_addr);
   if (options_.log_vport != 0 && log_stream) {
@@ -173,6 +184,24 @@ void Agent::Announce() {
       log::LogError("announcement to the host failed", {{"error", status.error().message()}});
     }
     return {};
+  });
+}
+
+void Agent::ArmWatch() {
+  if (watch_armed_) return;
+  watch_armed_ = true;
+  watch_timer_.expires_after(kWatchInterval);
+  watch_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    jobs_.Run(
+        [this]() -> Completion {
+          storages_.SyncWatched();
+          return {};
+        },
+        [this] {
+          watch_armed_ = false;
+          if (storages_.Watching()) ArmWatch();
+        });
   });
 }
 
@@ -287,6 +316,7 @@ Status RunAgent(const Arguments& arguments, bool is_init) {
   settings.is_init = is_init;
   if (HasCgroup2()) settings.cgroup_root = kCgroupRoot;
   settings.pipe_size_bytes = parsed.options.container_pipe_size_bytes;
+  settings.hotplug_timeout = parsed.options.hotplug_timeout;
   if (is_init) {
     for (std::string& problem : ProtectAgent(settings.cgroup_root, parsed.options.dev_mode)) {
       problems.push_back(std::move(problem));

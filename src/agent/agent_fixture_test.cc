@@ -63,7 +63,7 @@ void PassOn(int signal) {
 }  // namespace
 
 int ServeInNamespaces() {
-  if (!linux::Unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID)) return 99;
+  if (!linux::Unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET)) return 99;
   mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   if (mount("run", "/run", "tmpfs", 0, nullptr) != 0) return 99;
   PrivateCgroup cgroup;

@@ -27,6 +27,8 @@ using test::IsErrorCode;
 using testing::_;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::IsSupersetOf;
+using testing::UnorderedElementsAre;
 
 TEST_F(AgentTest, HealthAndGuestDetails) {
   ASSERT_OK_AND_ASSIGN(const auto health,
@@ -41,15 +43,29 @@ TEST_F(AgentTest, HealthAndGuestDetails) {
   request.set_mem_block_size(true);
   ASSERT_OK_AND_ASSIGN(const auto details, Call<grpc::GuestDetailsResponse>("GetGuestDetails", request));
   EXPECT_FALSE(details.agent_details().init_daemon());
-  EXPECT_EQ(details.agent_details().storage_handlers_size(), 5);
+  EXPECT_THAT(
+      details.agent_details().storage_handlers(),
+      IsSupersetOf({"virtio-fs", "blk", "mmioblk", "scsi", "nvdimm", "overlayfs", "ephemeral", "local"}));
+  EXPECT_THAT(details.agent_details().device_handlers(),
+              UnorderedElementsAre("blk", "mmioblk", "scsi", "nvdimm", "vfio-pci-gk"));
   EXPECT_THAT(Call("SetGuestDateTime", grpc::SetGuestDateTimeRequest()),
               IsErrorCode(Code::kFailedPrecondition));
 }
 
-TEST_F(AgentTest, WhatIsNotBuiltSaysSo) {
-  EXPECT_THAT(Call("AddSwap", grpc::AddSwapRequest()),
-              IsError(Code::kUnimplemented, HasSubstr("'AddSwap' is not built")));
+TEST_F(AgentTest, RefusesWithAReason) {
+  EXPECT_THAT(Call("ResizeVolume", grpc::ResizeVolumeRequest()),
+              IsError(Code::kUnimplemented, HasSubstr("not resized")));
+  EXPECT_THAT(Call("SetPolicy", grpc::SetPolicyRequest()),
+              IsError(Code::kUnimplemented, HasSubstr("no policy engine")));
+  EXPECT_THAT(Call("MemAgentMemcgSet", grpc::MemAgentMemcgConfig()), IsErrorCode(Code::kUnimplemented));
+  EXPECT_THAT(Call("MemAgentCompactSet", grpc::MemAgentCompactConfig()), IsErrorCode(Code::kUnimplemented));
   EXPECT_THAT(Call("NoSuchMethod", Empty()), IsErrorCode(Code::kUnimplemented));
+  // What belongs to a machine that is not its guest.
+  EXPECT_THAT(Call("AddSwap", grpc::AddSwapRequest()), IsErrorCode(Code::kFailedPrecondition));
+  EXPECT_THAT(Call("AddSwapPath", grpc::AddSwapPathRequest()), IsErrorCode(Code::kFailedPrecondition));
+  EXPECT_THAT(Call("OnlineCPUMem", grpc::OnlineCPUMemRequest()), IsErrorCode(Code::kFailedPrecondition));
+  EXPECT_THAT(Call("MemHotplugByProbe", grpc::MemHotplugByProbeRequest()),
+              IsErrorCode(Code::kFailedPrecondition));
 }
 
 TEST_F(AgentTest, RunsAContainerToItsExitCode) {

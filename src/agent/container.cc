@@ -52,6 +52,16 @@ Result<StartedExec> StartExec(jail::Container& jail, const oci::Process& process
   return exec;
 }
 
+// Failing poststart hooks do not stop what runs already (OCI runtime specification).
+Status StartAndRunHooks(ContainerParts& parts) {
+  TRY(parts.jail->Start());
+  parts.hook_state.status = "running";
+  if (Status status = RunHooks(parts.hooks->poststart, parts.hook_state); !status) {
+    log::Warning("poststart", {{"container", parts.id}, {"error", status.error().message()}});
+  }
+  return {};
+}
+
 }  // namespace
 
 Container::Container(Context context, ContainerParts parts, oci::Process process)
@@ -59,6 +69,7 @@ Container::Container(Context context, ContainerParts parts, oci::Process process
       id_(parts.id),
       process_spec_(std::move(process)),
       cgroup_directory_(parts.jail->cgroup_directory()),
+      termination_log_(parts.termination_log),
       parts_(std::make_shared<ContainerParts>(std::move(parts))),
       jobs_(context.jobs) {}
 
@@ -101,10 +112,10 @@ Status Container::CheckUsable(bool unpaused) const {
   return {};
 }
 
-void Container::RunStep(std::move_only_function<Status(jail::Container&)> step, StatusCallback callback) {
+void Container::RunStep(std::move_only_function<Status(ContainerParts&)> step, StatusCallback callback) {
   jobs_.Add([parts = parts_, step = std::move(step), callback = std::move(callback)]() mutable -> Completion {
     Status status = parts->jail
-                        ? step(*parts->jail)
+                        ? step(*parts)
                         : MakeError(Code::kFailedPrecondition, "container '{}' is removed", parts->id);
     return [status = std::move(status), callback = std::move(callback)]() mutable {
       callback(std::move(status));
@@ -114,7 +125,7 @@ void Container::RunStep(std::move_only_function<Status(jail::Container&)> step, 
 
 void Container::Start(StatusCallback callback) {
   if (Status status = CheckUsable(true); !status) return callback(std::move(status));
-  RunStep([](jail::Container& jail) { return jail.Start(); }, std::move(callback));
+  RunStep(StartAndRunHooks, std::move(callback));
 }
 
 void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback callback) {
@@ -189,7 +200,7 @@ void Container::KillAll() {
 
 void Container::Pause(StatusCallback callback) {
   if (Status status = CheckUsable(false); !status) return callback(std::move(status));
-  RunStep([](jail::Container& jail) { return jail.Pause(Deadline::After(kFreezeTimeout)); },
+  RunStep([](ContainerParts& parts) { return parts.jail->Pause(Deadline::After(kFreezeTimeout)); },
           [self = shared_from_this(), callback = std::move(callback)](Status status) mutable {
             if (status) self->paused_ = true;
             callback(std::move(status));
@@ -198,7 +209,7 @@ void Container::Pause(StatusCallback callback) {
 
 void Container::Resume(StatusCallback callback) {
   if (Status status = CheckUsable(false); !status) return callback(std::move(status));
-  RunStep([](jail::Container& jail) { return jail.Resume(Deadline::After(kFreezeTimeout)); },
+  RunStep([](ContainerParts& parts) { return parts.jail->Resume(Deadline::After(kFreezeTimeout)); },
           [self = shared_from_this(), callback = std::move(callback)](Status status) mutable {
             if (status) self->paused_ = false;
             callback(std::move(status));
@@ -208,9 +219,9 @@ void Container::Resume(StatusCallback callback) {
 void Container::Update(oci::Resources resources, StatusCallback callback) {
   if (Status status = CheckUsable(false); !status) return callback(std::move(status));
   RunStep(
-      [resources = std::move(resources), &settings = context_.settings](jail::Container& jail) {
+      [resources = std::move(resources), &settings = context_.settings](ContainerParts& parts) {
         RefreshLimits(settings);
-        return jail.Update(resources);
+        return parts.jail->Update(resources);
       },
       std::move(callback));
 }

@@ -36,6 +36,8 @@ class Container : public std::enable_shared_from_this<Container> {
   const std::string& id() const { return id_; }
   // Init's pid in the agent's pid namespace.
   const std::shared_ptr<Process>& init() const { return init_; }
+  // Where its termination log lies in the guest; empty: it has none.
+  const std::string& termination_log() const { return termination_log_; }
   // An empty exec id, or the container's own, means init. kNotFound for an unknown one.
   Result<std::shared_ptr<Process>> FindProcess(const std::string& exec_id) const;
 
@@ -76,13 +78,14 @@ class Container : public std::enable_shared_from_this<Container> {
   void InitEnded();
   void TearDown();
   void AdoptExec(const std::string& exec_id, Result<StartedExec> exec, StatusCallback callback);
-  // Runs `step` on the jail as a job and tells its outcome.
-  void RunStep(std::move_only_function<Status(jail::Container&)> step, StatusCallback callback);
+  // Runs `step` on the container, which has its jail, as a job and tells its outcome.
+  void RunStep(std::move_only_function<Status(ContainerParts&)> step, StatusCallback callback);
 
   Context context_;
   const std::string id_;
   const oci::Process process_spec_;  // init's, of which execs inherit parts
   const std::string cgroup_directory_;
+  const std::string termination_log_;
   // Touched by jobs of jobs_ only, which run one at a time.
   std::shared_ptr<ContainerParts> parts_;
   JobQueue jobs_;

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <utility>
 
+#include "agent/diagnostics.h"
 #include "agent/services.h"
 #include "protocol/constants.h"
 #include "protocol/ids.h"
@@ -42,6 +43,20 @@ void UpdateContainer(Container& container, const grpc::UpdateContainerRequest& r
   Result<oci::Resources> resources = protocol::FromProto(request.resources());
   if (!resources) return callback(std::move(resources).error());
   container.Update(std::move(*resources), std::move(callback));
+}
+
+// The file in the guest that a request asks for; empty: there is none.
+Result<std::string> FindDiagnosticData(Sandbox& sandbox, const grpc::GetDiagnosticDataRequest& request) {
+  if (request.log_type() != protocol::kTerminationLog) {
+    return MakeError(Code::kInvalidArgument, "unknown log type '{}'", request.log_type());
+  }
+  return TRY(sandbox.FindContainer(request.container_id()))->termination_log();
+}
+
+Result<grpc::GetDiagnosticDataResponse> DiagnosticData(const std::string& path) {
+  grpc::GetDiagnosticDataResponse response;
+  if (!path.empty()) response.set_data(TRY_CTX(ReadTerminationLog(path), "termination log"));
+  return response;
 }
 
 // A method on one container that answers with nothing: `method`: void(Container&, const Request&,
@@ -124,6 +139,17 @@ void RegisterObservation(ttrpc::Server& server, Sandbox& sandbox, Context contex
             ->Stats([responder = std::move(responder)](Result<grpc::StatsContainerResponse> stats) mutable {
               responder.Respond(stats);
             });
+      });
+  server.Handle<grpc::GetDiagnosticDataRequest, grpc::GetDiagnosticDataResponse>(
+      service, "GetDiagnosticData",
+      [&sandbox, context](const CallContext&, const grpc::GetDiagnosticDataRequest& request,
+                          Responder<grpc::GetDiagnosticDataResponse> responder) {
+        Result<std::string> path = FindDiagnosticData(sandbox, request);
+        if (!path) return responder.Respond(path.error());
+        context.jobs.Run([path = std::move(*path), responder = std::move(responder)]() mutable -> Completion {
+          responder.Respond(DiagnosticData(path));
+          return {};
+        });
       });
   server.Handle<grpc::GetOOMEventRequest, grpc::OOMEvent>(
       service, "GetOOMEvent",

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "agent/container_limits.h"
+#include "agent/device/devices.h"
+#include "agent/diagnostics.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/scope_exit.h"
@@ -20,10 +22,6 @@ namespace {
 constexpr std::chrono::seconds kJailTimeout{30};
 
 Status CheckSupported(const grpc::CreateContainerRequest& request) {
-  if (request.devices_size() > 0) {
-    return MakeError(Code::kUnimplemented, "device '{}' of type '{}': hot-plugged devices are not supported",
-                     request.devices(0).container_path(), request.devices(0).type());
-  }
   if (request.shared_mounts_size() > 0) return Error(Code::kUnimplemented, "shared mounts are not supported");
   if (request.has_string_user()) {
     return Error(Code::kUnimplemented, "users by name are not supported");
@@ -79,6 +77,7 @@ void RefreshLimits(const Settings& settings) {
 
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    std::shared_ptr<const GuestHooks> hooks,
                                     const grpc::CreateContainerRequest& request) {
   TRY(CheckSupported(request));
   NewContainer created;
@@ -86,12 +85,14 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   parts.id = request.container_id();
   oci::Spec spec = TRY(protocol::FromProto(request.oci()));
   TRY(AdaptSpec(spec));
+  TRY(ApplyDevices(request.devices(), DeviceFinder(), settings.hotplug_timeout, spec));
   TRY(oci::Validate(spec));
+  parts.termination_log = TerminationLogSource(spec);
   parts.bundle_directory = fmt::format("{}/{}", protocol::kGuestRunDirectory, parts.id);
 
   ScopeExit undo([&] { TearDownContainer(storages, std::move(parts)); });
   TRY(MakeBundle(parts.bundle_directory, spec));
-  TRY(AcquireStorages(storages, request.storages(), parts.storages));
+  TRY(AcquireStorages(storages, request.storages(), parts.id, parts.storages));
 
   jail::CreateOptions options;
   options.container_id = parts.id;
@@ -115,6 +116,10 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
     shared_pid->fd = TRY(linux::NamespaceFd::OfProcess(parts.jail->init_pid(), CLONE_NEWPID));
   }
   if (spec.process->terminal) created.stdio = TRY(TerminalEnds(parts.jail->TakeTerminal()));
+  parts.hooks = std::move(hooks);
+  parts.hook_state = {spec.oci_version,       parts.id,        "created", parts.jail->init_pid(),
+                      parts.bundle_directory, spec.annotations};
+  TRY(RunHooks(parts.hooks->prestart, parts.hook_state));
   created.init = parts.jail->TakeInit();
   created.stdio.CloseChildEnds();
   created.process = std::move(*spec.process);
@@ -124,11 +129,14 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
 
 void TearDownContainer(StorageTable& storages, ContainerParts parts) {
   parts.jail.reset();
+  parts.hook_state.status = "stopped";
+  parts.hook_state.pid = 0;
   const auto note = [&](const Status& status) {
     if (status) return;
     log::Warning("container was not removed cleanly",
                  {{"container", parts.id}, {"error", status.error().message()}});
   };
+  if (parts.hooks) note(RunHooks(parts.hooks->poststop, parts.hook_state));
   note(linux::UnmountAll(parts.bundle_directory + "/rootfs"));
   ReleaseStorages(storages, parts.storages);
   note(RemoveTree(parts.bundle_directory));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/context.h"
+#include "agent/guest_hooks.h"
 #include "agent/sandbox_namespaces.h"
 #include "agent/stdio_stream.h"
 #include "base/process.h"
@@ -21,6 +22,9 @@ struct ContainerParts {
   std::string id;
   std::string bundle_directory;
   std::vector<std::string> storages;  // mount points in use
+  std::string termination_log;        // path in the guest; empty: none
+  std::shared_ptr<const GuestHooks> hooks;
+  oci::State hook_state;  // what hooks are told
   std::unique_ptr<jail::Container> jail;
 };
 
@@ -32,9 +36,11 @@ struct NewContainer {
 };
 
 // `shared_pid`: joined when it is there, else filled from this container, which becomes its owner; null: the
-// container has a pid namespace of its own. What was made is undone on failure.
+// container has a pid namespace of its own. The prestart hooks have run when this returns; the others follow
+// later. What was made is undone on failure.
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    std::shared_ptr<const GuestHooks> hooks,
                                     const grpc::CreateContainerRequest& request);
 
 // Fits the limits of all containers together to the memory that the guest has now; the host may have plugged

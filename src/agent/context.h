@@ -1,6 +1,7 @@
 // What all parts of the agent share.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -18,6 +19,7 @@ struct Settings {
   std::string cgroup_root;  // mount point of cgroup2; empty: containers get no cgroup
   std::string self_executable = "/proc/self/exe";  // run as `<self> init` for each container process
   uint32_t pipe_size_bytes = 0;                    // of stdio pipes; 0: the kernel's default
+  std::chrono::seconds hotplug_timeout{3};         // how long to wait for a device that the host announced
 };
 
 // All borrowed; they live as long as the agent serves.

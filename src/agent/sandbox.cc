@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "agent/sandbox_setup.h"
-#include "base/log.h"
 #include "protocol/ids.h"
 
 namespace kata::agent {
@@ -26,27 +25,27 @@ Sandbox::Sandbox(Context context) : context_(context), shared_pid_jobs_(context.
 
 void Sandbox::Create(const grpc::CreateSandboxRequest& request, StatusCallback callback) {
   if (state_ != State::kNone) return callback(Error(Code::kAlreadyExists, "the guest has a sandbox already"));
-  if (!request.guest_hook_path().empty()) {
-    log::Warning("guest hooks are not run", {{"path", request.guest_hook_path()}});
-  }
   state_ = State::kCreating;
   context_.jobs.Run(
       [this, settings = context_.settings, request, callback = std::move(callback)]() mutable -> Completion {
         Result<SandboxNamespaces> namespaces =
             CatchExceptions([&] { return SetUpSandbox(settings, context_.storages, request); });
-        return [this, namespaces = std::move(namespaces), callback = std::move(callback)]() mutable {
-          FinishCreate(std::move(namespaces), std::move(callback));
+        GuestHooks hooks = GuestHooks::Load(request.guest_hook_path());
+        return [this, namespaces = std::move(namespaces), hooks = std::move(hooks),
+                callback = std::move(callback)]() mutable {
+          FinishCreate(std::move(namespaces), std::move(hooks), std::move(callback));
         };
       });
 }
 
-void Sandbox::FinishCreate(Result<SandboxNamespaces> namespaces, StatusCallback callback) {
+void Sandbox::FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hooks, StatusCallback callback) {
   if (!namespaces) {
     state_ = State::kNone;
     return callback(std::move(namespaces).error().Wrap("create sandbox"));
   }
   namespaces_ = std::make_shared<const SandboxNamespaces>(std::move(*namespaces));
   shared_pid_ = std::make_shared<SharedPidNamespace>();
+  hooks_ = std::make_shared<const GuestHooks>(std::move(hooks));
   state_ = State::kReady;
   callback({});
 }
@@ -60,10 +59,11 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   }
   const bool share_pid = request.sandbox_pidns();
   Job job = [this, settings = context_.settings, namespaces = namespaces_,
-             shared_pid = share_pid ? shared_pid_ : nullptr, request = std::move(request),
+             shared_pid = share_pid ? shared_pid_ : nullptr, hooks = hooks_, request = std::move(request),
              callback = std::move(callback)]() mutable -> Completion {
-    Result<NewContainer> created = CatchExceptions(
-        [&] { return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), request); });
+    Result<NewContainer> created = CatchExceptions([&] {
+      return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), hooks, request);
+    });
     return [this, container_id = request.container_id(), created = std::move(created),
             callback = std::move(callback)]() mutable {
       FinishContainer(container_id, std::move(created), std::move(callback));
@@ -125,6 +125,7 @@ void Sandbox::ContinueDestroy() {
   if (state_ != State::kDestroying || !containers_.empty()) return;
   namespaces_.reset();
   shared_pid_.reset();
+  hooks_.reset();
   context_.jobs.Run([this]() -> Completion {
     Status status = TearDownSandbox(context_.storages);
     return [this, status = std::move(status)] {

@@ -9,6 +9,7 @@
 
 #include "agent/container.h"
 #include "agent/context.h"
+#include "agent/guest_hooks.h"
 #include "agent/sandbox_namespaces.h"
 #include "base/result.h"
 #include "proto/agent.pb.h"
@@ -42,7 +43,7 @@ class Sandbox {
  private:
   enum class State { kNone, kCreating, kReady, kDestroying };
 
-  void FinishCreate(Result<SandboxNamespaces> namespaces, StatusCallback callback);
+  void FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hooks, StatusCallback callback);
   void FinishContainer(const std::string& container_id, Result<NewContainer> created,
                        StatusCallback callback);
   // Goes on with the destruction when the last container is gone.
@@ -52,6 +53,7 @@ class Sandbox {
   State state_ = State::kNone;
   std::shared_ptr<const SandboxNamespaces> namespaces_;
   std::shared_ptr<SharedPidNamespace> shared_pid_;
+  std::shared_ptr<const GuestHooks> hooks_;
   // Containers that share a pid namespace are created one after the other: the first one makes it.
   JobQueue shared_pid_jobs_;
   std::map<std::string, std::shared_ptr<Container>> containers_;  // null while it is being created

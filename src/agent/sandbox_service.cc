@@ -1,14 +1,14 @@
-// grpc.AgentService: the sandbox and the guest as a whole.
-#include <unistd.h>
+// grpc.AgentService: the sandbox and what its containers share.
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "agent/copy_file.h"
-#include "agent/guest_system.h"
 #include "agent/services.h"
 #include "agent/storage/registry.h"
-#include "base/version.h"
-#include "jail/jail.h"
+#include "base/log.h"
+#include "linux/mountinfo.h"
 #include "protocol/constants.h"
 
 namespace kata::agent {
@@ -17,48 +17,22 @@ namespace {
 using ttrpc::CallContext;
 using ttrpc::Responder;
 
-Result<grpc::GuestDetailsResponse> GuestDetails(const grpc::GuestDetailsRequest& request,
-                                                const Settings& settings) {
-  grpc::GuestDetailsResponse response;
-  if (request.mem_block_size()) response.set_mem_block_size_bytes(TRY(MemoryBlockSize()));
-  if (request.mem_hotplug_probe()) response.set_support_mem_hotplug_probe(MemoryProbeSupported());
-  grpc::AgentDetails& agent = *response.mutable_agent_details();
-  agent.set_version(std::string(Version()));
-  agent.set_init_daemon(settings.is_init);
-  for (const std::string_view driver : StorageDriverNames()) agent.add_storage_handlers(std::string(driver));
-  agent.set_supports_seccomp(jail::SeccompSupported());
-  return response;
+// The host has removed what a mount below the shared directory shows; looking at it makes the kernel find
+// out, and drop what it keeps of it, which the host's file server would otherwise hold open.
+Status VisitSharedMounts() {
+  for (const linux::MountInfo& mount : TRY(linux::ReadMountInfo())) {
+    if (!mount.mount_point.starts_with(protocol::kGuestSharedDirectory)) continue;
+    struct stat info{};
+    if (stat(mount.mount_point.c_str(), &info) != 0) {
+      log::Debug("shared mount is stale", {{"mount", mount.mount_point}, {"errno", errno}});
+    }
+  }
+  return {};
 }
 
-// The clock and the generator of a machine that is not a guest are not the agent's to change.
-Status CheckOwnsGuest(const Settings& settings) {
-  if (settings.is_init) return {};
-  return Error(Code::kFailedPrecondition, "the agent is not the init process of a guest");
-}
-
-void RegisterGuest(ttrpc::Server& server, Context context) {
-  const std::string service(protocol::kAgentService);
-  server.Handle<grpc::GuestDetailsRequest, grpc::GuestDetailsResponse>(
-      service, "GetGuestDetails",
-      [context](const CallContext&, const grpc::GuestDetailsRequest& request,
-                Responder<grpc::GuestDetailsResponse> responder) {
-        responder.Respond(GuestDetails(request, context.settings));
-      });
-  server.Handle<grpc::SetGuestDateTimeRequest, Empty>(
-      service, "SetGuestDateTime",
-      [context](const CallContext&, const grpc::SetGuestDateTimeRequest& request,
-                Responder<Empty> responder) {
-        Status status = CheckOwnsGuest(context.settings);
-        if (status) status = SetClock(request.sec(), request.usec());
-        Answer(std::move(responder))(std::move(status));
-      });
-  server.Handle<grpc::ReseedRandomDevRequest, Empty>(
-      service, "ReseedRandomDev",
-      [context](const CallContext&, const grpc::ReseedRandomDevRequest& request, Responder<Empty> responder) {
-        Status status = CheckOwnsGuest(context.settings);
-        if (status) status = ReseedRandom(request.data());
-        Answer(std::move(responder))(std::move(status));
-      });
+Status UpdateEphemeralMounts(StorageTable& storages, const grpc::UpdateEphemeralMountsRequest& request) {
+  for (const grpc::Storage& storage : request.storages()) TRY(storages.Update(storage));
+  return {};
 }
 
 }  // namespace
@@ -76,18 +50,18 @@ void RegisterSandboxService(ttrpc::Server& server, Sandbox& sandbox, Context con
         sandbox.Destroy(Answer(std::move(responder)));
       });
   // Parts of one file arrive in order only if they are written in order.
-  server.Handle<grpc::CopyFileRequest, Empty>(
-      service, "CopyFile",
-      [queue = std::make_shared<JobQueue>(context.jobs)](const CallContext&, grpc::CopyFileRequest request,
-                                                         Responder<Empty> responder) {
-        queue->Add([request = std::move(request), responder = std::move(responder)]() mutable -> Completion {
-          Status status = CopyFile(std::string(protocol::kGuestSharedDirectory), request);
-          return [status = std::move(status), responder = std::move(responder)]() mutable {
-            Answer(std::move(responder))(std::move(status));
-          };
-        });
+  HandleAsJob<grpc::CopyFileRequest, Empty>(
+      server, RunInQueue(context.jobs), "CopyFile", [](const grpc::CopyFileRequest& request) {
+        return CopyFile(std::string(protocol::kGuestSharedDirectory), request);
       });
-  RegisterGuest(server, context);
+  HandleAsJob<grpc::UpdateEphemeralMountsRequest, Empty>(
+      server, RunAtOnce(context.jobs), "UpdateEphemeralMounts",
+      [&storages = context.storages](const grpc::UpdateEphemeralMountsRequest& request) {
+        return UpdateEphemeralMounts(storages, request);
+      });
+  HandleAsJob<grpc::RemoveStaleVirtiofsShareMountsRequest, Empty>(
+      server, RunAtOnce(context.jobs), "RemoveStaleVirtiofsShareMounts",
+      [](const grpc::RemoveStaleVirtiofsShareMountsRequest&) { return VisitSharedMounts(); });
 }
 
 }  // namespace kata::agent

@@ -59,7 +59,7 @@ Result<SandboxNamespaces> SetUpSandbox(const Settings& settings, StorageTable& s
   ScopeExit undo([&] { (void)TearDownSandbox(storages); });
   TRY_CTX(WriteResolvConf(request), "write '{}'", protocol::kGuestResolvConf);
   std::vector<std::string> held;
-  TRY(AcquireStorages(storages, request.storages(), held));
+  TRY(AcquireStorages(storages, request.storages(), {}, held));
   SandboxNamespaces namespaces =
       TRY(SandboxNamespaces::Create(request.hostname().substr(0, kMaxHostNameBytes)));
   undo.Release();

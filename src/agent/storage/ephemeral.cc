@@ -1,9 +1,13 @@
 // Storage driver "ephemeral": file systems in the guest's memory.
+#include <fcntl.h>
+#include <sys/mount.h>
+
 #include <string>
 
 #include "agent/storage/handlers.h"
 #include "agent/storage/storage_options.h"
 #include "base/file.h"
+#include "linux/mounts.h"
 
 namespace kata::agent {
 namespace {
@@ -36,6 +40,17 @@ Status MountEphemeral(const grpc::Storage& storage) {
   TRY(MountStorage(storage, fs_type, options.rest));
   if (options.group) TRY(GiveToGroup(storage.mount_point(), *options.group));
   return {};
+}
+
+Status RemountEphemeral(const grpc::Storage& storage) {
+  // Huge pages are set aside when they are mounted; nothing of them follows a size.
+  if (storage.fstype() == kHugeTlbFs) return {};
+  const StorageOptions options = TRY(ParseStorageOptions(storage, false));
+  const linux::MountOptions parsed = TRY(linux::ParseMountOptions(options.rest));
+  const UniqueFd mounted = TRY(Open(storage.mount_point(), O_PATH | O_DIRECTORY));
+  // A remount sets all flags anew (mount(2)): those that are not mentioned stay.
+  const unsigned long flags = TRY(linux::MountFlagsAt(mounted.get())) & ~parsed.cleared;
+  return linux::Mount("", storage.mount_point(), "", MS_REMOUNT | flags | parsed.flags, parsed.data);
 }
 
 }  // namespace kata::agent

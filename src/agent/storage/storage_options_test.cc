@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/storage/fs_group.h"
 #include "agent/storage/registry.h"
 #include "base/file.h"
 #include "linux/mountinfo.h"
@@ -77,7 +78,7 @@ class StorageTableTest : public test::LeakCheckedTest {
     return mounts && linux::FindMount(*mounts, path) != nullptr;
   }
   std::unique_ptr<TempDir> directory_;
-  StorageTable table_;
+  StorageTable table_{std::chrono::seconds(1)};
 };
 
 TEST_F(StorageTableTest, MountsOncePerMountPointAndUnmountsAfterTheLastUse) {
@@ -119,6 +120,98 @@ TEST_F(StorageTableTest, LocalAndBind) {
   EXPECT_THAT(WriteFileAtomic(bind + "/x", ""), IsError(testing::_, HasSubstr("Read-only file system")));
   ASSERT_OK(table_.ReleaseAll());
   EXPECT_FALSE(PathExists(local));
+}
+
+TEST_F(StorageTableTest, FollowsAWatchedDirectory) {
+  const std::string source = directory_->path() + "/source";
+  const std::string copy = directory_->path() + "/watchable/c1-config";
+  const auto write = [&](const std::string& name, const std::string& text) {
+    ASSERT_OK(WriteFileAtomic(source + "/" + name, text, 0640));
+  };
+  const auto link = [&](const std::string& target) {
+    ASSERT_EQ(symlink(target.c_str(), (source + "/new").c_str()), 0);
+    ASSERT_EQ(rename((source + "/new").c_str(), (source + "/..data").c_str()), 0);
+  };
+  // The shape of a Kubernetes volume: the visible name leads through a link that is switched atomically.
+  ASSERT_OK(MakeDirectories(source + "/..1"));
+  write("..1/key", "one");
+  link("..1");
+  ASSERT_EQ(symlink("..data/key", (source + "/key").c_str()), 0);
+  int watches = 0;
+  table_.OnWatch([&] { ++watches; });
+  EXPECT_FALSE(table_.Watching());
+  ASSERT_OK(table_.Acquire(MakeStorage("watchable-bind", source, copy)));
+  EXPECT_TRUE(table_.Watching());
+  EXPECT_EQ(watches, 1);
+  EXPECT_TRUE(Mounted(directory_->path() + "/watchable"));
+  EXPECT_FALSE(Mounted(copy));
+  EXPECT_EQ(ReadFile(copy + "/key").value_or("error"), "one");
+  struct stat info{};
+  ASSERT_EQ(stat((copy + "/..1/key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, mode_t{0640});
+
+  ASSERT_OK(MakeDirectories(source + "/..2"));
+  write("..2/key", "two");
+  link("..2");
+  ASSERT_OK(RemoveTree(source + "/..1"));
+  table_.SyncWatched();
+  EXPECT_EQ(ReadFile(copy + "/key").value_or("error"), "two");
+  EXPECT_FALSE(PathExists(copy + "/..1"));
+
+  // It outgrows what is copied.
+  for (int i = 0; i < 20; ++i) write(fmt::format("many{}", i), "x");
+  table_.SyncWatched();
+  EXPECT_FALSE(table_.Watching());
+  EXPECT_TRUE(Mounted(copy));
+  EXPECT_EQ(ReadFile(copy + "/many19").value_or("error"), "x");
+  ASSERT_OK(table_.Release(copy));
+  EXPECT_FALSE(PathExists(copy));
+  EXPECT_TRUE(PathExists(source + "/many19"));
+  ASSERT_OK(table_.ReleaseAll());
+  EXPECT_FALSE(Mounted(directory_->path() + "/watchable"));
+}
+
+TEST_F(StorageTableTest, FollowsAWatchedFile) {
+  const std::string source = directory_->path() + "/file";
+  const std::string copy = directory_->path() + "/watchable/c1-file";
+  ASSERT_OK(WriteFileAtomic(source, "one"));
+  ASSERT_OK(table_.Acquire(MakeStorage("watchable-bind", source, copy)));
+  EXPECT_EQ(ReadFile(copy).value_or("error"), "one");
+  ASSERT_OK(WriteFileAtomic(source, "two"));
+  table_.SyncWatched();
+  EXPECT_EQ(ReadFile(copy).value_or("error"), "two");
+  ASSERT_OK(table_.ReleaseAll());
+  EXPECT_THAT(table_.Acquire(MakeStorage("watchable-bind", source, directory_->path() + "/elsewhere")),
+              IsErrorCode(Code::kInvalidArgument));
+}
+
+TEST_F(StorageTableTest, GivesAVolumeToItsGroup) {
+  const std::string volume = directory_->path() + "/volume";
+  ASSERT_OK(MakeDirectories(volume + "/sub"));
+  ASSERT_OK(WriteFileAtomic(volume + "/sub/file", "x", 0600));
+  ASSERT_OK(WriteFileAtomic(directory_->path() + "/outside", "x", 0600));
+  ASSERT_EQ(symlink("../outside", (volume + "/link").c_str()), 0);
+  const auto mode_of = [](const std::string& path) {
+    struct stat info{};
+    EXPECT_EQ(lstat(path.c_str(), &info), 0);
+    return std::pair(info.st_gid, info.st_mode & 07777);
+  };
+  grpc::FSGroup group;
+  group.set_group_id(4711);
+  group.set_group_change_policy(grpc::OnRootMismatch);
+  ASSERT_OK(ApplyFsGroup(volume, group, false));
+  EXPECT_EQ(mode_of(volume), std::pair(gid_t{4711}, mode_t{02775}));
+  EXPECT_EQ(mode_of(volume + "/sub/file"), std::pair(gid_t{4711}, mode_t{0660}));
+  EXPECT_EQ(mode_of(volume + "/link").first, gid_t{4711});
+  EXPECT_EQ(mode_of(directory_->path() + "/outside"), std::pair(gid_t{0}, mode_t{0600}))
+      << "links lead nowhere";
+  // The root is right, so what is below is not looked at; with "Always" it is.
+  ASSERT_EQ(chmod((volume + "/sub/file").c_str(), 0600), 0);
+  ASSERT_OK(ApplyFsGroup(volume, group, false));
+  EXPECT_EQ(mode_of(volume + "/sub/file").second, mode_t{0600});
+  group.set_group_change_policy(grpc::Always);
+  ASSERT_OK(ApplyFsGroup(volume, group, true));
+  EXPECT_EQ(mode_of(volume + "/sub/file").second, mode_t{0640}) << "of a read-only volume";
 }
 
 TEST_F(StorageTableTest, RefusesWhatItDoesNotKnow) {
