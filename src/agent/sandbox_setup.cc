@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/kernel_modules.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/scope_exit.h"
@@ -16,20 +17,6 @@ namespace kata::agent {
 namespace {
 
 constexpr char kResolvConf[] = "/etc/resolv.conf";
-
-// The guest's kernel has everything built in. A module that the host wants is there already, or never.
-Status CheckKernelModules(const grpc::CreateSandboxRequest& request) {
-  for (const grpc::KernelModule& module : request.kernel_modules()) {
-    if (module.name().empty() || module.name().contains('/') || module.name()[0] == '.') {
-      return MakeError(Code::kInvalidArgument, "invalid kernel module name '{}'", module.name());
-    }
-    if (!PathExists("/sys/module/" + module.name())) {
-      return MakeError(Code::kFailedPrecondition, "load kernel module '{}': not built into the guest kernel",
-                       module.name());
-    }
-  }
-  return {};
-}
 
 Status WriteResolvConf(const grpc::CreateSandboxRequest& request) {
   if (request.dns_size() == 0) return {};
@@ -54,7 +41,7 @@ Status ResetRunDirectory(const Settings& settings) {
 
 Result<SandboxNamespaces> SetUpSandbox(const Settings& settings, StorageTable& storages,
                                        const grpc::CreateSandboxRequest& request) {
-  TRY(CheckKernelModules(request));
+  for (const grpc::KernelModule& module : request.kernel_modules()) TRY(ProvideKernelModule(module));
   TRY_CTX(ResetRunDirectory(settings), "make the sandbox's directories");
   ScopeExit undo([&] { (void)TearDownSandbox(storages); });
   TRY_CTX(WriteResolvConf(request), "write '{}'", protocol::kGuestResolvConf);
