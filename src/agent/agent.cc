@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "agent/acceptor.h"
+#include "agent/debug_console.h"
 #include "agent/guest_boot.h"
 #include "agent/log_channel.h"
 #include "agent/options.h"
@@ -98,6 +99,8 @@ class Agent {
   Status OpenChannel();
   void ServeStream(UniqueFd stream);
   Status ServeLog(std::shared_ptr<LogStream> log_stream);
+  // On a vsock port, as far as the options ask for it and the guest has a shell.
+  void OfferDebugConsole();
   void Announce();
   // Brings watched storages up to date every two seconds, as long as there are some.
   void ArmWatch();
@@ -117,6 +120,8 @@ class Agent {
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<SerialPort> serial_port_;
   std::unique_ptr<Acceptor> log_acceptor_;
+  std::unique_ptr<DebugConsole> debug_console_;
+  std::unique_ptr<Acceptor> debug_console_acceptor_;
   asio::posix::stream_descriptor stop_signals_;
   asio::steady_timer stop_timer_;
   asio::steady_timer watch_timer_;
@@ -139,6 +144,7 @@ Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
   if (options_.log_vport != 0 && log_stream) {
     TRY_CTX(ServeLog(std::move(log_stream)), "serve the log on vsock port {}", options_.log_vport);
   }
+  if (options_.debug_console) OfferDebugConsole();
   if (options_.announce_port != 0) Announce();
   loop_.Run();
   return {};
@@ -172,6 +178,28 @@ Status Agent::ServeLog(std::shared_ptr<LogStream> log_stream) {
   log_acceptor_ = std::make_unique<Acceptor>(
       loop_, std::move(socket), [log_stream](UniqueFd stream) { log_stream->Attach(std::move(stream)); });
   return {};
+}
+
+void Agent::OfferDebugConsole() {
+  const auto offer = [this]() -> Status {
+    TRY(DebugConsole::FindShell());
+    // On /dev/console it would share the terminal with the log.
+    if (options_.debug_console_vport == 0) {
+      return Error(Code::kUnimplemented, "it needs a port, agent.debug_console_vport");
+    }
+    UniqueFd socket = TRY(linux::ListenVsock(options_.debug_console_vport));
+    debug_console_ = std::make_unique<DebugConsole>(loop_, reaper_);
+    debug_console_acceptor_ = std::make_unique<Acceptor>(loop_, std::move(socket), [this](UniqueFd stream) {
+      if (Status status = debug_console_->Serve(std::move(stream)); !status) {
+        log::Warning("debug console", {{"error", status.error().message()}});
+      }
+    });
+    log::Warning("a debug console is open", {{"port", options_.debug_console_vport}});
+    return {};
+  };
+  if (Status status = offer(); !status) {
+    log::Warning("there is no debug console", {{"error", status.error().message()}});
+  }
 }
 
 void Agent::Announce() {
