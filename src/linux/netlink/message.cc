@@ -153,7 +153,9 @@ Status ParseAcknowledgement(const Message& message) {
   }
   std::memcpy(&number, message.payload.data(), sizeof number);
   if (number == 0) return {};
-  if (number > 0) return MakeError(Code::kDataLoss, "netlink acknowledgement with number {}", number);
+  constexpr int kMaxErrno = 4095;  // MAX_ERRNO
+  if (number > 0 || number < -kMaxErrno)
+    return MakeError(Code::kDataLoss, "netlink acknowledgement with number {}", number);
   const std::string words = KernelWords(message);
   return ErrnoError(-number, words.empty() ? "the kernel refuses" : words);
 }

@@ -3,6 +3,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <limits>
+
 #include "support/result_matchers.h"
 
 namespace kata::linux::netlink {
@@ -78,6 +80,12 @@ TEST(NetlinkMessageTest, TellsTheKernelsWords) {
   EXPECT_OK(ParseAcknowledgement(good[0]));
   EXPECT_OK(ParseAcknowledgement({NLMSG_DONE, 0, 1, ""}));
   EXPECT_THAT(ParseAcknowledgement({NLMSG_ERROR, 0, 1, "a"}), IsErrorCode(Code::kDataLoss));
+  // Numbers that are no errno, among them the one without a positive counterpart.
+  for (const int number : {1, -4096, std::numeric_limits<int>::min()}) {
+    const std::string wrong = Refusal(number, "");
+    ASSERT_OK_AND_ASSIGN(const std::vector<Message> bad, ParseMessages(wrong));
+    EXPECT_THAT(ParseAcknowledgement(bad[0]), IsErrorCode(Code::kDataLoss)) << number;
+  }
 }
 
 }  // namespace
