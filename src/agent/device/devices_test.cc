@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "agent/device/pci_path.h"
 #include "base/file.h"
 #include "support/leak_checked_test.h"
@@ -40,7 +42,7 @@ class DeviceTest : public test::LeakCheckedTest {
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(TempDir directory, TempDir::Create());
     sys_ = std::make_unique<TempDir>(std::move(directory));
-    finder_ = std::make_unique<DeviceFinder>(sys_->path());
+    finder_ = std::make_unique<DeviceFinder>(sys_->path(), sys_->path() + "/dev");
   }
   void MakeDirectory(const std::string& path) { ASSERT_OK(MakeDirectories(sys_->path() + path)); }
   // A block device in `directory`, as the kernel shows it there and in its class.
@@ -48,6 +50,13 @@ class DeviceTest : public test::LeakCheckedTest {
     MakeDirectory(directory + "/" + name);
     MakeDirectory("/class/block/" + name);
     ASSERT_OK(WriteFileAtomic(sys_->path() + "/class/block/" + name + "/dev", number + "\n"));
+    MakeNode(name);
+  }
+  void MakeNode(std::string name) {
+    std::replace(name.begin(), name.end(), '!', '/');
+    const std::string path = sys_->path() + "/dev/" + name;
+    ASSERT_OK(MakeDirectories(path.substr(0, path.rfind('/'))));
+    ASSERT_OK(WriteFileAtomic(path, ""));
   }
   static Deadline Now() { return Deadline::After(milliseconds(0)); }
 
@@ -99,6 +108,9 @@ TEST_F(DeviceTest, FindsADiskByNode) {
   EXPECT_EQ(finder_->BlockByNode("/dev/pmem1", Now()).value().minor, 3u);
   MakeBlock("/devices/x", "cciss!c0d0", "104:0");
   EXPECT_EQ(finder_->BlockByNode("/dev/cciss/c0d0", Now()).value().node, "/dev/cciss/c0d0");
+  // In sysfs already, but not to be opened yet.
+  ASSERT_EQ(unlink((sys_->path() + "/dev/pmem1").c_str()), 0);
+  EXPECT_THAT(finder_->BlockByNode("/dev/pmem1", Now()), IsErrorCode(Code::kDeadlineExceeded));
   for (const char* node : {"", "vda", "/dev/", "/dev/../etc", "/dev//x", "/etc/passwd", "/dev/a/../b"}) {
     EXPECT_THAT(finder_->BlockByNode(node, Now()), IsErrorCode(Code::kInvalidArgument)) << node;
   }

@@ -1,8 +1,10 @@
 #include "agent/device/finder.h"
 
+#include <fcntl.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <optional>
 #include <vector>
@@ -70,8 +72,13 @@ Result<BlockDevice> DeviceFinder::BlockNamed(const std::string& name) const {
     return MakeError(Code::kInternal, "block device '{}' has the number '{}'", name, *text);
   }
   // The kernel writes '!' where a name has '/'.
-  device.node = std::string(kDevPrefix) + name;
-  std::replace(device.node.begin(), device.node.end(), '!', '/');
+  std::string node_name = name;
+  std::replace(node_name.begin(), node_name.end(), '!', '/');
+  // A new disk stands in sysfs before it has a node (ENOENT) and before it can be opened (ENXIO); its event
+  // comes after both.
+  const Result<UniqueFd> node = Open(fmt::format("{}/{}", dev_root_, node_name), O_RDONLY | O_NONBLOCK);
+  const int error_number = node ? 0 : node.error().sys_errno();
+  if (error_number != ENOENT && error_number != ENXIO) device.node = std::string(kDevPrefix) + node_name;
   return device;
 }
 

@@ -24,8 +24,9 @@ struct BlockDevice {
 // are kInvalidArgument. Immutable; any thread that may block.
 class DeviceFinder {
  public:
-  // `sys_root` is "/sys" but for tests.
-  explicit DeviceFinder(std::string sys_root = "/sys") : sys_root_(std::move(sys_root)) {}
+  // "/sys" and "/dev" but for tests.
+  explicit DeviceFinder(std::string sys_root = "/sys", std::string dev_root = "/dev")
+      : sys_root_(std::move(sys_root)), dev_root_(std::move(dev_root)) {}
 
   // The virtio disk of a PCI device; `path` as in PciPath.
   Result<BlockDevice> BlockByPciPath(const std::string& path, Deadline deadline) const;
@@ -39,11 +40,12 @@ class DeviceFinder {
  private:
   // The block device in `directory`, one that holds directories named like block devices; empty node: none.
   Result<BlockDevice> BlockIn(const std::string& directory) const;
-  // By the name that the device has in sysfs.
+  // By the name that the device has in sysfs; one that cannot be opened yet is not there yet.
   Result<BlockDevice> BlockNamed(const std::string& name) const;
   void ScanScsi(const std::string& id, const std::string& lun) const;
 
   std::string sys_root_;
+  std::string dev_root_;
 };
 
 }  // namespace kata::agent
