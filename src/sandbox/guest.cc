@@ -63,7 +63,7 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
     if (const auto self = weak.lock()) self->OnMachineExit(reason);
   };
   const std::shared_ptr<Machine> machine =
-      TRY_CTX(StartMachine(std::move(request.machine)), "start virtual machine");
+      TRY_CTX(StartMachine(std::move(request.machine), agent_deadline), "start virtual machine");
   const std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
   const grpc::GuestDetailsResponse details =
       TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
@@ -75,7 +75,7 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   return agent;
 }
 
-Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options) {
+Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options, Deadline deadline) {
   TRY(FailIfCancelled());
   std::shared_ptr<Machine> machine = TRY(options_.factory(loop_, std::move(options)));
   {
@@ -84,7 +84,7 @@ Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options) {
     machine_ = machine;
   }
   TRY(FailIfCancelled());
-  TRY(machine->Start(Deadline::After(kMachineStartTime)));
+  TRY(machine->Start(deadline));
   return machine;
 }
 

@@ -59,14 +59,13 @@ class Guest : public std::enable_shared_from_this<Guest> {
 
  private:
   enum class State { kNew, kBooting, kUp, kStopping, kDown };
-  static constexpr std::chrono::seconds kMachineStartTime{30};
   static constexpr std::chrono::seconds kMachineStopTime{10};
   static constexpr std::chrono::seconds kDestroySandboxTime{5};
   // From the end of the agent's stream until the machine's end must have explained it.
   static constexpr std::chrono::seconds kExplanationTime{2};
 
   Result<std::shared_ptr<AgentClient>> BootSteps(BootRequest request);
-  Result<std::shared_ptr<Machine>> StartMachine(MachineOptions options);
+  Result<std::shared_ptr<Machine>> StartMachine(MachineOptions options, Deadline deadline);
   Result<std::shared_ptr<AgentClient>> ConnectAgent(Machine& machine, Deadline deadline);
   Status FailIfCancelled() const;
   // The best explanation for a failure while booting: a cancellation, the machine's end, its last words.
