@@ -143,6 +143,9 @@ Result<UniqueFd> OpenMountPoint(int root_fd, const std::string& destination, boo
   if (no_symlinks) {
     Result<UniqueFd> plain = linux::OpenAt2(root_fd, destination.substr(1), O_PATH | O_DIRECTORY,
                                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+    // The words that runc and its users know.
+    if (!plain && (plain.error().sys_errno() == ELOOP || plain.error().sys_errno() == ENOTDIR))
+      return MakeError(Code::kInvalidArgument, "'{}' must be mounted on ordinary directory", destination);
     if (plain || plain.error().sys_errno() != ENOENT) return plain;
   }
   if (!directory) return linux::CreateFileInRoot(root_fd, destination);
