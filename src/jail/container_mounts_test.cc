@@ -172,6 +172,16 @@ TEST_F(ContainerTest, RootPropagationIsThatOfTheSpec) {
   EXPECT_EQ(run("unbindable"), "/ unbindable\n/dev/shm -\n");
 }
 
+TEST_F(ContainerTest, MountsAreListedInTheOrderOfTheSpec) {
+  oci::Spec spec = ShellSpec("awk '{print $5}' /proc/self/mountinfo");
+  ASSERT_EQ(symlink("busybox", (rootfs_ + "/bin/awk").c_str()), 0);
+  spec.mounts.push_back({"/vol", "bind", directory_->path(), {"bind"}, {}, {}});
+  spec.mounts.push_back({"/data", "tmpfs", "tmpfs", {}, {}, {}});
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_THAT(result.output,
+              StartsWith("/\n/proc\n/dev\n/dev/pts\n/dev/shm\n/dev/mqueue\n/sys\n/vol\n/data\n"));
+}
+
 TEST_F(ContainerTest, MountsIntoProcAreRefused) {
   oci::Spec spec = ShellSpec("true");
   spec.mounts.push_back({"/proc/self/attr", "tmpfs", "tmpfs", {}, {}, {}});

@@ -70,7 +70,14 @@ Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd) {
 Result<UniqueFd> CreateFileSystem(const MountStep& step) {
   auto parameters = step.parameters;
   if (!step.source.empty()) parameters.emplace_back("source", step.source);
-  return linux::CreateMount(step.type, parameters, 0);
+  return linux::CreateFileSystem(step.type, parameters);
+}
+
+Result<UniqueFd> CreateMount(const MountStep& step, UniqueFd file_system, int target_fd) {
+  if (step.kind == MountStep::Kind::kCgroup) return linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0);
+  if (step.type == "tmpfs") return CreateTmpfs(step, target_fd);
+  if (!file_system) file_system = TRY(CreateFileSystem(step));
+  return TRY_CTX(linux::MountFileSystem(file_system.get(), 0), "type '{}'", step.type);
 }
 
 Status Remount(const MountStep& step, int target_fd) {
@@ -82,36 +89,33 @@ Status Remount(const MountStep& step, int target_fd) {
   return ApplyPropagation(target_fd, step);
 }
 
+Result<UniqueFd> DetachSource(const MountStep& step, const std::string& source) {
+  UniqueFd mount_fd = TRY(linux::CloneMount(AT_FDCWD, source, (step.options.flags & MS_REC) != 0));
+  TRY(ApplyAttributes(mount_fd.get(), step));
+  return mount_fd;
+}
+
 // Returns the attached mount.
-Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd source) {
+Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd source, UniqueFd file_system) {
   if (step.kind == MountStep::Kind::kRemount) {
     UniqueFd target = TRY(linux::OpenInRoot(root_fd, step.destination, O_PATH));
     TRY(Remount(step, target.get()));
     return target;
   }
+  if (step.kind == MountStep::Kind::kBind && !source) source = TRY(DetachSource(step, step.source));
   bool directory = true;
   if (source) directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
   const UniqueFd target =
       TRY_CTX(OpenMountPoint(root_fd, step.destination, directory, step.no_symlinks), "make mount point");
   TRY(CheckTarget(target.get(), step));
   UniqueFd mount_fd = std::move(source);
-  // What was made before, with the rights of the agent, has its attributes already.
+  // A copy has its attributes already.
   if (!mount_fd) {
-    if (step.kind == MountStep::Kind::kCgroup) {
-      mount_fd = TRY(linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0));
-    } else {
-      mount_fd = TRY(step.type == "tmpfs" ? CreateTmpfs(step, target.get()) : CreateFileSystem(step));
-    }
+    mount_fd = TRY(CreateMount(step, std::move(file_system), target.get()));
     TRY(ApplyAttributes(mount_fd.get(), step));
   }
   TRY(ApplyPropagation(mount_fd.get(), step));
   TRY(linux::AttachMount(mount_fd.get(), target.get()));
-  return mount_fd;
-}
-
-Result<UniqueFd> DetachSource(const MountStep& step, const std::string& source) {
-  UniqueFd mount_fd = TRY(linux::CloneMount(AT_FDCWD, source, (step.options.flags & MS_REC) != 0));
-  TRY(ApplyAttributes(mount_fd.get(), step));
   return mount_fd;
 }
 
@@ -153,15 +157,17 @@ Result<UniqueFd> OpenMountPoint(int root_fd, const std::string& destination, boo
 }
 
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, const std::string& cgroup_source) {
+                                    const std::vector<MountStep>& steps, bool user_namespace,
+                                    const std::string& cgroup_source) {
   DetachedMounts mounts;
   mounts.rootfs = TRY_CTX(linux::CloneMount(AT_FDCWD, rootfs, true), "root file system");
   // pivot_root(2) wants a root that is not shared; mounts made later on the agent's side still arrive.
   TRY_CTX(linux::SetMountPropagation(mounts.rootfs.get(), MS_SLAVE | MS_REC), "root file system");
   mounts.sources.resize(steps.size());
+  mounts.file_systems.resize(steps.size());
   for (size_t i = 0; i < steps.size(); ++i) {
     const MountStep& step = steps[i];
-    if (step.kind == MountStep::Kind::kBind) {
+    if (step.kind == MountStep::Kind::kBind && (user_namespace || step.id_map)) {
       mounts.sources[i] =
           TRY_CTX(DetachSource(step, step.source), "mount '{}' on '{}'", step.source, step.destination);
       TRY_CTX(MapIds(spec, step, mounts.sources[i].get()), "mount '{}' on '{}'", step.source,
@@ -187,9 +193,8 @@ Status CreateForeignFileSystems(const NamespacePlan& namespaces, const std::vect
         namespaces.Creates(owned->second)) {
       continue;
     }
-    mounts.sources[i] = TRY_CTX(CreateFileSystem(step), "mount '{}' on '{}'", step.type, step.destination);
-    TRY_CTX(ApplyAttributes(mounts.sources[i].get(), step), "mount '{}' on '{}'", step.type,
-            step.destination);
+    mounts.file_systems[i] =
+        TRY_CTX(CreateFileSystem(step), "mount '{}' on '{}'", step.type, step.destination);
   }
   return {};
 }
@@ -200,8 +205,8 @@ Result<std::vector<UniqueFd>> PerformMounts(int root_fd, const std::vector<Mount
   for (size_t i = 0; i < steps.size(); ++i) {
     const MountStep& step = steps[i];
     UniqueFd mount_fd =
-        TRY_CTX(PerformMount(root_fd, step, std::move(mounts.sources[i])), "mount '{}' on '{}'",
-                step.source.empty() ? step.type : step.source, step.destination);
+        TRY_CTX(PerformMount(root_fd, step, std::move(mounts.sources[i]), std::move(mounts.file_systems[i])),
+                "mount '{}' on '{}'", step.source.empty() ? step.type : step.source, step.destination);
     if (step.read_only_late && (step.set & MOUNT_ATTR_RDONLY) != 0)
       read_only_late.push_back(std::move(mount_fd));
   }

@@ -10,14 +10,17 @@
 
 namespace kata::jail {
 
-// Detached copies of the mounts that the container takes over from the agent's mount namespace. They are made
-// before any namespace is entered, with all rights and by the paths as the agent knows them.
+// What must be made before namespaces are entered, as the container's own rights would not do. Everything
+// else is made in its turn, so that the container lists its mounts in the order of the spec.
 struct DetachedMounts {
-  UniqueFd rootfs;
-  std::vector<UniqueFd> sources;  // by index of the step; set for binds and foreign file systems
+  UniqueFd rootfs;  // a detached copy, as are the sources
+  // By index of the step:
+  std::vector<UniqueFd> sources;       // binds with mapped ids, or for a container with a user namespace
+  std::vector<UniqueFd> file_systems;  // contexts of foreign file systems
 };
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, const std::string& cgroup_source);
+                                    const std::vector<MountStep>& steps, bool user_namespace,
+                                    const std::string& cgroup_source);
 
 // Adds file systems that only the owner of a namespace can mount: those of a namespace that the container
 // joins or leaves as it is, where the container has a user namespace. To be called when the plan's joins are

@@ -86,9 +86,8 @@ Result<UniqueFd> CloneMount(int dirfd, const std::string& path, bool recursive) 
   return fd;
 }
 
-Result<UniqueFd> CreateMount(const std::string& type,
-                             const std::vector<std::pair<std::string, std::string>>& parameters,
-                             uint64_t attributes) {
+Result<UniqueFd> CreateFileSystem(const std::string& type,
+                                  const std::vector<std::pair<std::string, std::string>>& parameters) {
   UniqueFd context(fsopen(type.c_str(), FSOPEN_CLOEXEC));
   if (!context) return SysError("create file system '{}'", type);
   for (const auto& [key, value] : parameters) {
@@ -101,9 +100,20 @@ Result<UniqueFd> CreateMount(const std::string& type,
   if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
     return ContextError(errno, context.get(), fmt::format("create file system '{}'", type));
   }
-  UniqueFd mount_fd(fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
-  if (!mount_fd) return ContextError(errno, context.get(), fmt::format("mount file system '{}'", type));
+  return context;
+}
+
+Result<UniqueFd> MountFileSystem(int context_fd, uint64_t attributes) {
+  UniqueFd mount_fd(fsmount(context_fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
+  if (!mount_fd) return ContextError(errno, context_fd, "mount file system");
   return mount_fd;
+}
+
+Result<UniqueFd> CreateMount(const std::string& type,
+                             const std::vector<std::pair<std::string, std::string>>& parameters,
+                             uint64_t attributes) {
+  const UniqueFd context = TRY(CreateFileSystem(type, parameters));
+  return TRY_CTX(MountFileSystem(context.get(), attributes), "type '{}'", type);
 }
 
 Status AttachMount(int mount_fd, int target_fd) {

@@ -61,9 +61,14 @@ Result<unsigned long> MountFlagsAt(int fd);
 // with the descriptor unless attached. `path` empty: of `dirfd` itself.
 Result<UniqueFd> CloneMount(int dirfd, const std::string& path, bool recursive);
 
-// A new file system, mounted nowhere yet (fsopen, fsconfig, fsmount). `parameters`: key and value, an empty
-// value for a flag. `attributes`: MOUNT_ATTR_*. The kernel's own message of a failure (fsopen(2), "e ...") is
-// part of the error.
+// A new file system as a context of fsopen(2), created with the rights of the caller. `parameters`: key and
+// value, an empty value for a flag. The kernel's own message of a failure (fsopen(2), "e ...") is part of the
+// error.
+Result<UniqueFd> CreateFileSystem(const std::string& type,
+                                  const std::vector<std::pair<std::string, std::string>>& parameters);
+// Its mount, attached nowhere yet; once for each context. `attributes`: MOUNT_ATTR_*.
+Result<UniqueFd> MountFileSystem(int context_fd, uint64_t attributes);
+// Both at once.
 Result<UniqueFd> CreateMount(const std::string& type,
                              const std::vector<std::pair<std::string, std::string>>& parameters,
                              uint64_t attributes);
