@@ -118,6 +118,19 @@ uint64_t FindNumber(std::string_view text, std::string_view key) {
   return 0;
 }
 
+// A process that enters a frozen group stands still; in version 1 not even SIGKILL ends it. The state of a
+// group below a frozen one says so, too.
+Status RefuseFrozen(const std::string& name, const std::string& directory) {
+  bool frozen = false;
+  if (name.empty()) {
+    frozen = FindNumber(TRY(ReadFile(directory + "/cgroup.events")), "frozen") != 0;
+  } else if (HasController(name, "freezer")) {
+    frozen = Trim(TRY(ReadFile(directory + "/freezer.state"))) != "THAWED";
+  }
+  if (!frozen) return {};
+  return MakeError(Code::kFailedPrecondition, "container's cgroup unexpectedly frozen: '{}'", directory);
+}
+
 }  // namespace
 
 Result<HostCgroup> HostCgroup::Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
@@ -136,6 +149,7 @@ Result<HostCgroup> HostCgroup::Create(const Hierarchies& hierarchies, const std:
     } else {
       TRY(MakeVersion1(name, hierarchy.mount_point, path));
     }
+    TRY(RefuseFrozen(name, directory));
     directories[name] = directory;
   }
   undo.Release();

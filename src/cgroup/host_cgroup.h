@@ -30,7 +30,7 @@ class HostCgroup {
 
   // Makes the directories that linux.cgroupsPath names. An absolute path counts from the root of each
   // hierarchy, a relative one from this process's cgroup; an empty one means `id`. Directories that exist are
-  // used. After a failure none is left that was made here.
+  // used, but not frozen ones. After a failure none is left that was made here.
   static Result<HostCgroup> Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
                                    const std::string& id);
 

@@ -85,6 +85,27 @@ TEST_F(HostCgroupTest, PathsThatLeadOutAreRefused) {
   }
 }
 
+TEST_F(HostCgroupTest, AFrozenOneIsRefused) {
+  const std::string path = "/" + TestName();
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, path, "c1"));
+  std::string state_file;
+  for (const auto& [name, directory] : cgroup_.directories()) {
+    for (const char* file : {"/freezer.state", "/cgroup.freeze"}) {
+      if (PathExists(directory + file)) state_file = directory + file;
+    }
+  }
+  ASSERT_FALSE(state_file.empty()) << "this machine cannot freeze control groups";
+  const bool version1 = state_file.ends_with(".state");
+  ASSERT_OK(WriteKnob(state_file, version1 ? "FROZEN" : "1"));
+  for (const std::string& frozen : {path, path + "/below"}) {
+    EXPECT_THAT(HostCgroup::Create(hierarchies_, frozen, "c1"),
+                IsError(Code::kFailedPrecondition, HasSubstr("container's cgroup unexpectedly frozen")));
+  }
+  for (const auto& [name, directory] : cgroup_.directories()) EXPECT_FALSE(PathExists(directory + "/below"));
+  ASSERT_OK(WriteKnob(state_file, version1 ? "THAWED" : "0"));
+  EXPECT_OK(HostCgroup::Create(hierarchies_, path, "c1"));
+}
+
 // A hierarchy played by a directory: the kernel's files are plain ones.
 class PlayedCgroupTest : public kata::test::LeakCheckedTest {
  protected:
