@@ -112,7 +112,9 @@ void Container::SetStatus(ContainerStatus status) {
   for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
 }
 
-Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm) {
+Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
+                            const cgroup::Overhead& overhead) {
+  overhead_ = overhead;
   state_.oci_version = spec.oci_version;
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;
@@ -343,8 +345,7 @@ void Container::Update(const oci::Resources& resources, Reply<void> reply) {
 void Container::UpdateHost(const oci::Resources& changes, Reply<void> reply) {
   // To lower a limit of memory may take the kernel a while.
   context_.workers.Post([self = shared_from_this(), changes, reply = std::move(reply)]() mutable {
-    const cgroup::Limits limits =
-        cgroup::PlanLimits(self->cgroup_.unified(), changes, self->context_.overhead);
+    const cgroup::Limits limits = cgroup::PlanLimits(self->cgroup_.unified(), changes, self->overhead_);
     Status status = self->cgroup_.Apply(limits.at_creation);
     if (status) status = self->cgroup_.Apply(limits.when_created);
     EventLoop& loop = self->context_.loop;

@@ -40,7 +40,6 @@ class Container : public std::enable_shared_from_this<Container> {
     WorkerPool& workers;
     FdWatcher& watcher;
     std::shared_ptr<Guest> guest;
-    cgroup::Overhead overhead;      // of the virtual machine
     int host_mount_namespace = -1;  // that hooks run in (borrowed); -1: this process's own
   };
   struct Handlers {
@@ -75,7 +74,8 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerEvents& events() { return events_; }
 
   // The guest has made it. Fails when the state cannot be written.
-  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
+  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
+                   const cgroup::Overhead& overhead);
   // The guest is gone: every process has ended, with `code`; `error` is empty when that was wanted.
   void OnGuestDown(int code, const std::string& error);
 
@@ -134,6 +134,7 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerState state_;
   Handlers handlers_;
   ContainerStatus status_ = ContainerStatus::kCreating;
+  cgroup::Overhead overhead_;  // of the virtual machine, when created
   std::unique_ptr<Process> init_;
   bool starting_ = false;
   std::map<std::string, Exec> execs_;

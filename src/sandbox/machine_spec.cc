@@ -69,7 +69,7 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   return spec;
 }
 
-cgroup::Overhead MachineOverhead(const config::Config& config) {
+cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size) {
   constexpr uint64_t kMiB = 1u << 20;
   // VMM and virtiofsd with their queues and page tables.
   constexpr uint64_t kMonitor = 256 * kMiB;
@@ -77,7 +77,7 @@ cgroup::Overhead MachineOverhead(const config::Config& config) {
   constexpr uint64_t kTranslatedCode = 1024 * kMiB;
   const bool emulates = hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
                         hypervisor::Acceleration::kTcg;
-  return {.vm_memory_bytes = config.hypervisor.default_memory_mib * kMiB,
+  return {.vm_memory_bytes = size.memory_mib * kMiB,
           .vmm_bytes = kMonitor + (emulates ? kTranslatedCode : 0)};
 }
 

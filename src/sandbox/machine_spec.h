@@ -17,6 +17,6 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
                               const std::vector<std::string>& channel_parameters);
 
 // What such a machine takes of the host besides what the container in it uses.
-cgroup::Overhead MachineOverhead(const config::Config& config);
+cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size);
 
 }  // namespace kata::sandbox

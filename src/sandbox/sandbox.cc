@@ -160,6 +160,7 @@ struct Sandbox::CreateResult {
   oci::Spec spec;
   std::string rootfs;
   ProcessId vmm;
+  cgroup::Overhead overhead;
 };
 
 Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
@@ -252,9 +253,10 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   CreateResult result;
   result.spec = TRY(ReadSpec());
   result.rootfs = TRY(FindRootfs(result.spec));
+  result.overhead = MachineOverhead(config, SizeMachine(config.hypervisor, result.spec));
   cgroup::Limits limits;
   if (result.spec.linux && result.spec.linux->resources) {
-    limits = cgroup::PlanLimits(cgroup.unified(), *result.spec.linux->resources, MachineOverhead(config));
+    limits = cgroup::PlanLimits(cgroup.unified(), *result.spec.linux->resources, result.overhead);
   }
   TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
   TRY(RunHooks(result.spec, result.rootfs));
@@ -297,7 +299,6 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                          .workers = workers_,
                          .watcher = watcher_,
                          .guest = guest_,
-                         .overhead = MachineOverhead(options_.config),
                          .host_mount_namespace = options_.host_mount_namespace.get()},
       directory, std::move(state), std::move(attachment),
       Container::Handlers{.on_abandoned =
@@ -354,7 +355,7 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
   } else if (!guest_->agent()) {
     // It ended when the guest had already answered.
     FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
-  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm); !recorded) {
+  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm, result->overhead); !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
     reply(container->FindProcess("")->shim_pid());
