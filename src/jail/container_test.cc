@@ -281,16 +281,9 @@ TEST_F(ContainerTest, StartHooksRunInTheContainerBeforeItsProgram) {
   CreateOptions options = Options();
   options.bundle = "/run/bundle";
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec, options));
-  EXPECT_EQ(result.output, R"({
-  "ociVersion": "1.1.0",
-  "id": "c1",
-  "status": "created",
-  "pid": 1,
-  "bundle": "/run/bundle",
-  "annotations": {
-    "key": "value"
-  }
-}first b zero one 1000
+  EXPECT_EQ(result.output,
+            R"({"ociVersion":"1.1.0","id":"c1","status":"created","pid":1,"bundle":"/run/bundle",)"
+            R"("annotations":{"key":"value"}}first b zero one 1000
 CapEff:	0000000000000000
 0
 1

@@ -56,13 +56,15 @@ class EngineTest(KataTest):
         return ""
 
     def remove_cgroups(self):
-        """The parents that an engine makes for its containers and leaves; one that is in use stays and is a leak."""
-        for path in sorted(harness.cgroups_with(self.marker), key=len, reverse=True):
-            for directory, _, _ in os.walk(path, topdown=False):
+        """The parents that an engine makes for its containers and leaves; one that stays in use is a leak."""
+        def all_removed():
+            for path in harness.cgroups_with(self.marker):
                 try:
-                    os.rmdir(directory)
-                except OSError:
+                    os.rmdir(path)
+                except OSError:  # a container in it is still being taken away
                     pass
+            return not harness.cgroups_with(self.marker)
+        wait_until(all_removed, "the engine's control groups to be empty")
 
 
 class DockerTest(EngineTest):

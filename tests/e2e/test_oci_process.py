@@ -200,8 +200,8 @@ class OciProcess(KataTest):
             "startContainer": [
                 {"path": "/bin/sh", "args": ["sh", "-c", "cat > /tmp/hook; echo >> /tmp/hook; echo $A $(id -u) >> /tmp/hook"],
                  "env": ["A=from-config", "PATH=/bin"], "timeout": 60}]})
-        state, rest = self.run_container(bundle=bundle).stdout.split("\n}\n")
-        state = json.loads(state + "}")
+        state, rest = self.run_container(bundle=bundle).stdout.split("\n", 1)
+        state = json.loads(state)
         self.assertEqual((state["status"], state["pid"], state["annotations"]), ("created", 1, {"key": "value"}))
         self.assertEqual(rest, "from-config 0\nprogram\n")
 
@@ -307,7 +307,7 @@ class BadConfig(KataTest):
         for change, texts in (
                 (dict(mounts=[{"destination": "/proc", "type": "proc", "source": "proc"},
                               {"destination": "/x", "type": "nosuchfs", "source": "x"}]), ["/x", "nosuchfs"]),
-                (dict(process=dict(args=["/nosuch"])), ["/nosuch", "No such file"]),
+                (dict(process=dict(args=["/nosuch"])), ["/nosuch", "no such file"]),
                 (dict(process=dict(cwd="/nosuch")), ["/nosuch"]),
                 (dict(linux=dict(sysctl={"kernel.nosuch": "1"})), ["kernel.nosuch"]),
                 (dict(mounts=[{"destination": "/up/../proc/sys", "type": "tmpfs", "source": "x"}]), ["/proc/sys"])):
