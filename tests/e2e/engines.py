@@ -59,10 +59,11 @@ class EngineTest(KataTest):
         """The parents that an engine makes for its containers and leaves; one that stays in use is a leak."""
         def all_removed():
             for path in harness.cgroups_with(self.marker):
-                try:
-                    os.rmdir(path)
-                except OSError:  # a container in it is still being taken away
-                    pass
+                for directory, _, _ in os.walk(path, topdown=False):
+                    try:
+                        os.rmdir(directory)
+                    except OSError:  # a container in it is still being taken away
+                        pass
             return not harness.cgroups_with(self.marker)
         wait_until(all_removed, "the engine's control groups to be empty")
 
