@@ -158,6 +158,16 @@ def reap():
         ended[pid] = status
 
 
+def thaw():
+    """Lets frozen processes run again, which else (in version 1) not even SIGKILL ends."""
+    for point, kind, _ in cgroup_mounts():
+        name, value = ("cgroup.freeze", "0") if kind == "cgroup2" else ("freezer.state", "THAWED")
+        for directory, _, files in os.walk(point):
+            if name in files:
+                with contextlib.suppress(OSError), open(os.path.join(directory, name), "w", encoding="ascii") as f:
+                    f.write(value)
+
+
 def traces(mounts_before, interfaces_before, watched):
     left = [f"process {command[:120] or '?'}" for _, command in other_processes()]
     left += [f"mount {point}" for _, point in sorted(mount_table() - mounts_before)]
@@ -187,6 +197,7 @@ def inside(order, result_path):
             time.sleep(0.05)
     program.returncode = 0  # reap() has collected it: the Popen object must not wait for it
     seconds = time.monotonic() - start
+    thaw()
 
     end = time.monotonic() + SETTLE_TIMEOUT_S
     while left := traces(mounts_before, interfaces_before, order["watched"]):

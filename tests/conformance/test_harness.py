@@ -84,6 +84,13 @@ class RoomTest(unittest.TestCase):
             self.assertIn(trace, left)
         self.assertFalse(os.path.ismount("/mnt"))
 
+    def test_what_is_frozen_does_not_outlive_the_room(self):
+        outcome = self.run_script("""
+            group=/sys/fs/cgroup/freezer/cold value=FROZEN file=freezer.state
+            [ -d /sys/fs/cgroup/freezer ] || group=/sys/fs/cgroup/cold value=1 file=cgroup.freeze
+            mkdir $group; sleep 1000 & echo $! >$group/cgroup.procs; echo $value >$group/$file""")
+        self.assertIn("process sleep 1000", outcome["left"])
+
     def test_deadline(self):
         outcome = self.run_script("setsid sleep 1000 & sleep 1001", deadline_s=1)
         self.assertIsNone(outcome["exit"])
