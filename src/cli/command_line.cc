@@ -81,7 +81,10 @@ class Grammar {
       // The library takes them in reverse order.
       app_.parse(std::vector<std::string>(args.rbegin(), args.rend()));
     } catch (const CLI::CallForHelp&) {
-      return CommandOptions(ShowText{app_.help()});
+      // "nosuchcommand --help" is not a wish for the general help.
+      if (!app_.get_subcommands().empty() || app_.remaining().empty()) {
+        return CommandOptions(ShowText{app_.help()});
+      }
     } catch (const CLI::ParseError& error) {
       message = error.what();
     }

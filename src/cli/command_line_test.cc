@@ -247,6 +247,7 @@ TEST(CommandLine, WrongOnesAreNamed) {
       {{"--nosuchflag", "create", "x"}, "create: unknown flag '--nosuchflag'"},
       {{"exec", "--nosuchflag", "x", "y"}, "exec: unknown flag '--nosuchflag'"},
       {{"nosuchcommand"}, "unknown command 'nosuchcommand'; 'kata-runtime --help' shows the commands"},
+      {{"nosuchcommand", "-h"}, "unknown command 'nosuchcommand'; 'kata-runtime --help' shows the commands"},
       {{"create"}, "create: it takes exactly one argument, the container's id"},
       {{"create", "a", "b"}, "create: it takes exactly one argument, the container's id"},
       {{"kill"}, "kill: it takes the container's id, then perhaps a signal"},
