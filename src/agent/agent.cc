@@ -204,12 +204,11 @@ void Agent::OfferDebugConsole() {
 
 void Agent::Announce() {
   jobs_.Run([port = options_.announce_port]() -> Completion {
-    const auto announce = [port]() -> Status {
-      const UniqueFd stream = TRY(linux::ConnectVsock(kHostCid, port, Deadline::After(kAnnounceTimeout)));
-      return WriteAll(stream.get(), std::string(protocol::kAnnouncement) + "\n");
-    };
-    if (Status status = announce(); !status) {
-      log::LogError("announcement to the host failed", {{"error", status.error().message()}});
+    // The connection is the message; the host closes it at once, so that a write might fail.
+    if (const Result<UniqueFd> stream =
+            linux::ConnectVsock(kHostCid, port, Deadline::After(kAnnounceTimeout));
+        !stream) {
+      log::LogError("announcement to the host failed", {{"error", stream.error().message()}});
     }
     return {};
   });

@@ -34,9 +34,6 @@ inline constexpr uint32_t kTracePort = 10240;
 // virtio-serial port of the agent's channel where the host has no vsock.
 inline constexpr std::string_view kAgentSerialPort = "agent.channel.0";
 
-// What a guest writes to the host's port agent.announce_port once the agent serves.
-inline constexpr std::string_view kAnnouncement = "ready";
-
 // Bytes of data that one ReadStdout, ReadStderr or WriteStdin call carries.
 inline constexpr uint32_t kStreamChunkBytes = 32u << 10;
 // Bytes of data that one CopyFile call carries.

@@ -132,6 +132,8 @@ class Vsock(KvmTest):
         self.assertRegex(command_line, r"\bagent\.announce_port=\d+")
         self.assertNotIn("serial://", command_line)
         self.assertEqual(self.connections(container), [f"{self.guest_cid(container)}:{AGENT_PORT}"])
+        with open(os.path.join(self.dir, "log.json"), encoding="utf-8") as f:
+            self.assertEqual([r for r in map(json.loads, f) if r["level"] == "error"], [])
         self.kata("delete", "--force", container)
 
     def test_guests_have_addresses_of_their_own(self):
