@@ -59,7 +59,11 @@ class EngineTest(KataTest):
         """The parents that an engine makes for its containers and leaves; one that stays in use is a leak."""
         def all_removed():
             for path in harness.cgroups_with(self.marker):
-                for directory, _, _ in os.walk(path, topdown=False):
+                for directory, _, files in os.walk(path, topdown=False):
+                    if "cgroup.procs" not in files:
+                        # Podman writes below directories of controllers that are not mounted: plain files.
+                        shutil.rmtree(directory, ignore_errors=True)
+                        continue
                     try:
                         os.rmdir(directory)
                     except OSError:  # a container in it is still being taken away
