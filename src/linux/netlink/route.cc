@@ -1,6 +1,7 @@
 #include "linux/netlink/route.h"
 
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 
 #include <cctype>
@@ -252,6 +253,43 @@ Status RouteSocket::SetLinkMtu(int index, uint32_t mtu) {
   MessageBuilder request = LinkRequest(index, 0, 0);
   request.AddU32(IFLA_MTU, mtu);
   TRY_CTX(Request(request), "set the MTU of interface {} to {}", index, mtu);
+  return {};
+}
+
+Status RouteSocket::DisableAddressGeneration(int index) {
+  MessageBuilder request = LinkRequest(index, 0, 0);
+  const size_t families = request.BeginNest(IFLA_AF_SPEC);
+  const size_t inet6 = request.BeginNest(AF_INET6);
+  const char none = IN6_ADDR_GEN_MODE_NONE;
+  request.Add(IFLA_INET6_ADDR_GEN_MODE, {&none, 1});
+  request.EndNest(inet6);
+  request.EndNest(families);
+  // EAFNOSUPPORT: a kernel without IPv6.
+  TRY_CTX(Accept(Request(request), {EAFNOSUPPORT}), "switch off address generation of interface {}", index);
+  return {};
+}
+
+Status RouteSocket::CreateMacvtap(const std::string& name, int lower) {
+  TRY(CheckLinkName(name));
+  const ifinfomsg header{};
+  MessageBuilder request(RTM_NEWLINK, kRequest | NLM_F_CREATE | NLM_F_EXCL, header);
+  request.AddString(IFLA_IFNAME, name);
+  request.AddU32(IFLA_LINK, static_cast<uint32_t>(lower));
+  const size_t info = request.BeginNest(IFLA_LINKINFO);
+  request.AddString(IFLA_INFO_KIND, "macvtap");
+  const size_t data = request.BeginNest(IFLA_INFO_DATA);
+  request.AddU32(IFLA_MACVLAN_MODE, MACVLAN_MODE_PASSTHRU);
+  request.EndNest(data);
+  request.EndNest(info);
+  TRY_CTX(Request(request), "create macvtap device '{}'", name);
+  return {};
+}
+
+Status RouteSocket::DeleteLink(int index) {
+  ifinfomsg header{};
+  header.ifi_family = AF_UNSPEC;
+  header.ifi_index = index;
+  TRY_CTX(Accept(Request({RTM_DELLINK, kRequest, header}), {ENODEV}), "delete interface {}", index);
   return {};
 }
 

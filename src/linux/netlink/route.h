@@ -79,6 +79,14 @@ class RouteSocket {
   // The link must be down (kernels before 6.2 insist).
   Status RenameLink(int index, const std::string& name);
   Status SetLinkMtu(int index, uint32_t mtu);
+  // The kernel gives the link no IPv6 address of its own making (IN6_ADDR_GEN_MODE_NONE), and so sends
+  // nothing by itself over it.
+  Status DisableAddressGeneration(int index);
+  // A macvtap device above `lower` in passthru mode: it has lower's hardware address and takes all its
+  // packets. kAlreadyExists, kResourceExhausted: `lower` carries another such device.
+  Status CreateMacvtap(const std::string& name, int lower);
+  // One that is not there is success.
+  Status DeleteLink(int index);
 
   // An address that is there already is success. For IPv6 without duplicate address detection.
   Status AddAddress(const LinkAddress& address);
@@ -91,10 +99,12 @@ class RouteSocket {
   Status DeleteRoute(const Route& route);
   Status ReplaceNeighbor(const Neighbor& neighbor);
 
+  // Any other request (NLM_F_REQUEST and NLM_F_ACK set), see traffic_control.h.
+  Status Request(const netlink::MessageBuilder& request);
+
  private:
   RouteSocket(netlink::Socket socket, std::chrono::milliseconds timeout)
       : socket_(std::move(socket)), timeout_(timeout) {}
-  Status Request(const netlink::MessageBuilder& request);
   // Parses each message of the dump into `list`; begins anew when the tables changed meanwhile.
   template <typename T>
   Status Dump(const netlink::MessageBuilder& request, std::vector<T>& list,
