@@ -45,7 +45,8 @@ class VmControl {
   virtual ~VmControl() = default;
   virtual Status Pause(Deadline deadline) = 0;
   virtual Status Resume(Deadline deadline) = 0;
-  virtual Status Attach(const DeviceSpec& device, Deadline deadline) = 0;
+  // Returns where the guest finds the device: slots on the way to it, "0f/00"; empty if it is not on PCI.
+  virtual Result<std::string> Attach(const DeviceSpec& device, Deadline deadline) = 0;
   virtual Status Detach(const std::string& device_id, Deadline deadline) = 0;
   // Asks the VMM to end by itself, without the guest's help.
   virtual Status Quit(Deadline deadline) = 0;

@@ -48,8 +48,18 @@ struct VsockDevice {
   int vhost_fd = -1;  // /dev/vhost-vsock with the CID claimed; borrowed until the VMM is started
 };
 
+// A network card whose packets the VMM exchanges with a tap or macvtap device.
+struct NetworkDevice {
+  std::string id;
+  std::string mac;  // "02:42:ac:11:00:02"
+  std::vector<int>
+      tap_fds;  // one for each pair of queues, with vnet headers; borrowed until the VMM has them
+  std::vector<int> vhost_fds;  // /dev/vhost-net, as many, or none: the VMM moves the packets itself; borrowed
+};
+
 // A new alternative breaks every driver at compile time, not at run time.
-using DeviceSpec = std::variant<VirtioFsDevice, Virtio9pDevice, BlockDevice, SerialPortDevice, VsockDevice>;
+using DeviceSpec =
+    std::variant<VirtioFsDevice, Virtio9pDevice, BlockDevice, SerialPortDevice, VsockDevice, NetworkDevice>;
 
 struct VmSpec {
   std::string id;  // of the sandbox; appears in the VMM's process title

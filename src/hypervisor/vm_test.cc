@@ -63,7 +63,7 @@ class ScriptDriver : public Driver {
   class NoControl : public VmControl {
     Status Pause(Deadline) override { return Refuse(); }
     Status Resume(Deadline) override { return Refuse(); }
-    Status Attach(const DeviceSpec&, Deadline) override { return Refuse(); }
+    Result<std::string> Attach(const DeviceSpec&, Deadline) override { return Refuse().error(); }
     Status Detach(const std::string&, Deadline) override { return Refuse(); }
     Status Quit(Deadline) override { return Refuse(); }
     Status Refuse() { return Error(Code::kUnimplemented, "no control"); }

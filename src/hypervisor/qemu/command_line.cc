@@ -252,7 +252,8 @@ class CommandLine {
     for (uint32_t port = 0; port < spec_.hotplug_ports; ++port) {
       AddOptions("-device", Properties{{"driver", "pcie-root-port"},
                                        {"id", fmt::format("{}{}", kPortPrefix, port)},
-                                       {"chassis", port + 1}});
+                                       {"chassis", port + 1},
+                                       {"addr", fmt::format("{:#x}", kFirstPortSlot + port)}});
     }
   }
 
@@ -260,28 +261,34 @@ class CommandLine {
     int next_fd = kFirstDeviceFd;
     // First, so that the guest calls it /dev/vda whatever other disks there are.
     if (!spec_.image.empty())
-      AddDevice(BlockDevice{.id = "image", .path = spec_.image, .read_only = true}, -1);
+      AddDevice(BlockDevice{.id = "image", .path = spec_.image, .read_only = true}, {});
     for (const DeviceSpec& device : spec_.devices) {
-      const int fd = DeviceFd(device);
-      if (fd >= 0) plan_.inherited_fds[next_fd] = fd;
-      AddDevice(device, fd >= 0 ? next_fd++ : -1);
+      std::vector<std::string> child_fds;
+      for (const int fd : DeviceFds(device)) {
+        plan_.inherited_fds[next_fd] = fd;
+        child_fds.push_back(fmt::to_string(next_fd++));
+      }
+      AddDevice(device, child_fds);
     }
   }
 
-  void AddDevice(const DeviceSpec& spec, int child_fd) {
-    const Device device = DescribeDevice(spec, fmt::to_string(child_fd));
+  void AddDevice(const DeviceSpec& spec, const std::vector<std::string>& child_fds) {
+    const Device device = DescribeDevice(spec, child_fds);
     switch (device.backend_kind) {
       case BackendKind::kNone:
         break;
       case BackendKind::kSocket:
         AddOptions("-chardev",
-                   Properties{{"backend", "socket"}, {"id", device.backend_id}, {"fd", child_fd}});
+                   Properties{{"backend", "socket"}, {"id", device.backend_id}, {"fd", child_fds.front()}});
         break;
       case BackendKind::kBlock:
         Add("-blockdev", device.backend.dump());
         break;
       case BackendKind::kFsdev:
         AddOptions("-fsdev", device.backend);
+        break;
+      case BackendKind::kNetdev:
+        AddOptions("-netdev", device.backend);
         break;
     }
     AddOptions("-device", device.frontend);

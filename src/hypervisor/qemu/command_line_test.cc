@@ -82,6 +82,15 @@ TEST(QemuPlanTest, Vsock) {
   ExpectGolden(spec, "vsock");
 }
 
+TEST(QemuPlanTest, NetworkCards) {
+  VmSpec spec = SmallSpec();
+  spec.hotplug_ports = 1;
+  spec.devices = {
+      AgentPort(), NetworkDevice{.id = "net0", .mac = "02:42:ac:11:00:02", .tap_fds = {80}},
+      NetworkDevice{.id = "net1", .mac = "02:42:ac:12:00:02", .tap_fds = {81, 82}, .vhost_fds = {83, 84}}};
+  ExpectGolden(spec, "network");
+}
+
 TEST(QemuPlanTest, BigWithImageAndDisks) {
   VmSpec spec = SmallSpec();
   spec.acceleration = Acceleration::kKvm;
@@ -185,6 +194,24 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"ReservedCid",
                 [](VmSpec& s) { s.devices = {VsockDevice{.id = "v", .guest_cid = 2, .vhost_fd = 5}}; },
                 "device 'v': guest_cid: 2 is reserved"},
+        BadSpec{
+            "BadMac",
+            [](VmSpec& s) { s.devices = {NetworkDevice{.id = "n", .mac = "02:42:1,x=y", .tap_fds = {5}}}; },
+            "device 'n': mac: '02:42:1,x=y' is no Ethernet address"},
+        BadSpec{"NoTap",
+                [](VmSpec& s) { s.devices = {NetworkDevice{.id = "n", .mac = "02:00:00:00:00:01"}}; },
+                "device 'n': tap_fds: is empty"},
+        BadSpec{"ClosedTap",
+                [](VmSpec& s) {
+                  s.devices = {NetworkDevice{.id = "n", .mac = "02:00:00:00:00:01", .tap_fds = {5, -1}}};
+                },
+                "device 'n': tap_fds: is not open"},
+        BadSpec{"VhostForSomeQueues",
+                [](VmSpec& s) {
+                  s.devices = {NetworkDevice{
+                      .id = "n", .mac = "02:00:00:00:00:01", .tap_fds = {5, 6}, .vhost_fds = {7}}};
+                },
+                "device 'n': vhost_fds: 1 for 2 queues"},
         BadSpec{"BadId", [](VmSpec& s) { s.devices = {BlockDevice{.id = "1,a", .path = "/x"}}; },
                 "device '1,a': id: "},
         BadSpec{"TwiceTheSameId",

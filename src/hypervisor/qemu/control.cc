@@ -24,6 +24,10 @@ bool IsEmptyBus(const json& members) {
   });
 }
 
+std::string PortName(uint32_t number) {
+  return fmt::format("{}{}", kPortPrefix, number);
+}
+
 json SocketBackend(const std::string& id, const std::string& fd_name) {
   return {{"id", id},
           {"backend",
@@ -75,27 +79,31 @@ Status QemuControl::Quit(Deadline deadline) {
 // Asks QEMU's object model. What query-pci tells of a port comes from its bus numbers, which the guest's
 // firmware and kernel write: before they have, and whenever they write something else, a full port looks
 // empty.
-Result<std::string> QemuControl::FindFreePort(Deadline deadline) {
+Result<uint32_t> QemuControl::FindFreePort(Deadline deadline) {
   for (uint32_t number = 0; number < kMaxHotplugPorts; ++number) {
-    const std::string port = fmt::format("{}{}", kPortPrefix, number);
+    const std::string port = PortName(number);
     // A root port's bus has the port's own name.
     const Result<json> members = client_->Execute(
         {.name = "qom-list", .arguments = {{"path", fmt::format("/machine/peripheral/{}/{}", port, port)}}},
         deadline);
     if (!members && members.error().code() == Code::kNotFound) break;
-    if (IsEmptyBus(TRY(members))) return port;
+    if (IsEmptyBus(TRY(members))) return number;
   }
   return Error(Code::kResourceExhausted, "no free pci port");
 }
 
-Status QemuControl::AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name,
-                               Deadline deadline) {
+Status QemuControl::AddBackend(const DeviceSpec& spec, const Device& device,
+                               const std::vector<std::string>& fd_names, Deadline deadline) {
   std::vector<QmpCommand> commands;
-  if (const int fd = DeviceFd(spec); fd >= 0) {
-    commands.push_back({.name = "getfd", .arguments = {{"fdname", fd_name}}, .fd = fd});
+  const std::vector<int> fds = DeviceFds(spec);
+  for (size_t i = 0; i < fds.size(); ++i) {
+    commands.push_back({.name = "getfd", .arguments = {{"fdname", fd_names[i]}}, .fd = fds[i]});
   }
   if (device.backend_kind == BackendKind::kSocket) {
-    commands.push_back({.name = "chardev-add", .arguments = SocketBackend(device.backend_id, fd_name)});
+    commands.push_back(
+        {.name = "chardev-add", .arguments = SocketBackend(device.backend_id, fd_names.front())});
+  } else if (device.backend_kind == BackendKind::kNetdev) {
+    commands.push_back({.name = "netdev_add", .arguments = device.backend});
   } else if (device.backend_kind == BackendKind::kBlock) {
     commands.push_back({.name = "blockdev-add", .arguments = device.backend});
   }
@@ -103,31 +111,38 @@ Status QemuControl::AddBackend(const DeviceSpec& spec, const Device& device, con
   return {};
 }
 
-// Which of the two the device had is not known here any more; the command that does not fit is refused.
+// Which of them the device had is not known here any more; the commands that do not fit are refused.
 void QemuControl::RemoveBackend(const std::string& device_id, Deadline deadline) {
   (void)client_->Execute({.name = "chardev-remove", .arguments = {{"id", device_id + ".socket"}}}, deadline);
   (void)client_->Execute({.name = "blockdev-del", .arguments = {{"node-name", device_id + ".disk"}}},
                          deadline);
+  (void)client_->Execute({.name = "netdev_del", .arguments = {{"id", device_id + ".tap"}}}, deadline);
 }
 
-Status QemuControl::Attach(const DeviceSpec& spec, Deadline deadline) {
+Result<std::string> QemuControl::Attach(const DeviceSpec& spec, Deadline deadline) {
   const std::string& id = DeviceId(spec);
   TRY(ValidateDevice(spec));
-  const std::string fd_name = id + ".fd";
-  Device device = DescribeDevice(spec, fd_name);
+  std::vector<std::string> fd_names;
+  for (size_t i = 0; i < DeviceFds(spec).size(); ++i) fd_names.push_back(fmt::format("{}.fd{}", id, i));
+  Device device = DescribeDevice(spec, fd_names);
   if (device.backend_kind == BackendKind::kFsdev) {
     return MakeError(Code::kUnimplemented, "attach device '{}': qemu cannot add a 9p share to a running vm",
                      id);
   }
 
   std::lock_guard plug_lock(plug_mutex_);
-  if (device.on_pci) device.frontend["bus"] = TRY_CTX(FindFreePort(deadline), "attach device '{}'", id);
+  std::string guest_path;
+  if (device.on_pci) {
+    const uint32_t port = TRY_CTX(FindFreePort(deadline), "attach device '{}'", id);
+    device.frontend["bus"] = PortName(port);
+    guest_path = fmt::format("{:02x}/00", kFirstPortSlot + port);
+  }
   ScopeExit undo([&] { RemoveBackend(id, Deadline::After(kUndoTime)); });
-  TRY_CTX(AddBackend(spec, device, fd_name, deadline), "attach device '{}'", id);
+  TRY_CTX(AddBackend(spec, device, fd_names, deadline), "attach device '{}'", id);
   TRY_CTX(client_->Execute({.name = "device_add", .arguments = device.frontend}, deadline),
           "attach device '{}'", id);
   undo.Release();
-  return {};
+  return guest_path;
 }
 
 Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {

@@ -22,7 +22,7 @@ class QemuControl : public VmControl {
   Status Resume(Deadline deadline) override;
   // A PCI device takes a free root port; kResourceExhausted when VmSpec::hotplug_ports are all in use.
   // kUnimplemented for a 9p share: QEMU has no command that adds one. Nothing is left behind on failure.
-  Status Attach(const DeviceSpec& device, Deadline deadline) override;
+  Result<std::string> Attach(const DeviceSpec& device, Deadline deadline) override;
   // Waits until the guest has let go of the device.
   Status Detach(const std::string& device_id, Deadline deadline) override;
   Status Quit(Deadline deadline) override;
@@ -30,8 +30,9 @@ class QemuControl : public VmControl {
  private:
   QemuControl() = default;
   void OnEvent(const QmpEvent& event);
-  Result<std::string> FindFreePort(Deadline deadline);
-  Status AddBackend(const DeviceSpec& spec, const Device& device, const std::string& fd_name,
+  // The number of a port with nothing on it.
+  Result<uint32_t> FindFreePort(Deadline deadline);
+  Status AddBackend(const DeviceSpec& spec, const Device& device, const std::vector<std::string>& fd_names,
                     Deadline deadline);
   void RemoveBackend(const std::string& device_id, Deadline deadline);
 

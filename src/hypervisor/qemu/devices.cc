@@ -2,6 +2,8 @@
 
 #include <type_traits>
 
+#include "linux/netlink/ip_address.h"
+
 namespace kata::hypervisor::qemu {
 namespace {
 
@@ -14,6 +16,7 @@ constexpr uint32_t kMaxQueueSize = 1024;
 // CIDs 0 to 2 are the hypervisor, loopback and the host (vsock(7)); the highest means "any".
 constexpr uint32_t kFirstGuestCid = 3;
 constexpr uint32_t kAnyCid = 0xffffffff;
+constexpr size_t kMacBytes = 6;
 
 template <typename T>
 constexpr bool kUnhandled = false;
@@ -44,7 +47,13 @@ Status ValidatePath(const std::string& id, const std::string& path) {
   return {};
 }
 
+Status ValidateFd(const std::string& id, std::string_view member, int fd) {
+  if (fd < 0) return InvalidDevice(id, member, "is not open");
+  return {};
+}
+
 Status Validate(const VirtioFsDevice& device) {
+  TRY(ValidateFd(device.id, "socket_fd", device.socket_fd));
   TRY(ValidateTag(device.id, device.tag, kMaxFsTag));
   if (!IsPowerOfTwo(device.queue_size) || device.queue_size > kMaxQueueSize) {
     return InvalidDevice(device.id, "queue_size",
@@ -67,18 +76,35 @@ Status Validate(const BlockDevice& device) {
 }
 
 Status Validate(const SerialPortDevice& device) {
+  TRY(ValidateFd(device.id, "socket_fd", device.socket_fd));
   if (device.name.empty()) return InvalidDevice(device.id, "name", "is empty");
   return {};
 }
 
 Status Validate(const VsockDevice& device) {
+  TRY(ValidateFd(device.id, "vhost_fd", device.vhost_fd));
   if (device.guest_cid < kFirstGuestCid || device.guest_cid == kAnyCid) {
     return InvalidDevice(device.id, "guest_cid", fmt::format("{} is reserved", device.guest_cid));
   }
   return {};
 }
 
-Device Describe(const VirtioFsDevice& spec, const std::string& /*fd_reference*/) {
+Status Validate(const NetworkDevice& device) {
+  const Result<std::string> address = linux::ParseHardwareAddress(device.mac);
+  if (!address || address->size() != kMacBytes) {
+    return InvalidDevice(device.id, "mac", fmt::format("'{}' is no Ethernet address", device.mac));
+  }
+  if (device.tap_fds.empty()) return InvalidDevice(device.id, "tap_fds", "is empty");
+  for (const int fd : device.tap_fds) TRY(ValidateFd(device.id, "tap_fds", fd));
+  for (const int fd : device.vhost_fds) TRY(ValidateFd(device.id, "vhost_fds", fd));
+  if (!device.vhost_fds.empty() && device.vhost_fds.size() != device.tap_fds.size()) {
+    return InvalidDevice(device.id, "vhost_fds",
+                         fmt::format("{} for {} queues", device.vhost_fds.size(), device.tap_fds.size()));
+  }
+  return {};
+}
+
+Device Describe(const VirtioFsDevice& spec, const std::vector<std::string>& /*fd_references*/) {
   Device device;
   device.backend_kind = BackendKind::kSocket;
   device.backend_id = spec.id + ".socket";
@@ -90,7 +116,7 @@ Device Describe(const VirtioFsDevice& spec, const std::string& /*fd_reference*/)
   return device;
 }
 
-Device Describe(const Virtio9pDevice& spec, const std::string& /*fd_reference*/) {
+Device Describe(const Virtio9pDevice& spec, const std::vector<std::string>& /*fd_references*/) {
   Device device;
   device.backend_kind = BackendKind::kFsdev;
   device.backend_id = spec.id + ".fsdev";
@@ -108,7 +134,7 @@ Device Describe(const Virtio9pDevice& spec, const std::string& /*fd_reference*/)
   return device;
 }
 
-Device Describe(const BlockDevice& spec, const std::string& /*fd_reference*/) {
+Device Describe(const BlockDevice& spec, const std::vector<std::string>& /*fd_references*/) {
   Device device;
   device.backend_kind = BackendKind::kBlock;
   device.backend_id = spec.id + ".disk";
@@ -126,7 +152,7 @@ Device Describe(const BlockDevice& spec, const std::string& /*fd_reference*/) {
   return device;
 }
 
-Device Describe(const SerialPortDevice& spec, const std::string& /*fd_reference*/) {
+Device Describe(const SerialPortDevice& spec, const std::vector<std::string>& /*fd_references*/) {
   Device device;
   device.backend_kind = BackendKind::kSocket;
   device.backend_id = spec.id + ".socket";
@@ -139,13 +165,43 @@ Device Describe(const SerialPortDevice& spec, const std::string& /*fd_reference*
   return device;
 }
 
-Device Describe(const VsockDevice& spec, const std::string& fd_reference) {
+Device Describe(const VsockDevice& spec, const std::vector<std::string>& fd_references) {
   Device device;
   device.frontend = {{"driver", "vhost-vsock-pci"},
                      {"id", spec.id},
                      {"guest-cid", spec.guest_cid},
-                     {"vhostfd", fd_reference},
+                     {"vhostfd", fd_references.front()},
                      {"disable-legacy", "on"}};
+  return device;
+}
+
+Device Describe(const NetworkDevice& spec, const std::vector<std::string>& fd_references) {
+  const size_t queues = spec.tap_fds.size();
+  const auto taps = fd_references.begin();
+  Device device;
+  device.backend_kind = BackendKind::kNetdev;
+  device.backend_id = spec.id + ".tap";
+  device.backend = {{"type", "tap"},
+                    {"id", device.backend_id},
+                    {"fds", fmt::format("{}", fmt::join(taps, taps + static_cast<ptrdiff_t>(queues), ":"))}};
+  if (!spec.vhost_fds.empty()) {
+    device.backend["vhost"] = true;
+    device.backend["vhostfds"] =
+        fmt::format("{}", fmt::join(taps + static_cast<ptrdiff_t>(queues), fd_references.end(), ":"));
+  }
+  device.frontend = {{"driver", "virtio-net-pci"},
+                     {"id", spec.id},
+                     {"netdev", device.backend_id},
+                     {"mac", spec.mac},
+                     // Nobody boots from it.
+                     {"romfile", ""},
+                     {"disable-legacy", "on"}};
+  if (queues > 1) {
+    device.frontend["mq"] = true;
+    // An interrupt for each queue of every pair, one for changes of the configuration, one for the control
+    // queue.
+    device.frontend["vectors"] = 2 * queues + 2;
+  }
   return device;
 }
 
@@ -166,25 +222,29 @@ const std::string& DeviceId(const DeviceSpec& spec) {
   return std::visit([](const auto& device) -> const std::string& { return device.id; }, spec);
 }
 
-int DeviceFd(const DeviceSpec& spec) {
+std::vector<int> DeviceFds(const DeviceSpec& spec) {
   return std::visit(
-      [](const auto& device) -> int {
+      [](const auto& device) -> std::vector<int> {
         using T = std::decay_t<decltype(device)>;
         if constexpr (std::is_same_v<T, VirtioFsDevice> || std::is_same_v<T, SerialPortDevice>) {
-          return device.socket_fd;
+          return {device.socket_fd};
         } else if constexpr (std::is_same_v<T, VsockDevice>) {
-          return device.vhost_fd;
+          return {device.vhost_fd};
+        } else if constexpr (std::is_same_v<T, NetworkDevice>) {
+          std::vector<int> fds = device.tap_fds;
+          fds.insert(fds.end(), device.vhost_fds.begin(), device.vhost_fds.end());
+          return fds;
         } else if constexpr (std::is_same_v<T, Virtio9pDevice> || std::is_same_v<T, BlockDevice>) {
-          return -1;
+          return {};
         } else {
-          static_assert(kUnhandled<T>, "say which descriptor this kind of device needs");
+          static_assert(kUnhandled<T>, "say which descriptors this kind of device needs");
         }
       },
       spec);
 }
 
-Device DescribeDevice(const DeviceSpec& spec, const std::string& fd_reference) {
-  return std::visit([&](const auto& device) { return Describe(device, fd_reference); }, spec);
+Device DescribeDevice(const DeviceSpec& spec, const std::vector<std::string>& fd_references) {
+  return std::visit([&](const auto& device) { return Describe(device, fd_references); }, spec);
 }
 
 Status ValidateDevice(const DeviceSpec& spec) {
@@ -192,12 +252,6 @@ Status ValidateDevice(const DeviceSpec& spec) {
   if (!IsWellFormedId(id)) {
     return MakeError(Code::kInvalidArgument,
                      "device '{}': id: must be a letter followed by letters, digits, '-', '.' or '_'", id);
-  }
-  const bool needs_fd =
-      !std::holds_alternative<Virtio9pDevice>(spec) && !std::holds_alternative<BlockDevice>(spec);
-  if (needs_fd && DeviceFd(spec) < 0) {
-    return InvalidDevice(id, std::holds_alternative<VsockDevice>(spec) ? "vhost_fd" : "socket_fd",
-                         "is not open");
   }
   return std::visit([](const auto& device) { return Validate(device); }, spec);
 }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "hypervisor/vm_spec.h"
@@ -19,13 +20,16 @@ inline constexpr char kPortPrefix[] = "port";
 // pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the
 // cold-plugged.
 inline constexpr uint32_t kMaxHotplugPorts = 16;
+// The slot of "port0" on pcie.0; the others follow. Fixed, for the guest is told where to look for a device;
+// and high, out of the way of the devices that QEMU places itself.
+inline constexpr uint32_t kFirstPortSlot = 0x0f;
 
-enum class BackendKind { kNone, kSocket, kBlock, kFsdev };
+enum class BackendKind { kNone, kSocket, kBlock, kFsdev, kNetdev };
 
 struct Device {
   BackendKind backend_kind = BackendKind::kNone;
   std::string backend_id;
-  // kBlock: arguments of blockdev-add. kFsdev: those of -fsdev. Else null.
+  // kBlock: arguments of blockdev-add. kNetdev: of netdev_add. kFsdev: those of -fsdev. Else null.
   Properties backend;
   // Arguments of device_add; the first is "driver".
   Properties frontend;
@@ -34,12 +38,12 @@ struct Device {
 };
 
 const std::string& DeviceId(const DeviceSpec& spec);
-// The descriptor that the VMM must be given for this device (borrowed); -1: it needs none.
-int DeviceFd(const DeviceSpec& spec);
+// The descriptors that the VMM must be given for this device (borrowed).
+std::vector<int> DeviceFds(const DeviceSpec& spec);
 
-// `fd_reference` is how QEMU knows the descriptor: a number on the command line, a name given by getfd in
-// QMP.
-Device DescribeDevice(const DeviceSpec& spec, const std::string& fd_reference);
+// `fd_references`: how QEMU knows the DeviceFds, in their order: numbers on the command line, names given by
+// getfd in QMP.
+Device DescribeDevice(const DeviceSpec& spec, const std::vector<std::string>& fd_references);
 
 // kInvalidArgument naming the device and its member where QEMU would refuse `spec` or misread it.
 Status ValidateDevice(const DeviceSpec& spec);

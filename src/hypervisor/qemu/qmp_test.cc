@@ -260,6 +260,32 @@ TEST_F(QmpClientTest, AttachPassesTheDescriptorAndTakesAFreePort) {
   EXPECT_OK(WaitFd(pipe.read.get(), POLLIN, Soon(), "byte"));
 }
 
+TEST_F(QmpClientTest, AttachesANetworkCard) {
+  std::vector<json> commands;
+  FakeQemu qemu([&](FakeQemu& self, const json& command) {
+    commands.push_back(command);
+    self.Return(command, command["execute"] == "qom-list" ? json::array() : json::object());
+  });
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const PipeEnds pipe, MakePipe());
+  const NetworkDevice card{
+      .id = "net3", .mac = "02:00:00:00:00:01", .tap_fds = {pipe.write.get(), pipe.read.get()}};
+  ASSERT_OK_AND_ASSIGN(const std::string guest_path, control->Attach(card, Soon()));
+  EXPECT_EQ(guest_path, "0f/00") << "port0";
+
+  ASSERT_EQ(commands.size(), 5u);
+  EXPECT_EQ(commands[1]["arguments"]["fdname"], "net3.fd0");
+  EXPECT_EQ(commands[2]["arguments"]["fdname"], "net3.fd1");
+  EXPECT_EQ(commands[3]["execute"], "netdev_add");
+  EXPECT_EQ(commands[3]["arguments"],
+            (json{{"type", "tap"}, {"id", "net3.tap"}, {"fds", "net3.fd0:net3.fd1"}}));
+  EXPECT_EQ(commands[4]["execute"], "device_add");
+  EXPECT_EQ(commands[4]["arguments"]["driver"], "virtio-net-pci");
+  EXPECT_EQ(commands[4]["arguments"]["netdev"], "net3.tap");
+  EXPECT_EQ(commands[4]["arguments"]["mac"], "02:00:00:00:00:01");
+  EXPECT_EQ(commands[4]["arguments"]["mq"], true);
+}
+
 TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
   std::vector<std::string> commands;
   FakeQemu qemu([&](FakeQemu& self, const json& command) {
@@ -274,8 +300,8 @@ TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
   ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
   EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
               IsError(Code::kInternal, "attach device 'd': execute 'device_add': GenericError: no"));
-  EXPECT_THAT(commands,
-              ElementsAre("qom-list", "blockdev-add", "device_add", "chardev-remove", "blockdev-del"));
+  EXPECT_THAT(commands, ElementsAre("qom-list", "blockdev-add", "device_add", "chardev-remove",
+                                    "blockdev-del", "netdev_del"));
 }
 
 TEST_F(QmpClientTest, AnswersThatNameNoFreePort) {
