@@ -30,7 +30,9 @@ Result<NamespaceFd> OpenNetworkNamespace(const oci::Spec& spec) {
   const auto network = std::find_if(namespaces.begin(), namespaces.end(),
                                     [](const oci::Namespace& entry) { return entry.type == "network"; });
   constexpr char kRefusal[] =
-      "host network is not supported: a virtual machine has network interfaces of its own";
+      "host network is not supported: a virtual machine has network interfaces of its own; use a network of "
+      "the "
+      "engine and publish ports";
   if (network == namespaces.end()) {
     return MakeError(Code::kInvalidArgument, "{} (linux.namespaces has no entry 'network')", kRefusal);
   }

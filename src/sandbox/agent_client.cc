@@ -54,6 +54,27 @@ Status AgentClient::CreateContainer(const grpc::CreateContainerRequest& request,
   return {};
 }
 
+Status AgentClient::UpdateInterface(const types::Interface& interface) {
+  grpc::UpdateInterfaceRequest request;
+  *request.mutable_interface() = interface;
+  TRY(client_.CallSync<types::Interface>(kAgentService, "UpdateInterface", request, kRequestTimeout));
+  return {};
+}
+
+Status AgentClient::UpdateRoutes(const grpc::Routes& routes) {
+  grpc::UpdateRoutesRequest request;
+  *request.mutable_routes() = routes;
+  TRY(client_.CallSync<grpc::Routes>(kAgentService, "UpdateRoutes", request, kRequestTimeout));
+  return {};
+}
+
+Status AgentClient::AddArpNeighbors(const grpc::ARPNeighbors& neighbors) {
+  grpc::AddARPNeighborsRequest request;
+  *request.mutable_neighbors() = neighbors;
+  TRY(client_.CallSync<Empty>(kAgentService, "AddARPNeighbors", request, kRequestTimeout));
+  return {};
+}
+
 void AgentClient::StartContainer(const std::string& container_id, StatusCallback callback) {
   grpc::StartContainerRequest request;
   request.set_container_id(container_id);

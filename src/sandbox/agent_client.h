@@ -37,6 +37,10 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status CreateSandbox(const grpc::CreateSandboxRequest& request);
   Status CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout);
 
+  Status UpdateInterface(const types::Interface& interface);
+  Status UpdateRoutes(const grpc::Routes& routes);
+  Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors);
+
   // --- From any thread. ---
   void StartContainer(const std::string& container_id, StatusCallback callback);
   // `timeout`: how long the agent may wait for the container's processes to go.

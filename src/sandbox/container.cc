@@ -186,15 +186,22 @@ void Container::Start(Reply<pid_t> reply) {
     reply(NotRunning());
   } else {
     starting_ = true;
-    agent->StartContainer(id(), [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
-      self->starting_ = false;
-      if (status) {
-        self->OnStarted(std::move(reply));
-      } else {
-        self->ReplyError(std::move(status).error(), std::move(reply));
-      }
+    // What an engine has connected since the creation (Docker from 28 on) is there when the process begins.
+    context_.guest->SettleNetwork([self = shared_from_this(), agent, reply = std::move(reply)]() mutable {
+      self->StartInGuest(*agent, std::move(reply));
     });
   }
+}
+
+void Container::StartInGuest(AgentClient& agent, Reply<pid_t> reply) {
+  agent.StartContainer(id(), [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
+    self->starting_ = false;
+    if (status) {
+      self->OnStarted(std::move(reply));
+    } else {
+      self->ReplyError(std::move(status).error(), std::move(reply));
+    }
+  });
 }
 
 void Container::OnStarted(Reply<pid_t> reply) {

@@ -120,6 +120,7 @@ class Container : public std::enable_shared_from_this<Container> {
   void ReplyError(Error error, Reply<T> reply);
 
   Status CheckRunning(std::string_view action, bool ignore_paused = false) const;
+  void StartInGuest(AgentClient& agent, Reply<pid_t> reply);
   void OnStarted(Reply<pid_t> reply);
   void OnPoststartDone(const Status& status, Reply<pid_t> reply);
   void UpdateHost(const oci::Resources& changes, Reply<void> reply);

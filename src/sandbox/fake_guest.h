@@ -38,6 +38,7 @@ class FakeGuestScript {
   struct Behaviour {
     bool agent_silent = false;       // never answers Health.Check
     bool agent_unannounced = false;  // never says that it can be connected to
+    bool no_hotplug = false;         // the machine takes no further devices
     bool create_hangs = false;       // never answers CreateContainer
     std::string start_error;         // the machine does not start
     std::string last_words;          // of the machine
@@ -215,6 +216,7 @@ class FakeAgent {
   FakeAgent(std::shared_ptr<FakeGuestScript> script, UniqueFd stream)
       : script_(std::move(script)), server_(std::make_unique<ttrpc::Server>(thread_.loop())) {
     RegisterSandbox();
+    RegisterNetwork();
     RegisterContainers();
     RegisterProcesses();
     server_->Serve(std::move(stream));
@@ -279,6 +281,37 @@ class FakeAgent {
     });
     On<grpc::DestroySandboxRequest>("DestroySandbox", [this](const auto&) {
       script_->Record("destroy-sandbox");
+      return Empty();
+    });
+  }
+
+  void RegisterNetwork() {
+    On<grpc::UpdateInterfaceRequest, types::Interface>(
+        "UpdateInterface", [this](const grpc::UpdateInterfaceRequest& request) {
+          const types::Interface& interface = request.interface();
+          std::string event = fmt::format("interface {} {} {} '{}'", interface.name(), interface.hwaddr(),
+                                          interface.mtu(), interface.devicepath());
+          for (const types::IPAddress& address : interface.ipaddresses()) {
+            event += fmt::format(" {}/{}", address.address(), address.mask());
+          }
+          script_->Record(event);
+          return interface;
+        });
+    On<grpc::UpdateRoutesRequest, grpc::Routes>(
+        "UpdateRoutes", [this](const grpc::UpdateRoutesRequest& request) {
+          std::string event = "routes";
+          for (const types::Route& route : request.routes().routes()) {
+            event += fmt::format(" {}>{}@{}", route.dest(), route.gateway(), route.device());
+          }
+          script_->Record(event);
+          return request.routes();
+        });
+    On<grpc::AddARPNeighborsRequest>("AddARPNeighbors", [this](const grpc::AddARPNeighborsRequest& request) {
+      std::string event = "neighbours";
+      for (const types::ARPNeighbor& neighbor : request.neighbors().arpneighbors()) {
+        event += fmt::format(" {}={}", neighbor.toipaddress().address(), neighbor.lladdr());
+      }
+      script_->Record(event);
       return Empty();
     });
   }
@@ -434,6 +467,9 @@ class FakeMachine : public Machine {
       running_ = !stopped_;
     }
     script_->Record("start");
+    for (const hypervisor::NetworkDevice& card : options_.network_devices) {
+      script_->Record(fmt::format("card {} {} {}", card.id, card.mac, card.tap_fds.size()));
+    }
     return {};
   }
   Result<UniqueFd> ConnectAgent(Deadline deadline) override {
@@ -454,6 +490,16 @@ class FakeMachine : public Machine {
   }
   Status UnshareContainer(const std::string& container_id) override {
     script_->Record("unshare " + container_id);
+    return {};
+  }
+  Result<std::string> AttachDevice(const hypervisor::DeviceSpec& device, Deadline) override {
+    if (script_->behaviour().no_hotplug) return Error(Code::kResourceExhausted, "no free pci port");
+    const auto& card = std::get<hypervisor::NetworkDevice>(device);
+    script_->Record(fmt::format("attach {} {} {}", card.id, card.mac, card.tap_fds.size()));
+    return std::string("0f/00");
+  }
+  Status DetachDevice(const std::string& device_id, Deadline) override {
+    script_->Record("detach " + device_id);
     return {};
   }
   pid_t vmm_pid() const override { return getpid(); }

@@ -40,20 +40,20 @@ Status Guest::Boot(BootRequest request) {
       });
       self->WaitForOomEvent(agent);
     });
+    if (const std::shared_ptr<GuestNetwork> network = this->network()) network->Follow(machine(), *agent);
     return {};
   }
   const Error cause = ExplainBootFailure(agent ? Error(Code::kUnavailable, "the virtual machine ended")
                                                : std::move(agent).error());
   std::shared_ptr<Machine> machine;
+  std::shared_ptr<GuestNetwork> network;
   {
     const std::lock_guard lock(mutex_);
     state_ = State::kDown;
     machine = std::exchange(machine_, nullptr);
+    network = std::exchange(network_, nullptr);
   }
-  if (machine) {
-    const Status stopped = machine->Stop(Deadline::After(kMachineStopTime));
-    if (!stopped) log::LogError("a virtual machine did not end", {{"error", stopped.error().message()}});
-  }
+  End(machine.get(), network.get());
   return cause;
 }
 
@@ -62,6 +62,8 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   request.machine.on_exit = [weak = weak_from_this()](const std::string& reason) {
     if (const auto self = weak.lock()) self->OnMachineExit(reason);
   };
+  const std::shared_ptr<GuestNetwork> network = TRY_CTX(ConnectNetwork(request.machine), "connect network");
+  if (network) request.machine.network_devices = network->Devices();
   const std::shared_ptr<Machine> machine =
       TRY_CTX(StartMachine(std::move(request.machine), agent_deadline), "start virtual machine");
   const std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
@@ -70,9 +72,22 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   for (grpc::Storage& storage : machine->SandboxStorages())
     *request.sandbox.add_storages() = std::move(storage);
   TRY_CTX(agent->CreateSandbox(request.sandbox), "create sandbox in the guest");
+  if (network) TRY(network->Configure(*agent));
   const std::lock_guard lock(mutex_);
   supports_seccomp_ = details.agent_details().supports_seccomp();
   return agent;
+}
+
+Result<std::shared_ptr<GuestNetwork>> Guest::ConnectNetwork(const MachineOptions& options) {
+  const network::Model model = TRY(network::ParseModel(options.config->runtime.internetworking_model));
+  if (model == network::Model::kNone) return std::shared_ptr<GuestNetwork>();
+  const auto network_namespace =
+      TRY(linux::NamespaceFd::FromFd(TRY(options.network_namespace.Duplicate()), CLONE_NEWNET));
+  std::shared_ptr<GuestNetwork> network =
+      TRY(GuestNetwork::Create(loop_, network_namespace, {.model = model, .queues = options.size.vcpus}));
+  const std::lock_guard lock(mutex_);
+  network_ = network;
+  return network;
 }
 
 Result<std::shared_ptr<Machine>> Guest::StartMachine(MachineOptions options, Deadline deadline) {
@@ -157,6 +172,19 @@ std::shared_ptr<Machine> Guest::machine() const {
   return machine_;
 }
 
+std::shared_ptr<GuestNetwork> Guest::network() const {
+  const std::lock_guard lock(mutex_);
+  return network_;
+}
+
+void Guest::SettleNetwork(std::move_only_function<void()> done) {
+  if (const std::shared_ptr<GuestNetwork> network = this->network()) {
+    network->Settle(std::move(done));
+  } else {
+    loop_.Post(std::move(done));
+  }
+}
+
 bool Guest::supports_seccomp() const {
   const std::lock_guard lock(mutex_);
   return supports_seccomp_;
@@ -233,22 +261,33 @@ void Guest::Stop(std::function<void()> done) {
 }
 
 void Guest::StopMachine(std::function<void()> done) {
-  workers_.Post([this, machine = machine(), done = std::move(done), self = shared_from_this()]() mutable {
-    const Status stopped = machine->Stop(Deadline::After(kMachineStopTime));
-    if (!stopped) log::LogError("a virtual machine did not end", {{"error", stopped.error().message()}});
+  workers_.Post([this, machine = machine(), network = network(), done = std::move(done),
+                 self = shared_from_this()]() mutable {
+    End(machine.get(), network.get());
     loop_.Post(std::move(done));
   });
+}
+
+// The network outlasts the machine, whose end ends a change of it that is under way.
+void Guest::End(Machine* machine, GuestNetwork* network) {
+  if (machine != nullptr) {
+    const Status stopped = machine->Stop(Deadline::After(kMachineStopTime));
+    if (!stopped) log::LogError("a virtual machine did not end", {{"error", stopped.error().message()}});
+  }
+  if (network != nullptr) network->Close();
 }
 
 void Guest::FinishStop() {
   // Destroyed without the lock: callbacks of failing calls come back to this object.
   std::shared_ptr<Machine> machine;
   std::shared_ptr<AgentClient> agent;
+  std::shared_ptr<GuestNetwork> network;
   {
     const std::lock_guard lock(mutex_);
     state_ = State::kDown;
     machine = std::exchange(machine_, nullptr);
     agent = std::exchange(agent_, nullptr);
+    network = std::exchange(network_, nullptr);
   }
   for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
     callback(Error(Code::kUnavailable, "the virtual machine was stopped"));

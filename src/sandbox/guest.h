@@ -11,6 +11,7 @@
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "sandbox/agent_client.h"
+#include "sandbox/guest_network.h"
 #include "sandbox/machine.h"
 
 namespace kata::sandbox {
@@ -30,7 +31,7 @@ class Guest : public std::enable_shared_from_this<Guest> {
   };
 
   struct BootRequest {
-    MachineOptions machine;              // on_exit is set here
+    MachineOptions machine;              // on_exit and network_devices are set here
     grpc::CreateSandboxRequest sandbox;  // storages are added here
   };
 
@@ -48,6 +49,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   std::shared_ptr<AgentClient> agent() const;
   std::shared_ptr<Machine> machine() const;
   bool supports_seccomp() const;
+  // Any thread. Calls `done`, on the loop thread, when the guest has the network that the container has now.
+  void SettleNetwork(std::move_only_function<void()> done);
 
   // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped.
   // `done` runs on the loop thread, also when there is nothing (any more) to stop.
@@ -65,9 +68,12 @@ class Guest : public std::enable_shared_from_this<Guest> {
   static constexpr std::chrono::seconds kExplanationTime{2};
 
   Result<std::shared_ptr<AgentClient>> BootSteps(BootRequest request);
+  // Null for internetworking_model "none".
+  Result<std::shared_ptr<GuestNetwork>> ConnectNetwork(const MachineOptions& options);
   Result<std::shared_ptr<Machine>> StartMachine(MachineOptions options, Deadline deadline);
   Result<std::shared_ptr<AgentClient>> ConnectAgent(Machine& machine, Deadline deadline);
   Status FailIfCancelled() const;
+  std::shared_ptr<GuestNetwork> network() const;
   // The best explanation for a failure while booting: a cancellation, the machine's end, its last words.
   Error ExplainBootFailure(Error error) const;
 
@@ -76,6 +82,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   void GoDown(const std::string& reason);
   void WaitForReason(Error error, std::function<void(Error)> callback);
   void StopMachine(std::function<void()> done);
+  // Worker thread. Either may be null.
+  static void End(Machine* machine, GuestNetwork* network);
   void FinishStop();
   void WaitForOomEvent(const std::shared_ptr<AgentClient>& agent);
 
@@ -90,6 +98,7 @@ class Guest : public std::enable_shared_from_this<Guest> {
   std::string exit_reason_;  // of the machine
   std::shared_ptr<Machine> machine_;
   std::shared_ptr<AgentClient> agent_;
+  std::shared_ptr<GuestNetwork> network_;
   bool supports_seccomp_ = false;
 
   // Loop thread.

@@ -2,8 +2,10 @@
 #include "sandbox/guest_spec.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
+#include "base/file.h"
 #include "protocol/oci_convert.h"
 
 namespace kata::sandbox {
@@ -11,6 +13,8 @@ namespace {
 
 // HOST_NAME_MAX: sethostname(2) takes no more.
 constexpr size_t kMaxHostnameBytes = 64;
+constexpr char kResolverFile[] = "/etc/resolv.conf";
+constexpr size_t kMaxResolverBytes = 64u << 10;
 
 oci::Linux MakeGuestLinux(oci::Linux linux, const GuestSpecOptions& options) {
   if (linux.resources) linux.resources = MakeGuestResources(*linux.resources);
@@ -82,6 +86,20 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
   request.set_sandbox_pidns(HasPidNamespacePath(spec));
   return request;
+}
+
+std::vector<std::string> ResolverLines(const oci::Spec& spec, const std::string& bundle) {
+  std::vector<std::string> lines;
+  for (const oci::Mount& mount : spec.mounts) {
+    if (mount.destination != kResolverFile) continue;
+    const std::string path = mount.source.starts_with('/') ? mount.source : bundle + "/" + mount.source;
+    const Result<std::string> text = ReadFile(path, kMaxResolverBytes);
+    if (!text) continue;
+    lines.clear();
+    std::istringstream stream(*text);
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  }
+  return lines;
 }
 
 }  // namespace kata::sandbox

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "oci/spec.h"
@@ -29,6 +30,11 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
 
 // An additional process: as in config.json, without the host's labels.
 oci::Process MakeGuestProcess(const oci::Process& process);
+
+// The lines of the file that the container has as /etc/resolv.conf, for CreateSandbox.dns: so the guest
+// itself, and containers without such a file, find names as well. None when there is no file, or one that is
+// not small. Relative sources of mounts begin at `bundle`.
+std::vector<std::string> ResolverLines(const oci::Spec& spec, const std::string& bundle);
 
 // Limits that hold inside the guest.
 oci::Resources MakeGuestResources(const oci::Resources& resources);

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "config/config.h"
+#include "hypervisor/vm_spec.h"
 #include "oci/spec.h"
 #include "proto/agent.pb.h"
 #include "sandbox/machine_size.h"
@@ -25,8 +26,9 @@ struct MachineOptions {
   std::string directory;                   // the sandbox's state directory
   const config::Config* config = nullptr;  // outlives the machine
   MachineSize size;
-  UniqueFd network_namespace;              // that the VMM runs in; not valid: the server's own
-  std::vector<UniqueFd> cgroup_procs;      // cgroup.procs of the control groups of the VMM and its helpers
+  UniqueFd network_namespace;  // that the VMM runs in; not valid: the server's own
+  std::vector<hypervisor::NetworkDevice> network_devices;  // descriptors borrowed until Start returns
+  std::vector<UniqueFd> cgroup_procs;  // cgroup.procs of the control groups of the VMM and its helpers
   // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the
   // cause.
   std::function<void(std::string reason)> on_exit;
@@ -63,6 +65,12 @@ class Machine {
   virtual Result<GuestFiles> ShareContainer(const std::string& container_id, const HostFiles& files) = 0;
   // Undoes ShareContainer, also a half done one.
   virtual Status UnshareContainer(const std::string& container_id) = 0;
+
+  // Adds a device to the running machine; returns the guest's PCI path of it. Its descriptors are borrowed
+  // for the call.
+  virtual Result<std::string> AttachDevice(const hypervisor::DeviceSpec& device, Deadline deadline) = 0;
+  // Waits until the guest has let go of it.
+  virtual Status DetachDevice(const std::string& device_id, Deadline deadline) = 0;
 
   virtual pid_t vmm_pid() const = 0;
   virtual bool running() const = 0;

@@ -12,6 +12,10 @@
 namespace kata::sandbox {
 namespace {
 
+// For networks that a running container is connected to. Each port makes every boot a little longer
+// (docs/network.md).
+constexpr uint32_t kHotplugPorts = 2;
+
 hypervisor::Acceleration ToAcceleration(const std::string& name) {
   if (name == "kvm") return hypervisor::Acceleration::kKvm;
   if (name == "tcg") return hypervisor::Acceleration::kTcg;
@@ -62,6 +66,7 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.initrd = from.initrd;
   spec.image = from.image;
   spec.firmware = from.firmware;
+  spec.hotplug_ports = config.runtime.internetworking_model == "none" ? 0 : kHotplugPorts;
   spec.seccomp_sandbox = from.seccomp_sandbox;
   spec.entropy_source = from.entropy_source;
   spec.kernel_parameters = KernelParameters(config, channel_parameters);

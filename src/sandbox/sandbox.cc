@@ -224,6 +224,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
   request.sandbox.set_hostname(spec.hostname.substr(0, 64));
+  for (std::string& line : ResolverLines(spec, bundle)) request.sandbox.add_dns(std::move(line));
   request.sandbox.set_guest_hook_path(config.hypervisor.guest_hook_path);
   for (const std::string& module : config.agent.kernel_modules) {
     *request.sandbox.add_kernel_modules() = ParseKernelModule(module);

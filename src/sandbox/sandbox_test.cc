@@ -97,6 +97,9 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     options.id = "c1";
     options.state_directory = directory_->path();
     options.config.agent.dial_timeout = std::chrono::seconds(3);
+    // Stand-ins live in the network namespace of the test, which nothing may be done to; see
+    // guest_network_test.cc.
+    options.config.runtime.internetworking_model = "none";
     options.idle_timeout = idle_timeout;
     ASSERT_OK_AND_ASSIGN(options.task_socket, directory_->ListenTask());
     ASSERT_OK_AND_ASSIGN(options.attach_socket, directory_->ListenAttach());

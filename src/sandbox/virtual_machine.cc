@@ -67,6 +67,8 @@ class VirtualMachine : public Machine {
   std::vector<grpc::Storage> SandboxStorages() const override;
   Result<GuestFiles> ShareContainer(const std::string& container_id, const HostFiles& files) override;
   Status UnshareContainer(const std::string& container_id) override;
+  Result<std::string> AttachDevice(const hypervisor::DeviceSpec& device, Deadline deadline) override;
+  Status DetachDevice(const std::string& device_id, Deadline deadline) override;
   Status Stop(Deadline deadline) override;
 
   pid_t vmm_pid() const override {
@@ -109,6 +111,7 @@ class VirtualMachine : public Machine {
     const std::lock_guard lock(mutex_);
     return shared_directory_;
   }
+  Result<std::shared_ptr<hypervisor::Vm>> RunningVm() const;
 
   EventLoop& loop_;
   MachineOptions options_;
@@ -147,6 +150,8 @@ Status VirtualMachine::Start(Deadline deadline) {
         .id = kSharedFsDeviceId, .tag = std::string(protocol::kSharedTag), .path = shared->export_path()});
   }
   for (hypervisor::DeviceSpec& device : channel->Devices()) spec.devices.push_back(std::move(device));
+  for (hypervisor::NetworkDevice& device : options_.network_devices)
+    spec.devices.emplace_back(std::move(device));
   if (Status started = StartVmm(spec, deadline); !started)
     return ExplainByVirtiofsd(std::move(started).error());
   channel->OnVmmStarted();
@@ -249,6 +254,20 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
 Status VirtualMachine::UnshareContainer(const std::string& container_id) {
   const std::shared_ptr<storage::SharedDirectory> shared = shared_directory();
   return shared ? shared->Remove(container_id) : Status();
+}
+
+Result<std::shared_ptr<hypervisor::Vm>> VirtualMachine::RunningVm() const {
+  const std::lock_guard lock(mutex_);
+  if (!vm_ || stopped_) return Error(Code::kUnavailable, "the virtual machine is not running");
+  return vm_;
+}
+
+Result<std::string> VirtualMachine::AttachDevice(const hypervisor::DeviceSpec& device, Deadline deadline) {
+  return TRY(RunningVm())->control().Attach(device, deadline);
+}
+
+Status VirtualMachine::DetachDevice(const std::string& device_id, Deadline deadline) {
+  return TRY(RunningVm())->control().Detach(device_id, deadline);
 }
 
 Status VirtualMachine::Stop(Deadline deadline) {

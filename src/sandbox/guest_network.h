@@ -1,0 +1,105 @@
+// GuestNetwork: keeps the network of the guest as it is in the container's network namespace, from the start
+// of the virtual machine to its end.
+#pragma once
+
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "hypervisor/vm_spec.h"
+#include "linux/namespaces.h"
+#include "linux/netlink/route.h"
+#include "network/endpoint.h"
+#include "network/scan.h"
+#include "sandbox/agent_client.h"
+#include "sandbox/machine.h"
+
+namespace kata::sandbox {
+
+// All work is done on a thread of its own that has entered the namespace: setns(2) moves one thread only,
+// which can do nothing else any more. The members that block are not for the loop thread.
+class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
+ public:
+  struct Options {
+    network::Model model = network::Model::kTcFilter;  // not kNone
+    uint32_t queues = 1;                               // of each network card
+  };
+
+  // `loop` is borrowed and must outlive the object. Enters `network_namespace`, joins the interfaces that are
+  // there with tap devices. Blocks. Refuses the namespace that this process lives in: a host must not lose
+  // its network to a guest. After a failure nothing is left.
+  static Result<std::shared_ptr<GuestNetwork>> Create(EventLoop& loop,
+                                                      const linux::NamespaceFd& network_namespace,
+                                                      Options options);
+  ~GuestNetwork();  // REQUIRES: Close
+
+  // The network cards that the machine shall be started with; the descriptors are good until Follow or Close.
+  std::vector<hypervisor::NetworkDevice> Devices();
+
+  // Tells the agent of all there is. Blocks.
+  Status Configure(AgentClient& agent);
+
+  // From now on interfaces that appear are plugged into the machine, those that vanish unplugged, and changes
+  // of addresses, routes and neighbours passed on; failures are logged. Returns at once.
+  void Follow(std::shared_ptr<Machine> machine, std::shared_ptr<AgentClient> agent);
+
+  // Any thread. Calls `done`, on the loop thread, when all changes up to now have been passed on.
+  void Settle(std::move_only_function<void()> done);
+
+  // Takes away all that was made in the namespace. Call it when the machine has ended. Idempotent. Blocks
+  // until a change that is being passed on has been, or has failed, as it does when machine and agent are
+  // gone.
+  void Close();
+
+ private:
+  // An interface that is joined, and its network card.
+  struct Card {
+    std::string device_id;
+    std::unique_ptr<network::Endpoint> endpoint;
+    std::string guest_pci_path;  // of one that was plugged in
+    std::string told;            // what the agent was told last, as bytes of the message
+  };
+
+  GuestNetwork(EventLoop& loop, Options options) : loop_(loop), options_(options) {}
+  Status Enter(const linux::NamespaceFd& network_namespace);
+  Status JoinAll();
+  Result<network::Network> Scan();
+  std::set<int> TapIndices() const;
+  Result<Card> Join(const linux::Link& link);
+  static hypervisor::NetworkDevice DeviceOf(const Card& card);
+
+  void WaitForEvents();
+  bool HasEvents();
+  void Sync();
+  void UnplugVanished(const network::Network& network);
+  void PlugNew(const network::Network& network);
+  Status Plug(const linux::Link& link);
+  Status Tell(AgentClient& agent, const network::Network& network);
+  void CloseOnThread();
+
+  EventLoop& loop_;
+  const Options options_;
+  EventLoopThread thread_;
+
+  // What follows belongs to the thread. Null or empty after Close.
+  std::optional<linux::RouteSocket> socket_;
+  std::map<int, Card> cards_;  // by the interface's index; after socket_, which they use
+  std::set<int> refused_;      // indices of interfaces that could not be plugged in: once is enough
+  unsigned next_number_ = 0;
+  std::string told_routes_;
+  std::string told_neighbors_;
+  std::shared_ptr<Machine> machine_;
+  std::shared_ptr<AgentClient> agent_;
+  std::optional<asio::posix::stream_descriptor> events_;
+  std::optional<asio::steady_timer> settle_timer_;
+};
+
+}  // namespace kata::sandbox

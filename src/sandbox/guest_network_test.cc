@@ -1,0 +1,186 @@
+// GuestNetwork in a network namespace of the test's own, with a fake machine and agent.
+#include "sandbox/guest_network.h"
+
+#include <gmock/gmock.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <future>
+#include <thread>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "sandbox/fake_guest.h"
+#include "support/leak_checked_test.h"
+#include "support/result_matchers.h"
+
+namespace kata::sandbox {
+namespace {
+
+using kata::test::IsError;
+using linux::NamespaceFd;
+using test::FakeGuestScript;
+using test::FakeMachine;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+constexpr std::chrono::seconds kTimeout{60};
+constexpr char kMac[] = "02:00:00:00:00:0a";
+constexpr char kOtherMac[] = "02:00:00:00:00:0b";
+
+class GuestNetworkTest : public kata::test::LeakCheckedTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root";
+    std::thread([this] {
+      ASSERT_OK(linux::Unshare(CLONE_NEWNET));
+      ASSERT_OK_AND_ASSIGN(namespace_, NamespaceFd::OfProcess(0, CLONE_NEWNET));
+    }).join();
+    AddInterface("eth0", kMac, "192.0.2.10/24");
+    Ip({"route", "add", "default", "via", "192.0.2.1"});
+    machine_ = std::make_shared<FakeMachine>(loop_.loop(), MachineOptions(), script_);
+    ASSERT_OK(machine_->Start(Deadline::After(kTimeout)));
+    ASSERT_OK_AND_ASSIGN(UniqueFd stream, machine_->ConnectAgent(Deadline::After(kTimeout)));
+    agent_ = std::make_shared<AgentClient>(loop_.loop(), std::move(stream));
+  }
+  void TearDown() override {
+    if (agent_) agent_->Close();
+    if (network_) network_->Close();
+    network_.reset();
+    if (machine_) (void)machine_->Stop(Deadline::After(kTimeout));
+  }
+
+  void Ip(const std::vector<std::string>& args) {
+    Command command;
+    command.program = "ip";
+    command.args = args;
+    command.stderr_fd = STDERR_FILENO;
+    command.namespace_fds = {namespace_.get()};
+    ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(command));
+    ASSERT_OK_AND_ASSIGN(const ExitStatus status, child.Wait(Deadline::After(kTimeout)));
+    ASSERT_EQ(status.ShellCode(), 0) << command.Describe();
+  }
+  // Without IPv6, whose link-local address would come a little later.
+  void AddInterface(const std::string& name, const std::string& mac, const std::string& address) {
+    Ip({"link", "add", name, "address", mac, "addrgenmode", "none", "type", "veth", "peer", "name",
+        "p" + name});
+    Ip({"link", "set", "p" + name, "addrgenmode", "none"});
+    Ip({"address", "add", address, "dev", name});
+    Ip({"link", "set", name, "up"});
+  }
+  // The peers are down: only what is up is the guest's.
+  void Open(uint32_t queues = 1) {
+    ASSERT_OK_AND_ASSIGN(network_,
+                         GuestNetwork::Create(loop_.loop(), namespace_,
+                                              {.model = network::Model::kTcFilter, .queues = queues}));
+  }
+  void Follow() {
+    ASSERT_OK(network_->Configure(*agent_));
+    network_->Follow(machine_, agent_);
+    Settle();
+  }
+  void Settle() {
+    std::promise<void> done;
+    network_->Settle([&] { done.set_value(); });
+    ASSERT_EQ(done.get_future().wait_for(kTimeout), std::future_status::ready);
+  }
+  void AwaitEvent(const testing::Matcher<std::string>& event) {
+    const Deadline deadline = Deadline::After(kTimeout);
+    while (!testing::Value(script_->events(), Contains(event)) && !deadline.Passed()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_THAT(script_->events(), Contains(event));
+  }
+
+  const std::shared_ptr<FakeGuestScript> script_ = std::make_shared<FakeGuestScript>();
+  EventLoopThread loop_;
+  NamespaceFd namespace_;
+  std::shared_ptr<FakeMachine> machine_;
+  std::shared_ptr<AgentClient> agent_;
+  std::shared_ptr<GuestNetwork> network_;
+};
+
+TEST_F(GuestNetworkTest, GivesTheGuestWhatIsThere) {
+  Ip({"neighbour", "add", "192.0.2.7", "lladdr", "02:00:00:00:00:77", "dev", "eth0"});
+  Open(/*queues=*/2);
+  ASSERT_OK_AND_ASSIGN(const NamespaceFd own, NamespaceFd::OfProcess(0, CLONE_NEWNET));
+  EXPECT_FALSE(own.IsSameAs(namespace_).value()) << "the caller's thread has been moved";
+  const std::vector<hypervisor::NetworkDevice> devices = network_->Devices();
+  ASSERT_EQ(devices.size(), 1u);
+  EXPECT_EQ(devices[0].mac, kMac);
+  EXPECT_EQ(devices[0].tap_fds.size(), 2u);
+  ASSERT_OK(network_->Configure(*agent_));
+  EXPECT_THAT(script_->events(),
+              ElementsAre("start", "interface eth0 02:00:00:00:00:0a 1500 '' 192.0.2.10/24",
+                          "routes >192.0.2.1@eth0", "neighbours 192.0.2.7=02:00:00:00:00:77"));
+}
+
+TEST_F(GuestNetworkTest, FollowsInterfacesThatComeAndGo) {
+  Open();
+  Follow();
+  EXPECT_THAT(script_->events(), Not(Contains(StartsWith("attach"))));
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  // Without Settle: events alone lead there.
+  AwaitEvent("attach net1 02:00:00:00:00:0b 1");
+  AwaitEvent("interface eth1 02:00:00:00:00:0b 1500 '0f/00' 198.51.100.10/24");
+  Ip({"link", "delete", "eth1"});
+  AwaitEvent("detach net1");
+  Ip({"address", "add", "192.0.2.11/24", "dev", "eth0"});
+  AwaitEvent("interface eth0 02:00:00:00:00:0a 1500 '' 192.0.2.10/24 192.0.2.11/24");
+}
+
+TEST_F(GuestNetworkTest, SettleWaitsForAllThatHasChanged) {
+  Open();
+  Follow();
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  Settle();
+  EXPECT_THAT(script_->events(), Contains("interface eth1 02:00:00:00:00:0b 1500 '0f/00' 198.51.100.10/24"));
+}
+
+TEST_F(GuestNetworkTest, AFailedPlugIsNotRepeatedForEver) {
+  script_->Set({.no_hotplug = true});
+  Open();
+  Follow();
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  Settle();
+  Settle();
+  EXPECT_THAT(script_->events(), Not(Contains(HasSubstr("interface eth1"))));
+  // The next one of this name has its chance.
+  script_->Set({});
+  Ip({"link", "delete", "eth1"});
+  Settle();
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  AwaitEvent(HasSubstr("interface eth1"));
+}
+
+TEST_F(GuestNetworkTest, LeavesNothing) {
+  Open();
+  Follow();
+  network_->Close();
+  network_->Close();
+  std::thread([this] {
+    ASSERT_OK(namespace_.Enter());
+    ASSERT_OK_AND_ASSIGN(linux::RouteSocket socket, linux::RouteSocket::Open());
+    EXPECT_FALSE(socket.FindLink("tap0_kata"));
+  }).join();
+  // As does a creation that fails halfway.
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  Ip({"tuntap", "add", "tap1_kata", "mode", "tap"});
+  EXPECT_THAT(GuestNetwork::Create(loop_.loop(), namespace_, {}),
+              IsError(Code::kAlreadyExists, HasSubstr("join interface 'eth1'")));
+  Ip({"link", "delete", "tap1_kata"});
+  Open();
+}
+
+TEST_F(GuestNetworkTest, RefusesTheHostsNamespace) {
+  ASSERT_OK_AND_ASSIGN(const NamespaceFd own, NamespaceFd::OfProcess(0, CLONE_NEWNET));
+  EXPECT_THAT(GuestNetwork::Create(loop_.loop(), own, {}),
+              IsError(Code::kInvalidArgument, HasSubstr("network namespace of the host")));
+}
+
+}  // namespace
+}  // namespace kata::sandbox

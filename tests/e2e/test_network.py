@@ -1,0 +1,184 @@
+"""Networks: the interfaces of a namespace, plugged into the guest, also while it runs."""
+
+import json
+import os
+import subprocess
+
+import harness
+from harness import KataTest, wait_until
+
+MAC = "02:00:5e:10:00:0a"
+SECOND_MAC = "02:00:5e:10:00:0b"
+
+
+class Network(KataTest):
+    """A network namespace for the container and one for its peer, with a veth pair between them."""
+
+    def setUp(self):
+        super().setUp()
+        self.namespace = self.add_namespace("c")
+        self.peer = self.add_namespace("p")
+        self.add_interface("eth0", MAC, "192.0.2.{}", "2001:db8::{:x}", mtu=1400)
+        self.ip(self.namespace, "route", "add", "default", "via", "192.0.2.1")
+        self.ip(self.namespace, "-6", "route", "add", "default", "via", "2001:db8::1")
+
+    def add_namespace(self, name):
+        name = f"{self.marker}-{name}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        return f"/run/netns/{name}"
+
+    def inside(self, namespace, *command, **options):
+        """Runs a command in a network namespace."""
+        return subprocess.run(["nsenter", "--net=" + namespace, *command], text=True, timeout=harness.COMMAND_TIMEOUT_S,
+                              **{"check": True, "stdout": subprocess.PIPE, **options}).stdout
+
+    def ip(self, namespace, *args):
+        return self.inside(namespace, "ip", *args)
+
+    def add_interface(self, name, mac, v4, v6, mtu=1500):
+        """`name` in the container's namespace as .10, its other end in the peer's as .1."""
+        other = "p" + name
+        self.ip(self.peer, "link", "add", other, "mtu", str(mtu), "type", "veth", "peer", "name", name, "mtu", str(mtu),
+                "address", mac, "netns", os.path.basename(self.namespace))
+        for namespace, link, number in ((self.peer, other, 1), (self.namespace, name, 10)):
+            self.ip(namespace, "address", "add", v4.format(number) + "/24", "dev", link)
+            self.ip(namespace, "address", "add", v6.format(number) + "/64", "dev", link, "nodad")
+            self.ip(namespace, "link", "set", link, "up")
+
+    def network_bundle(self, *args):
+        bundle = self.bundle(*args)
+        for entry in bundle.config["linux"]["namespaces"]:
+            if entry["type"] == "network":
+                entry["path"] = self.namespace
+        bundle.config["process"]["capabilities"]["bounding"].append("CAP_NET_RAW")
+        bundle.config["process"]["capabilities"]["effective"].append("CAP_NET_RAW")
+        bundle.config["process"]["capabilities"]["permitted"].append("CAP_NET_RAW")
+        bundle.write()
+        return bundle
+
+    def start(self, *args):
+        container_id = self.create(self.network_bundle(*args))
+        self.kata("start", container_id)
+        return container_id
+
+    def guest(self, container_id, *command, check=True):
+        return self.kata("exec", container_id, *command, check=check)
+
+    def links(self):
+        return {l["ifname"] for l in json.loads(self.ip(self.namespace, "-j", "link"))}
+
+    def assert_nothing_left_in_namespace(self, expected):
+        wait_until(lambda: self.links() == expected, f"the links to be {expected}, not {self.links()}")
+        for link in expected - {"lo"}:
+            self.assertNotIn("ingress", self.inside(self.namespace, "tc", "qdisc", "show", "dev", link))
+
+    def serve(self, namespace, *address):
+        """An HTTP server in a namespace that answers with its file."""
+        directory = os.path.join(self.dir, "www")
+        os.makedirs(directory, exist_ok=True)
+        with open(os.path.join(directory, "file"), "w", encoding="utf-8") as f:
+            f.write("served\n")
+        server = subprocess.Popen(["nsenter", "--net=" + namespace, "python3", "-m", "http.server", "--directory",
+                                   directory, "8080", *address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        wait_until(lambda: ":8080" in self.inside(namespace, "ss", "-tln"), "the server to listen")
+
+    def kill_and_delete(self, container_id):
+        self.kata("kill", container_id, "KILL")
+        self.wait_status(container_id, "stopped")
+        self.kata("delete", container_id)
+
+    def test_guest_has_what_ip_shows(self):
+        self.ip(self.namespace, "route", "add", "198.51.100.0/24", "via", "192.0.2.7")
+        self.ip(self.namespace, "neighbour", "add", "192.0.2.7", "lladdr", "02:00:5e:10:00:77", "dev", "eth0")
+        container_id = self.start("sleep", "1000")
+        shown = self.guest(container_id, "ip", "address", "show", "eth0").stdout
+        for text in ("mtu 1400", MAC, "192.0.2.10/24", "2001:db8::a/64"):
+            self.assertIn(text, shown)
+        routes = self.guest(container_id, "ip", "route").stdout
+        for text in ("default via 192.0.2.1 dev eth0", "198.51.100.0/24 via 192.0.2.7", "192.0.2.0/24 dev eth0"):
+            self.assertIn(text, routes)
+        self.assertIn("default via 2001:db8::1", self.guest(container_id, "ip", "-6", "route").stdout)
+        neighbours = self.guest(container_id, "ip", "neigh").stdout
+        self.assertIn("02:00:5e:10:00:77", neighbours)
+        self.assertIn("PERMANENT", neighbours)
+        self.assertIn("tap0_kata", self.links())
+        self.kill_and_delete(container_id)
+        self.assert_nothing_left_in_namespace({"lo", "eth0"})
+
+    def check_traffic(self):
+        self.serve(self.peer, "--bind", "::")
+        container_id = self.start("sh", "-c", "mkdir /www; echo guest > /www/file; exec httpd -f -p 80 -h /www")
+        self.assertEqual(self.guest(container_id, "wget", "-qO-", "http://192.0.2.1:8080/file").stdout, "served\n")
+        self.assertEqual(self.guest(container_id, "wget", "-qO-", "http://[2001:db8::1]:8080/file").stdout, "served\n")
+        for address in ("192.0.2.1", "2001:db8::1"):
+            self.guest(container_id, "ping", "-c", "2", "-W", "30", address)
+        for address in ("192.0.2.10", "2001:db8::a"):
+            self.inside(self.peer, "busybox", "ping", "-c", "2", "-W", "30", address)
+        for address in ("192.0.2.10", "[2001:db8::a]"):
+            self.assertEqual(self.inside(self.peer, "curl", "-sS", "-m", "60", f"http://{address}/file"), "guest\n")
+        self.kill_and_delete(container_id)
+        self.assert_nothing_left_in_namespace({"lo", "eth0"})
+
+    def test_traffic_both_ways(self):
+        self.check_traffic()
+
+    def test_macvtap(self):
+        self.write_configuration(runtime='internetworking_model = "macvtap"')
+        self.check_traffic()
+
+    def test_several_queues(self):
+        self.write_configuration(hypervisor="default_vcpus = 2")
+        self.check_traffic()
+
+    def test_model_none(self):
+        self.write_configuration(runtime='internetworking_model = "none"')
+        result = self.run_container(bundle=self.network_bundle("ls", "/sys/class/net"))
+        self.assertNotIn("eth0", result.stdout)
+        self.assert_nothing_left_in_namespace({"lo", "eth0"})
+
+    def test_interfaces_come_and_go(self):
+        container_id = self.create(self.network_bundle("sleep", "1000"))
+        # Between create and start: it is there when the process begins.
+        self.add_interface("eth1", SECOND_MAC, "198.51.100.{}", "2001:db8:1::{:x}")
+        self.kata("start", container_id)
+        shown = self.guest(container_id, "ip", "address", "show", "eth1").stdout
+        for text in (SECOND_MAC, "198.51.100.10/24", "2001:db8:1::a/64"):
+            self.assertIn(text, shown)
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", "198.51.100.1")
+        self.ip(self.namespace, "link", "delete", "eth1")
+        wait_until(lambda: "eth1" not in self.guest(container_id, "ls", "/sys/class/net").stdout, "eth1 to go",
+                   harness.COMMAND_TIMEOUT_S)
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", "192.0.2.1")
+        # While it runs.
+        self.add_interface("eth2", SECOND_MAC, "203.0.113.{}", "2001:db8:2::{:x}")
+        wait_until(lambda: "203.0.113.10/24" in self.guest(container_id, "ip", "address").stdout, "eth2 to come",
+                   harness.COMMAND_TIMEOUT_S)
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", "203.0.113.1")
+        # A later address of an interface that is there.
+        self.ip(self.namespace, "address", "add", "192.0.2.11/24", "dev", "eth0")
+        wait_until(lambda: "192.0.2.11/24" in self.guest(container_id, "ip", "address").stdout, "the address to come",
+                   harness.COMMAND_TIMEOUT_S)
+        self.assertIn("default via 192.0.2.1 ", self.guest(container_id, "ip", "route").stdout)
+        self.kill_and_delete(container_id)
+        self.assert_nothing_left_in_namespace({"lo", "eth0", "eth2"})
+
+    def test_interface_that_cannot_be_joined(self):
+        self.inside(self.namespace, "tc", "qdisc", "add", "dev", "eth0", "ingress")
+        result = self.run_container(bundle=self.network_bundle("true"), check=False)
+        self.assert_one_line_error(result, "interface 'eth0'", "ingress qdisc")
+        self.assertEqual(self.links(), {"lo", "eth0"})
+
+    def test_host_network_is_refused(self):
+        bundle = self.network_bundle("true")
+        for entry in bundle.config["linux"]["namespaces"]:
+            if entry["type"] == "network":
+                entry["path"] = "/proc/self/ns/net"
+        bundle.write()
+        self.assert_one_line_error(self.run_container(bundle=bundle, check=False), "host network", "publish ports")
+
+
+if __name__ == "__main__":
+    harness.main()
