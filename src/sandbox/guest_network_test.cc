@@ -66,8 +66,8 @@ class GuestNetworkTest : public kata::test::LeakCheckedTest {
   }
   // Without IPv6, whose link-local address would come a little later.
   void AddInterface(const std::string& name, const std::string& mac, const std::string& address) {
-    Ip({"link", "add", name, "address", mac, "addrgenmode", "none", "type", "veth", "peer", "name",
-        "p" + name});
+    Ip({"link", "add", name, "address", mac, "type", "veth", "peer", "name", "p" + name});
+    Ip({"link", "set", name, "addrgenmode", "none"});
     Ip({"link", "set", "p" + name, "addrgenmode", "none"});
     Ip({"address", "add", address, "dev", name});
     Ip({"link", "set", name, "up"});
