@@ -68,6 +68,28 @@ class Docker(DockerTest):
         self.assertEqual(self.docker("wait", "box").stdout.strip(), "137")
         self.docker("rm", "box")
 
+    def test_networks(self):
+        self.docker("network", "create", "--ipv6", "--subnet", "fd00:5::/64", "blue")
+        self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80", IMAGE,
+                    "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -p 80 -h /w")
+        settings = json.loads(self.docker("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["blue"]
+        inside = self.docker("exec", "web", "ip", "addr", "show", "dev", "eth0").stdout
+        for value in (settings["IPAddress"], settings["GlobalIPv6Address"], settings["MacAddress"], "mtu 1500"):
+            self.assertIn(value, inside)
+        # From a container under runc, from one in a virtual machine, and through the published port.
+        fetch = ("wget", "-q", "-O", "-", f"http://{settings['IPAddress']}/")
+        self.assertEqual(self.docker("run", "--rm", "--network", "blue", IMAGE, *fetch).stdout, "hello\n")
+        self.assertEqual(self.docker_run("--network", "blue", IMAGE, *fetch).stdout, "hello\n")
+        published = self.run_engine(self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"))
+        self.assertEqual(published.stdout, "hello\n")
+        # A network that comes while the container runs.
+        self.docker("network", "create", "red")
+        self.docker("network", "connect", "red", "web")
+        address = json.loads(self.docker("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["red"]["IPAddress"]
+        wait_until(lambda: address in self.docker("exec", "web", "ip", "addr").stdout, "the second network's address")
+        self.docker("network", "disconnect", "red", "web")
+        wait_until(lambda: address not in self.docker("exec", "web", "ip", "addr").stdout, "the second network to go")
+
     def test_refusals_and_exit_codes(self):
         missing = self.docker_run("--network", "none", IMAGE, "nosuch", check=False)
         self.assertEqual((missing.returncode, "executable file not found in $PATH" in missing.stderr), (127, True),
