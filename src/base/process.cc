@@ -21,8 +21,6 @@
 #include "base/file.h"
 #include "base/log.h"
 
-extern char** environ;
-
 namespace kata {
 namespace {
 

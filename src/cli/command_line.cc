@@ -126,9 +126,9 @@ class Grammar {
   // A command whose only argument is a container.
   template <typename Options>
   CLI::App* AddForContainer(const std::string& name, const std::string& description,
-                            std::shared_ptr<Options> options) {
+                            const std::shared_ptr<Options>& options) {
     return Add(name, description + "; takes the container's id",
-               [this, options, name](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
+               [=, this](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
                  if (arguments.size() != 1)
                    return WrongArguments(name, "exactly one argument, the container's id");
                  options->id = arguments[0];
@@ -157,7 +157,7 @@ class Grammar {
   // create and run differ in little.
   template <typename Options>
   CLI::App* AddBundleCommand(const std::string& name, const std::string& description,
-                             std::shared_ptr<Options> options) {
+                             const std::shared_ptr<Options>& options) {
     options->bundle = ".";
     CLI::App* command =
         Add(name, description + "; takes the container's id",
@@ -307,7 +307,7 @@ class Grammar {
   // Options of a command that takes no arguments.
   template <typename Options>
   CLI::App* AddWithoutArguments(const std::string& name, const std::string& description,
-                                std::shared_ptr<Options> options) {
+                                const std::shared_ptr<Options>& options) {
     return Add(name, description,
                [options, name](const std::vector<std::string>& arguments) -> Result<CommandOptions> {
                  if (!arguments.empty()) return WrongArguments(name, "no arguments");

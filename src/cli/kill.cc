@@ -21,7 +21,7 @@ Status Kill(const GlobalOptions& globals, const KillOptions& options) {
     return options.all ? Status() : NotRunning();
   }
   if (signal == 0) return {};
-  const Status sent = container.server()->Kill(options.id, signal, options.all);
+  Status sent = container.server()->Kill(options.id, signal, options.all);
   if (sent) return sent;
   const Code code = sent.error().code();
   const bool ended_meanwhile =

@@ -52,7 +52,7 @@ Status AddDropIns(Loader& loader, const std::string& main_file) {
     return MakeError(Code::kResourceExhausted, "read configuration: '{}' has more than {} files", directory,
                      kMaxDropIns);
   }
-  for (const std::string& name : *names) TRY(AddFile(loader, directory + "/" + name));
+  for (const std::string& name : *names) TRY(AddFile(loader, fmt::format("{}/{}", directory, name)));
   return {};
 }
 

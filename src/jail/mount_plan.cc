@@ -182,6 +182,7 @@ Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec) {
   const bool user_namespace =
       spec.linux && std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
                                 [](const oci::Namespace& entry) { return entry.type == "user"; });
+  steps.reserve(spec.mounts.size());
   for (const oci::Mount& mount : spec.mounts) steps.push_back(TRY(PlanMount(mount, user_namespace)));
   return steps;
 }

@@ -63,7 +63,7 @@ Status CollectProcesses(const std::string& directory, int depth, std::vector<pid
   Result<std::vector<std::string>> names = ListDirectory(directory);
   if (!names) return depth > 0 ? Status() : Status(std::move(names).error());
   for (const std::string& name : *names) {
-    const std::string child = directory + "/" + name;
+    const std::string child = fmt::format("{}/{}", directory, name);
     struct stat info{};
     if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
       TRY(CollectProcesses(child, depth + 1, pids));
@@ -80,7 +80,7 @@ Status RemoveDirectories(const std::string& directory, int depth) {
   Result<std::vector<std::string>> names = ListDirectory(directory);
   if (names) {
     for (const std::string& name : *names) {
-      const std::string child = directory + "/" + name;
+      const std::string child = fmt::format("{}/{}", directory, name);
       struct stat info{};
       if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) TRY(RemoveDirectories(child, depth + 1));
     }

@@ -14,7 +14,7 @@ inline constexpr size_t kMaxObjects = 16384;
 
 // The kernel's limits of execve(2): one string, and all of argv and envp with their pointers (3/4 of
 // _STK_LIM), which it further lowers to a quarter of RLIMIT_STACK.
-inline constexpr size_t kMaxArgumentBytes = 32 * 4096;
+inline constexpr size_t kMaxArgumentBytes = 32 * 4096;  // NOLINT(bugprone-*)
 inline constexpr size_t kMaxArgumentsBytes = 6u << 20;
 // NGROUPS_MAX of <linux/limits.h>.
 inline constexpr size_t kMaxAdditionalGids = 65536;

@@ -472,7 +472,7 @@ Result<ProcessExit> Container::DeleteExec(const std::string& exec_id) {
       process.state() == Process::State::kRunning) {
     return MakeError(Code::kFailedPrecondition, "cannot delete process '{}' that is running", exec_id);
   }
-  const ProcessExit exit = process.state() == Process::State::kStopped ? process.exit() : ProcessExit{};
+  ProcessExit exit = process.state() == Process::State::kStopped ? process.exit() : ProcessExit{};
   execs_.erase(it);
   return exit;
 }

@@ -241,8 +241,8 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.files =
       TRY(machine.ShareContainer(container_id, {.rootfs = rootfs, .mounts = spec.mounts, .bundle = bundle}));
-  const Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
-                                                config.runtime.create_container_timeout);
+  Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
+                                          config.runtime.create_container_timeout);
   if (!created && created.error().code() == Code::kDeadlineExceeded) {
     return MakeError(Code::kDeadlineExceeded, "the agent has not created it within {} s",
                      config.runtime.create_container_timeout.count());
@@ -337,7 +337,9 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .cgroup = container->cgroup(),
                 .hooks_cancel_fd = container->hooks_cancel_fd()};
   if (job.boot) booted_ = true;
-  workers_.Post([this, job = std::move(job), container, reply = std::move(reply)]() mutable {
+  // A copy that can be moved on: the last reference must not end on the worker, as the container belongs to
+  // the loop's thread.
+  workers_.Post([this, job = std::move(job), container = container, reply = std::move(reply)]() mutable {
     Result<CreateResult> result = job.Run();
     loop_.Post([this, self = std::move(job.sandbox), container = std::move(container),
                 result = std::move(result), reply = std::move(reply)]() mutable {
@@ -356,7 +358,9 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
   } else if (!guest_->agent()) {
     // It ended when the guest had already answered.
     FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
-  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm, result->overhead); !recorded) {
+  } else if (Status recorded =
+                 container->OnCreated(result->spec, result->rootfs, result->vmm, result->overhead);
+             !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
     reply(container->FindProcess("")->shim_pid());
@@ -452,7 +456,7 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
     reply(Error(found.error()));
     return;
   }
-  const std::shared_ptr<Container> container = *found;
+  const std::shared_ptr<Container>& container = *found;
   const Process* process = container->FindProcess(exec_id);
   const pid_t pid = process ? process->shim_pid() : 0;
   if (!exec_id.empty()) {

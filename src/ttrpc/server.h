@@ -75,16 +75,16 @@ class Server {
   // `handler`: void(const CallContext&, Request, Responder<Response>).
   template <typename Request, typename Response, typename Handler>
   void Handle(std::string service, std::string method, Handler handler) {
-    HandleRaw(
-        service, method,
-        [handler = std::move(handler)](CallContext context, std::string payload, RawResponder raw) mutable {
-          Request request;
-          if (!request.ParseFromString(payload)) {
-            raw.Respond(Error(Code::kInvalidArgument, "the request does not parse"));
-            return;
-          }
-          handler(context, std::move(request), Responder<Response>(std::move(raw)));
-        });
+    HandleRaw(std::move(service), std::move(method),
+              [handler = std::move(handler)](const CallContext& context, const std::string& payload,
+                                             RawResponder raw) mutable {
+                Request request;
+                if (!request.ParseFromString(payload)) {
+                  raw.Respond(Error(Code::kInvalidArgument, "the request does not parse"));
+                  return;
+                }
+                handler(context, std::move(request), Responder<Response>(std::move(raw)));
+              });
   }
 
   // Serves one connected stream (unix, vsock, virtio-serial). Thread safe. `on_closed` runs once, on the loop

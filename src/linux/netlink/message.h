@@ -80,7 +80,7 @@ template <typename Fixed>
 Result<Attributes> ParsePayload(std::string_view payload, Fixed& fixed) {
   static_assert(std::is_trivially_copyable_v<Fixed>);
   if (payload.size() < sizeof fixed) return Error(Code::kDataLoss, "netlink message is too short");
-  std::memcpy(&fixed, payload.data(), sizeof fixed);
+  std::memcpy(&fixed, payload.data(), sizeof fixed);  // NOLINT(bugprone-suspicious-stringview-data-usage)
   const size_t begin = NLMSG_ALIGN(sizeof fixed);
   return Attributes::Parse(payload.size() > begin ? payload.substr(begin) : std::string_view());
 }
