@@ -182,4 +182,4 @@ def make_busybox_image(path):
 
 
 def machine():
-    return f"Linux {platform.release()}, {platform.machine()}"
+    return f"Linux {platform.release().split('-')[0]}, {platform.machine()}"
