@@ -92,8 +92,9 @@ Status Vm::Impl::Connect(const Driver& driver, UniqueFd control_socket, Deadline
   if (control) {
     control_ = std::move(*control);
     std::lock_guard lock(mutex_);
-    connected_ = true;
-    if (running()) return {};
+    // From here on its end is reported by OnExit, before by the error of this call.
+    connected_ = running();
+    if (connected_) return {};
   } else if (control.error().code() == Code::kUnavailable) {
     (void)process_->WaitDrained(Deadline::After(kExitTime));
   }

@@ -189,10 +189,10 @@ TEST_F(VmTest, MissingFilesAreNamedBeforeTheStart) {
 }
 
 TEST_F(VmTest, ConsoleLinesArriveAndAPanicIsTheReason) {
+  // Nothing but the signal ends it.
   const ScriptDriver driver(
       "printf 'booting\\n[    0.5] Kernel panic - not syncing: VFS\\nrest' >&4; echo broken >&2; printf x "
-      ">&3; "
-      "read line <&3; exit 3");
+      ">&3; exec sleep 1000");
   ASSERT_OK_AND_ASSIGN(const auto vm, Start(driver));
   ASSERT_EQ(kill(vm->pid(), SIGTERM), 0);
   EXPECT_EQ(WaitExitReason(),
