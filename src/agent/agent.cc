@@ -41,7 +41,11 @@ namespace {
 
 // Some jobs wait, for a device or a program; the others must not queue behind them.
 constexpr size_t kWorkers = 4;
+#ifdef __SANITIZE_THREAD__
+constexpr size_t kThreadStackBytes = 8u << 20;  // the sanitizer's own data lies there, too
+#else
 constexpr size_t kThreadStackBytes = 256u << 10;
+#endif
 constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
 constexpr char kLogPort[] = "agent.log.0";
 constexpr std::chrono::seconds kAnnounceTimeout{5};
