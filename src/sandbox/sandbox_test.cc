@@ -79,8 +79,9 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
   void TearDown() override {
     client_.reset();
     if (server_.joinable()) {
-      if (const Result<UniqueFd> alive = directory_->ConnectTask()) {
-        Connect();
+      // An abandoned server takes its socket's name away meanwhile.
+      if (Result<UniqueFd> alive = directory_->ConnectTask()) {
+        UseConnection(std::move(*alive));
         // A server that was abandoned ends by itself, perhaps at this very moment.
         const Result<Empty> ended = Call<Empty>("Shutdown", Now());
         EXPECT_TRUE(ended || ended.error().code() == Code::kUnavailable) << ended.error().message();
@@ -114,6 +115,9 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
 
   void Connect() {
     ASSERT_OK_AND_ASSIGN(UniqueFd socket, directory_->ConnectTask());
+    UseConnection(std::move(socket));
+  }
+  void UseConnection(UniqueFd socket) {
     client_ = std::make_unique<ttrpc::Client>(client_thread_.loop(), std::move(socket));
   }
 
