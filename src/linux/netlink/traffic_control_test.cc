@@ -164,11 +164,16 @@ TEST_F(TrafficControlTest, MakesNoAddressesByItself) {
     const int a = socket.FindLink("d0").value().index;
     ASSERT_OK(socket.DisableAddressGeneration(a));
     ASSERT_OK(socket.SetLinkFlags(a, IFF_UP, 0));
+    // The kernel makes them when it has noticed the carrier, up to a second later.
     bool peer_has_one = false;
-    ASSERT_OK_AND_ASSIGN(const std::vector<LinkAddress> addresses, socket.ListAddresses());
-    for (const LinkAddress& address : addresses) {
-      EXPECT_NE(address.link_index, a) << address.prefix.ToString();
-      peer_has_one = peer_has_one || address.prefix.address.family() == AF_INET6;
+    for (const Deadline deadline = Deadline::After(std::chrono::seconds(30));
+         !peer_has_one && !deadline.Passed();) {
+      ASSERT_OK_AND_ASSIGN(const std::vector<LinkAddress> addresses, socket.ListAddresses());
+      for (const LinkAddress& address : addresses) {
+        EXPECT_NE(address.link_index, a) << address.prefix.ToString();
+        peer_has_one = peer_has_one || address.prefix.address.family() == AF_INET6;
+      }
+      usleep(10000);
     }
     EXPECT_TRUE(peer_has_one) << "this kernel makes link-local addresses";
   });
