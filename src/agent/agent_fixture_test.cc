@@ -101,8 +101,7 @@ void AgentTest::SetUp() {
   Command command;
   command.program = "/proc/self/exe";
   command.args = {"serve"};
-  command.environment = {"KATA_AGENT_SERVER_ADDR=unix://" + socket, "KATA_AGENT_LOG_LEVEL=debug",
-                         "PATH=/bin",
+  command.environment = {"KATA_AGENT_SERVER_ADDR=unix://" + socket, "KATA_AGENT_LOG_LEVEL=debug", "PATH=/bin",
                          // LeakSanitizer cannot look at a program that is PID 1 of its namespace.
                          "ASAN_OPTIONS=detect_leaks=0",
                          // It forks into its namespaces and makes its threads there.

@@ -3,14 +3,62 @@
 
 #include <fmt/format.h>
 
-#include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
+
+// Some malformed headers ("[=") meet nothing in the library but an assertion, which a release build would
+// turn into an assumption of the compiler. Here it is an exception in all builds.
+#undef NDEBUG
+static constexpr void AssertToml(bool holds, const char* condition) {
+  if (!holds) throw std::logic_error(condition);
+}
+#define TOML_ASSERT(condition) AssertToml(static_cast<bool>(condition), #condition)
+#include <toml++/toml.h>
 
 namespace kata::config {
 namespace {
+
+// TOML 1.0 has no place for a NUL byte, and for other than ASCII only in strings and comments. The library
+// has undefined behaviour for some of what stands elsewhere.
+Status CheckCharacters(std::string_view text, const std::string& file) {
+  size_t line = 1;
+  bool comment = false;
+  std::string_view quote;  // that ends the string; empty outside of strings
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool one_line = comment || quote.size() == 1;
+    if (c == '\0' || (static_cast<unsigned char>(c) >= 0x80 && !comment && quote.empty())) {
+      return MakeError(Code::kInvalidArgument, "{}:{}: byte {:#04x} outside of strings and comments", file,
+                       line, static_cast<unsigned char>(c));
+    }
+    if (c == '\n') {
+      ++line;
+      if (one_line) {
+        comment = false;
+        quote = {};
+      }
+    } else if (comment) {
+      continue;
+    } else if (quote.empty()) {
+      comment = c == '#';
+      if (c == '"' || c == '\'') {
+        const bool triple = text.substr(i, 3) == std::string(3, c);
+        quote = text.substr(i, triple ? 3 : 1);
+        i += quote.size() - 1;
+      }
+    } else if (c == '\\' && quote[0] == '"') {
+      // The next character is no end of the string; a line end is counted all the same.
+      if (i + 1 < text.size() && text[i + 1] != '\n' && text[i + 1] != '\0') ++i;
+    } else if (text.substr(i, quote.size()) == quote) {
+      i += quote.size() - 1;
+      quote = {};
+    }
+  }
+  return {};
+}
 
 std::string_view TypeName(const toml::node& node) {
   switch (node.type()) {
@@ -212,7 +260,17 @@ class Loader::TableReader {
 Loader::Loader(Host host) : host_(std::move(host)), options_(OptionsOf(config_)) {}
 
 Status Loader::Add(std::string_view text, const std::string& file) {
-  const toml::parse_result result = toml::parse(text, file);
+  TRY(CheckCharacters(text, file));
+  const auto parse = [&]() -> std::optional<toml::parse_result> {
+    try {
+      return toml::parse(text, file);
+    } catch (const std::logic_error&) {
+      return std::nullopt;
+    }
+  };
+  const std::optional<toml::parse_result> parsed = parse();
+  if (!parsed) return MakeError(Code::kInvalidArgument, "{}: a malformed table header or key", file);
+  const toml::parse_result& result = *parsed;
   if (!result) {
     const toml::parse_error& error = result.error();
     return MakeError(Code::kInvalidArgument, "{}:{}: {}", file, error.source().begin.line,
