@@ -102,7 +102,7 @@ class Agent {
  private:
   Status OpenChannel();
   void ServeStream(UniqueFd stream);
-  Status ServeLog(std::shared_ptr<LogStream> log_stream);
+  Status ServeLog(const std::shared_ptr<LogStream>& log_stream);
   // On a vsock port, as far as the options ask for it and the guest has a shell.
   void OfferDebugConsole();
   void Announce();
@@ -177,7 +177,7 @@ void Agent::ServeStream(UniqueFd stream) {
   });
 }
 
-Status Agent::ServeLog(std::shared_ptr<LogStream> log_stream) {
+Status Agent::ServeLog(const std::shared_ptr<LogStream>& log_stream) {
   UniqueFd socket = TRY(linux::ListenVsock(options_.log_vport));
   log_acceptor_ = std::make_unique<Acceptor>(
       loop_, std::move(socket), [log_stream](UniqueFd stream) { log_stream->Attach(std::move(stream)); });

@@ -136,7 +136,8 @@ void RegisterObservation(ttrpc::Server& server, Sandbox& sandbox, Context contex
         const Result<std::shared_ptr<Container>> container = sandbox.FindContainer(request.container_id());
         if (!container) return responder.Respond(container.error());
         (*container)
-            ->Stats([responder = std::move(responder)](Result<grpc::StatsContainerResponse> stats) mutable {
+            ->Stats([responder =
+                         std::move(responder)](const Result<grpc::StatsContainerResponse>& stats) mutable {
               responder.Respond(stats);
             });
       });

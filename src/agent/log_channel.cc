@@ -75,7 +75,7 @@ void LogStream::Attach(UniqueFd fd) {
   Flush();
 }
 
-void LogStream::WriteLine(std::string line) {
+void LogStream::WriteLine(const std::string& line) {
   const std::lock_guard lock(mutex_);
   Flush();
   if (dropped_ > dropped_reported_ && backlog_.size() + line.size() + 256 <= kMaxBacklogBytes) {

@@ -27,7 +27,7 @@ class LogStream {
   LogStream() = default;
   // `fd` must be non-blocking; replaces the one before.
   void Attach(UniqueFd fd);
-  void WriteLine(std::string line);
+  void WriteLine(const std::string& line);
   uint64_t dropped() const;
 
  private:

@@ -229,8 +229,8 @@ Status UpdateRoutes(const grpc::Routes& routes) {
   const bool ipv6 = Ipv6Enabled();
   std::vector<std::pair<Route, std::string>> wanted;
   for (const types::Route& route : routes.routes()) {
-    Route parsed = TRY_CTX(ParseRoute(route, links), "{}", DescribeRoute(route));
-    if (parsed.family == AF_INET || ipv6) wanted.emplace_back(std::move(parsed), DescribeRoute(route));
+    const Route parsed = TRY_CTX(ParseRoute(route, links), "{}", DescribeRoute(route));
+    if (parsed.family == AF_INET || ipv6) wanted.emplace_back(parsed, DescribeRoute(route));
   }
   std::stable_partition(wanted.begin(), wanted.end(), [](const auto& entry) { return !entry.first.gateway; });
   for (const Route& route : TRY(socket.ListRoutes())) {

@@ -39,8 +39,7 @@ Result<std::string> FindSerialPort(const std::string& name, const std::string& c
 }
 
 SerialPort::SerialPort(EventLoop& loop, std::string name, StreamHandler handler)
-    : loop_(loop),
-      name_(std::move(name)),
+    : name_(std::move(name)),
       handler_(std::move(handler)),
       uevents_(loop.context()),
       changes_(loop.context()),

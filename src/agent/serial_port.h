@@ -38,7 +38,6 @@ class SerialPort {
   // Whether the host has its end open.
   bool HostConnected() const;
 
-  EventLoop& loop_;
   std::string name_;
   StreamHandler handler_;
   UniqueFd port_;

@@ -89,6 +89,7 @@ std::vector<std::string> MountOptionNames() {
 
 std::vector<std::string> NamespaceNames() {
   std::vector<std::string> names;
+  names.reserve(std::size(linux::kNamespaceKinds));
   for (const linux::NamespaceKind& kind : linux::kNamespaceKinds) names.emplace_back(kind.oci_name);
   std::sort(names.begin(), names.end());
   return names;

@@ -55,7 +55,8 @@ Result<std::string> FindProgram(const std::string& name) {
     if (IsExecutable(path)) return path;
   }
   for (const std::string& place : PathDirectories()) {
-    if (IsExecutable(place + "/" + name)) return place + "/" + name;
+    std::string path = fmt::format("{}/{}", place, name);
+    if (IsExecutable(path)) return path;
   }
   return MakeError(Code::kNotFound, "find program '{}': it is neither '{}' nor '{}', nor in PATH", name,
                    beside, libexec);

@@ -101,6 +101,7 @@ Result<std::vector<bpf_insn>> CompileRule(const oci::DeviceRule& rule) {
   if (IsSpecific(rule.major)) conditions.push_back({kMajor, static_cast<int32_t>(*rule.major)});
   if (IsSpecific(rule.minor)) conditions.push_back({kMinor, static_cast<int32_t>(*rule.minor)});
   std::vector<bpf_insn> code;
+  code.reserve(conditions.size() + body.size());
   for (size_t i = 0; i < conditions.size(); ++i) {
     code.push_back(
         JumpIf(BPF_JNE, conditions[i].reg, conditions[i].value, conditions.size() - 1 - i + body.size()));

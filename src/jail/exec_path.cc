@@ -66,7 +66,7 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
   std::string_view rest = Find(environment, "PATH=", kDefaultPath);
   while (!rest.empty()) {
     const std::string_view directory = NextField(rest, ':');
-    const std::string path = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
+    std::string path = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
     const int error = CheckExecutable(path);
     if (error == 0) return path;
     denied = denied || error == EACCES;
@@ -123,6 +123,7 @@ std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& env
 
 std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   // execve takes char* but does not write to it.
   for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
   pointers.push_back(nullptr);

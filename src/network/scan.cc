@@ -8,7 +8,6 @@
 namespace kata::network {
 namespace {
 
-using linux::IpAddress;
 using linux::IpPrefix;
 using linux::Link;
 using linux::Neighbor;

@@ -33,7 +33,7 @@ Result<std::shared_ptr<GuestNetwork>> GuestNetwork::Create(EventLoop& loop,
   if (TRY(network_namespace.IsSameAs(own))) {
     return Error(Code::kInvalidArgument, "the network namespace of the host cannot be a virtual machine's");
   }
-  const std::shared_ptr<GuestNetwork> network(new GuestNetwork(loop, options));
+  std::shared_ptr<GuestNetwork> network(new GuestNetwork(loop, options));
   // Not RunAndWait, which runs the function on this thread as long as the other has not begun: what enters
   // the namespace must be the network's own thread.
   std::promise<Status> joined;

@@ -27,7 +27,8 @@ void RegisterMonitorService(ttrpc::Server& server, const std::shared_ptr<Sandbox
           return;
         }
         (*container)
-            ->Stats([responder = std::move(responder)](Result<grpc::StatsContainerResponse> stats) mutable {
+            ->Stats([responder =
+                         std::move(responder)](const Result<grpc::StatsContainerResponse>& stats) mutable {
               responder.Respond(stats);
             });
       });

@@ -177,7 +177,7 @@ class ProcessIo::InputPump : public std::enable_shared_from_this<InputPump> {
     CloseGuest();
   }
 
-  void Write(std::string data) {
+  void Write(const std::string& data) {
     writing_ = true;
     guest_->WriteStdin(data, [weak = weak_from_this(), data](Result<size_t> written) mutable {
       const auto self = weak.lock();

@@ -23,7 +23,7 @@ namespace {
 constexpr Connection::Limits kLimits{.stop_reading_above = SIZE_MAX, .close_above = 64u << 20};
 constexpr size_t kMaxErrorMessage = 8u << 10;
 
-Result<std::string> DecodeResponse(Frame frame) {
+Result<std::string> DecodeResponse(const Frame& frame) {
   if (frame.oversize)
     return Error(Code::kResourceExhausted, "the response is longer than the 4 MiB that ttrpc allows");
   ::ttrpc::Response response;

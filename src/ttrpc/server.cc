@@ -106,7 +106,7 @@ class Server::Impl : public std::enable_shared_from_this<Impl> {
  private:
   void OnFrame(uint64_t connection_id, Frame frame);
   void OnClosed(uint64_t connection_id, const Error& reason);
-  void Call(Peer& peer, uint32_t stream_id, std::string data);
+  void Call(Peer& peer, uint32_t stream_id, const std::string& data);
   Result<RawHandler*> FindHandler(const std::string& service, const std::string& method);
 
   void WaitConnection(const std::shared_ptr<Listener>& listener);
@@ -229,11 +229,11 @@ void Server::Impl::OnFrame(uint64_t connection_id, Frame frame) {
   } else {
     peer->calls_in_flight[id] = frame.data.size();
     peer->request_bytes_in_flight += frame.data.size();
-    Call(*peer, id, std::move(frame.data));
+    Call(*peer, id, frame.data);
   }
 }
 
-void Server::Impl::Call(Peer& peer, uint32_t stream_id, std::string data) {
+void Server::Impl::Call(Peer& peer, uint32_t stream_id, const std::string& data) {
   RawResponder responder(
       std::make_shared<RawResponder::Impl>(gate_, weak_from_this(), peer.context.connection_id, stream_id));
   ::ttrpc::Request request;
@@ -325,11 +325,12 @@ void Server::Impl::Accept(const std::shared_ptr<Listener>& listener) {
   UniqueFd stream(
       accept4(listener->descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   const int accept_errno = errno;
-  if (stream.valid() && listener->connections < listener->max_connections) {
+  const bool accepted = stream.valid();
+  if (accepted && listener->connections < listener->max_connections) {
     ++listener->connections;
     Serve(std::move(stream), [listener](uint64_t) { --listener->connections; });
   }
-  if (stream.valid() || accept_errno == EAGAIN || accept_errno == EINTR || accept_errno == ECONNABORTED) {
+  if (accepted || accept_errno == EAGAIN || accept_errno == EINTR || accept_errno == ECONNABORTED) {
     WaitConnection(listener);
     return;
   }

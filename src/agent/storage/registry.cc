@@ -86,7 +86,7 @@ bool StorageTable::Reuse(const std::string& mount_point) {
 }
 
 Status StorageTable::Acquire(const grpc::Storage& request, const std::string& container_id) {
-  const std::string mount_point = request.mount_point();
+  const std::string& mount_point = request.mount_point();
   TRY(CheckMountPoint(mount_point));
   const Driver* driver = TRY(FindDriver(request.driver()));
   std::unique_lock lock(mutex_);

@@ -157,7 +157,7 @@ Result<std::optional<Route>> ParseRoute(std::string_view payload) {
   if (const std::optional<std::string_view> metrics = attributes.Get(RTA_METRICS)) {
     route.mtu = TRY(Attributes::Parse(*metrics)).GetU32(RTAX_MTU).value_or(0);
   }
-  return std::optional<Route>(std::move(route));
+  return std::optional<Route>(route);
 }
 
 Result<std::optional<Neighbor>> ParseNeighbor(std::string_view payload) {
