@@ -14,7 +14,6 @@ namespace kata::config {
 namespace {
 
 constexpr uint32_t kMaxVcpus = 240;  // of the q35 board without an interrupt remapping device
-constexpr uint32_t kDefaultMemorySlots = 10;
 constexpr uint64_t kMib = 1u << 20;
 
 Result<struct stat> StatFile(const std::string& path) {
@@ -93,7 +92,6 @@ Result<Config> Loader::Finish() {
 
 void Loader::AdjustCounts() {
   HypervisorConfig& hypervisor = config_.hypervisor;
-  if (hypervisor.memory_slots == 0) hypervisor.memory_slots = kDefaultMemorySlots;
   hypervisor.default_vcpus = std::min(hypervisor.default_vcpus, kMaxVcpus);
   if (hypervisor.default_max_vcpus == 0) hypervisor.default_max_vcpus = host_.cpus;
   hypervisor.default_max_vcpus =

@@ -29,7 +29,6 @@ struct HypervisorConfig {
   uint64_t default_memory_mib = 256;
   uint64_t default_max_memory_mib = 0;  // 0 becomes the host's
   uint64_t overhead_memory_mib = 64;
-  uint32_t memory_slots = 10;
   std::string shared_fs = "virtio-fs";  // virtio-fs, virtio-9p, none
   std::string virtio_fs_daemon;
   std::vector<std::string> valid_virtio_fs_daemon_paths;
@@ -59,6 +58,7 @@ struct RuntimeConfig {
   bool enable_debug = false;
   bool disable_guest_seccomp = false;
   std::string internetworking_model = "tcfilter";
+  bool static_sandbox_resource_mgmt = false;
   std::chrono::seconds create_container_timeout{60};
   std::vector<std::string> sandbox_bind_mounts;
 };

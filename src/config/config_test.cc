@@ -131,10 +131,8 @@ TEST_F(ConfigTest, CountsAreAdjustedToTheHost) {
     EXPECT_EQ(config.hypervisor.default_vcpus, c.vcpus);
     EXPECT_EQ(config.hypervisor.default_max_vcpus, c.max_vcpus);
   }
-  ASSERT_OK_AND_ASSIGN(const Config config,
-                       LoadText(Complete("default_maxmemory = 99999\nmemory_slots = 0")));
+  ASSERT_OK_AND_ASSIGN(const Config config, LoadText(Complete("default_maxmemory = 99999")));
   EXPECT_EQ(config.hypervisor.default_max_memory_mib, 8192u);
-  EXPECT_EQ(config.hypervisor.memory_slots, 10u);
 }
 
 TEST_F(ConfigTest, WrongValuesNameFileLineKeyAndWhatIsAllowed) {
@@ -153,8 +151,8 @@ TEST_F(ConfigTest, WrongValuesNameFileLineKeyAndWhatIsAllowed) {
        "c.toml:4: hypervisor.qemu.default_memory: expected an integer, found a number with a fraction"},
       {"default_memory = 9000",
        "c.toml:4: hypervisor.qemu.default_memory: 9000 MiB is more than the host's 8192 MiB"},
-      {"memory_slots = 99999999999",
-       "c.toml:4: hypervisor.qemu.memory_slots: 99999999999 is not in the range 0 to 255"},
+      {"virtio_fs_queue_size = 99999999999",
+       "c.toml:4: hypervisor.qemu.virtio_fs_queue_size: 99999999999 is not in the range 1 to 1024"},
       {"kernel_params = [\"a\"]", "c.toml:4: hypervisor.qemu.kernel_params: expected a string, found a list"},
       {"kernel_params = \"a\\u0000b\"", "c.toml:4: hypervisor.qemu.kernel_params: a NUL byte in the text"},
       {"enable_hugepages = 1",

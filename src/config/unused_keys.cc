@@ -73,6 +73,7 @@ constexpr std::string_view kUnusedKeys[] = {
     "hypervisor.measurement_algo",
     "hypervisor.memory_offset",
     "hypervisor.memory_path",
+    "hypervisor.memory_slots",
     "hypervisor.network_queues",
     "hypervisor.num_queues",
     "hypervisor.numa_mapping",
@@ -121,7 +122,6 @@ constexpr std::string_view kUnusedKeys[] = {
     "runtime.sandbox_cgroup_only",
     "runtime.selinux_label",
     "runtime.shared_mounts",
-    "runtime.static_sandbox_resource_mgmt",
     "runtime.vfio_mode",
 };
 static_assert(std::is_sorted(std::begin(kUnusedKeys), std::end(kUnusedKeys)));

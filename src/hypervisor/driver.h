@@ -48,6 +48,12 @@ class VmControl {
   // Returns where the guest finds the device: slots on the way to it, "0f/00"; empty if it is not on PCI.
   virtual Result<std::string> Attach(const DeviceSpec& device, Deadline deadline) = 0;
   virtual Status Detach(const std::string& device_id, Deadline deadline) = 0;
+  // Plugs processors in, or out again, until there are `vcpus`. Never fewer than the VM was started with. The
+  // guest has to bring new ones online. Returns how many there are then.
+  virtual Result<uint32_t> SetVcpus(uint32_t vcpus, Deadline deadline) = 0;
+  // Likewise of memory. Returns when the guest has as much as wanted, rounded up to what can be plugged, or
+  // with the deadline: it may keep what it uses. Then, too, the result is what it has.
+  virtual Result<uint64_t> SetMemory(uint64_t memory_mib, Deadline deadline) = 0;
   // Asks the VMM to end by itself, without the guest's help.
   virtual Status Quit(Deadline deadline) = 0;
 };

@@ -61,6 +61,10 @@ struct NetworkDevice {
 using DeviceSpec =
     std::variant<VirtioFsDevice, Virtio9pDevice, BlockDevice, SerialPortDevice, VsockDevice, NetworkDevice>;
 
+// What is plugged is a multiple of it: Linux's virtio-mem driver takes at least a page block, 4 MiB on older
+// kernels.
+inline constexpr uint64_t kMemoryUnitMib = 4;
+
 struct VmSpec {
   std::string id;  // of the sandbox; appears in the VMM's process title
   std::string vmm_path;
@@ -70,11 +74,10 @@ struct VmSpec {
   std::string cpu_features;
   Acceleration acceleration = Acceleration::kAuto;
   uint32_t vcpus = 1;
-  uint32_t max_vcpus = 1;
+  uint32_t max_vcpus = 1;  // what can be plugged into the running VM included
   uint64_t memory_mib = 256;
-  uint64_t max_memory_mib = 256;
-  uint32_t memory_slots = 0;
-  bool shared_memory = false;  // guest memory must be mappable by vhost-user back ends
+  uint64_t max_memory_mib = 256;  // likewise; a multiple of kMemoryUnitMib more
+  bool shared_memory = false;     // guest memory must be mappable by vhost-user back ends
   bool prealloc_memory = false;
   bool hugepages = false;
   bool free_page_reporting = false;

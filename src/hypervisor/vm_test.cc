@@ -66,6 +66,8 @@ class ScriptDriver : public Driver {
     Result<std::string> Attach(const DeviceSpec&, Deadline) override { return Refuse().error(); }
     Status Detach(const std::string&, Deadline) override { return Refuse(); }
     Status Quit(Deadline) override { return Refuse(); }
+    Result<uint32_t> SetVcpus(uint32_t, Deadline) override { return Refuse().error(); }
+    Result<uint64_t> SetMemory(uint64_t, Deadline) override { return Refuse().error(); }
     Status Refuse() { return Error(Code::kUnimplemented, "no control"); }
   };
   const std::string script_;
@@ -157,6 +159,26 @@ TEST_F(VmTest, AttachesAndDetachesADisk) {
   // There is no operating system that would let go of it.
   EXPECT_THAT(vm->control().Detach("d1", Deadline::After(std::chrono::milliseconds(200))),
               IsErrorCode(Code::kDeadlineExceeded));
+}
+
+TEST_F(VmTest, PlugsProcessors) {
+  spec_.max_vcpus = 3;
+  ASSERT_OK_AND_ASSIGN(const auto vm, StartQemu());
+  EXPECT_EQ(vm->control().SetVcpus(1, Soon()).value_or(0), 1u);
+  EXPECT_EQ(vm->control().SetVcpus(3, Soon()).value_or(0), 3u);
+  EXPECT_EQ(vm->control().SetVcpus(9, Soon()).value_or(0), 3u) << "there are no more";
+  // QEMU takes none away before an operating system has shown that it knows how.
+  EXPECT_THAT(vm->control().SetVcpus(2, Soon()),
+              IsError(Code::kInternal, HasSubstr("unplug processor 2: detach device 'vcpu2'")));
+}
+
+TEST_F(VmTest, OffersMemoryThatNobodyTakes) {
+  spec_.max_memory_mib = 64;
+  ASSERT_OK_AND_ASSIGN(const auto vm, StartQemu());
+  EXPECT_EQ(vm->control().SetMemory(32, Soon()).value_or(0), 32u);
+  const Result<uint64_t> size = vm->control().SetMemory(50, Deadline::After(std::chrono::milliseconds(200)));
+  EXPECT_EQ(size.value_or(0), 32u);
+  EXPECT_THAT(vm->control().SetMemory(65, Soon()), IsError(Code::kInternal, HasSubstr("plug memory")));
 }
 
 TEST_F(VmTest, AttachNamesAMissingDisk) {

@@ -54,6 +54,15 @@ Status AgentClient::CreateContainer(const grpc::CreateContainerRequest& request,
   return {};
 }
 
+Status AgentClient::OnlineCpusAndMemory(uint32_t cpus, bool memory) {
+  grpc::OnlineCPUMemRequest request;
+  request.set_wait(true);
+  request.set_nb_cpus(cpus);
+  request.set_cpu_only(!memory);
+  TRY(client_.CallSync<Empty>(kAgentService, "OnlineCPUMem", request, kRequestTimeout));
+  return {};
+}
+
 Status AgentClient::UpdateInterface(const types::Interface& interface) {
   grpc::UpdateInterfaceRequest request;
   *request.mutable_interface() = interface;

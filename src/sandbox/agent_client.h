@@ -37,6 +37,9 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status CreateSandbox(const grpc::CreateSandboxRequest& request);
   Status CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout);
 
+  // Brings `cpus` processors online that were plugged in, and all memory when `memory` has changed.
+  Status OnlineCpusAndMemory(uint32_t cpus, bool memory);
+
   Status UpdateInterface(const types::Interface& interface);
   Status UpdateRoutes(const grpc::Routes& routes);
   Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors);

@@ -15,7 +15,6 @@
 #include "sandbox/guest_spec.h"
 #include "sandbox/hooks.h"
 #include "sandbox/removal.h"
-#include "sandbox/resources_update.h"
 
 namespace kata::sandbox {
 namespace {
@@ -112,9 +111,7 @@ void Container::SetStatus(ContainerStatus status) {
   for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
 }
 
-Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
-                            const cgroup::Overhead& overhead) {
-  overhead_ = overhead;
+Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm) {
   state_.oci_version = spec.oci_version;
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;
@@ -334,13 +331,45 @@ void Container::Update(const oci::Resources& resources, Reply<void> reply) {
     reply(NotRunning());
     return;
   }
-  ResourcesUpdate update = PlanUpdate(resources_, resources);
+  context_.workers.Post([self = shared_from_this(), update = PlanUpdate(resources_, resources),
+                         reply = std::move(reply)]() mutable {
+    Status grown = self->GrowFor(update);
+    EventLoop& loop = self->context_.loop;
+    loop.Post([self = std::move(self), grown = std::move(grown), update = std::move(update),
+               reply = std::move(reply)]() mutable {
+      if (grown) {
+        self->UpdateGuest(std::move(update), std::move(reply));
+      } else {
+        self->context_.sizer->Set(self->id(), self->resources_);
+        self->ReplyError(std::move(grown).error(), std::move(reply));
+      }
+    });
+  });
+}
+
+// The host's limit comes first: it must hold the larger machine, and never kills one that is yet to shrink.
+Status Container::GrowFor(const ResourcesUpdate& update) {
+  context_.sizer->Set(id(), update.result);
+  oci::Resources memory;
+  memory.memory = update.changes.memory;
+  const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), memory, context_.sizer->overhead());
+  TRY_CTX(cgroup_.Apply(limits.at_creation), "control group on the host");
+  return context_.sizer->Grow();
+}
+
+void Container::UpdateGuest(ResourcesUpdate update, Reply<void> reply) {
+  const std::shared_ptr<AgentClient> agent = context_.guest->agent();
+  if (!agent) {
+    reply(NotRunning());
+    return;
+  }
   grpc::UpdateContainerRequest request;
   request.set_container_id(id());
   *request.mutable_resources() = protocol::ToProto(MakeGuestResources(update.changes));
   agent->UpdateContainer(request, [self = shared_from_this(), update = std::move(update),
                                    reply = std::move(reply)](Status status) mutable {
     if (!status) {
+      self->context_.sizer->Set(self->id(), self->resources_);
       self->ReplyError(std::move(status).error(), std::move(reply));
       return;
     }
@@ -352,7 +381,9 @@ void Container::Update(const oci::Resources& resources, Reply<void> reply) {
 void Container::UpdateHost(const oci::Resources& changes, Reply<void> reply) {
   // To lower a limit of memory may take the kernel a while.
   context_.workers.Post([self = shared_from_this(), changes, reply = std::move(reply)]() mutable {
-    const cgroup::Limits limits = cgroup::PlanLimits(self->cgroup_.unified(), changes, self->overhead_);
+    self->context_.sizer->Shrink();
+    const cgroup::Limits limits =
+        cgroup::PlanLimits(self->cgroup_.unified(), changes, self->context_.sizer->overhead());
     Status status = self->cgroup_.Apply(limits.at_creation);
     if (status) status = self->cgroup_.Apply(limits.when_created);
     EventLoop& loop = self->context_.loop;

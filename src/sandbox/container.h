@@ -19,7 +19,9 @@
 #include "sandbox/container_events.h"
 #include "sandbox/fd_watcher.h"
 #include "sandbox/guest.h"
+#include "sandbox/machine_sizer.h"
 #include "sandbox/process.h"
+#include "sandbox/resources_update.h"
 #include "sandbox/state_directory.h"
 
 namespace kata::sandbox {
@@ -40,6 +42,7 @@ class Container : public std::enable_shared_from_this<Container> {
     WorkerPool& workers;
     FdWatcher& watcher;
     std::shared_ptr<Guest> guest;
+    std::shared_ptr<MachineSizer> sizer;
     int host_mount_namespace = -1;  // that hooks run in (borrowed); -1: this process's own
   };
   struct Handlers {
@@ -74,8 +77,7 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerEvents& events() { return events_; }
 
   // The guest has made it. Fails when the state cannot be written.
-  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
-                   const cgroup::Overhead& overhead);
+  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
   // The guest is gone: every process has ended, with `code`; `error` is empty when that was wanted.
   void OnGuestDown(int code, const std::string& error);
 
@@ -86,7 +88,7 @@ class Container : public std::enable_shared_from_this<Container> {
   void Kill(const std::string& exec_id, int signal, bool all, Reply<void> reply);
   void Pause(Reply<void> reply);
   void Resume(Reply<void> reply);
-  // Changes limits in the guest, then those of the host.
+  // Changes limits in the guest and on the host, and with them the size of the virtual machine.
   void Update(const oci::Resources& resources, Reply<void> reply);
   void Stats(Reply<grpc::StatsContainerResponse> reply);
   void Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply);
@@ -123,6 +125,10 @@ class Container : public std::enable_shared_from_this<Container> {
   void StartInGuest(AgentClient& agent, Reply<pid_t> reply);
   void OnStarted(Reply<pid_t> reply);
   void OnPoststartDone(const Status& status, Reply<pid_t> reply);
+  // Steps of Update: all that grows, the guest, then all that shrinks. The first and the last are for
+  // workers.
+  Status GrowFor(const ResourcesUpdate& update);
+  void UpdateGuest(ResourcesUpdate update, Reply<void> reply);
   void UpdateHost(const oci::Resources& changes, Reply<void> reply);
   void SetStatus(ContainerStatus status);
   Status Persist();
@@ -135,7 +141,6 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerState state_;
   Handlers handlers_;
   ContainerStatus status_ = ContainerStatus::kCreating;
-  cgroup::Overhead overhead_;  // of the virtual machine, when created
   std::unique_ptr<Process> init_;
   bool starting_ = false;
   std::map<std::string, Exec> execs_;

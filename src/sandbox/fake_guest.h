@@ -39,6 +39,7 @@ class FakeGuestScript {
     bool agent_silent = false;       // never answers Health.Check
     bool agent_unannounced = false;  // never says that it can be connected to
     bool no_hotplug = false;         // the machine takes no further devices
+    bool fixed_size = false;         // nor processors or memory
     bool create_hangs = false;       // never answers CreateContainer
     std::string start_error;         // the machine does not start
     std::string last_words;          // of the machine
@@ -435,6 +436,11 @@ class FakeAgent {
                                   TRY(Find(request.container_id(), request.exec_id()))->CloseStdin();
                                   return Empty();
                                 });
+    On<grpc::OnlineCPUMemRequest>("OnlineCPUMem", [this](const grpc::OnlineCPUMemRequest& request) {
+      script_->Record(
+          fmt::format("online {} cpus{}", request.nb_cpus(), request.cpu_only() ? "" : " and memory"));
+      return Result<Empty>(Empty());
+    });
     On<grpc::TtyWinResizeRequest>("TtyWinResize", [this](const grpc::TtyWinResizeRequest& request) {
       script_->Record(fmt::format("resize {}x{}", request.row(), request.column()));
       return Empty();
@@ -451,7 +457,7 @@ class FakeAgent {
 class FakeMachine : public Machine {
  public:
   FakeMachine(EventLoop& loop, MachineOptions options, std::shared_ptr<FakeGuestScript> script)
-      : loop_(loop), options_(std::move(options)), script_(std::move(script)) {
+      : loop_(loop), options_(std::move(options)), script_(std::move(script)), size_(options_.size) {
     script_->SetKill([this](const std::string& reason) { Kill(reason); });
   }
   ~FakeMachine() override {
@@ -502,6 +508,16 @@ class FakeMachine : public Machine {
     script_->Record("detach " + device_id);
     return {};
   }
+  MachineSize size() const override {
+    const std::lock_guard lock(mutex_);
+    return size_;
+  }
+  Result<MachineSize> Resize(MachineSize size, Deadline) override {
+    script_->Record(fmt::format("resize to {} vcpus {} MiB", size.vcpus, size.memory_mib));
+    const std::lock_guard lock(mutex_);
+    if (!script_->behaviour().fixed_size) size_ = size;
+    return size_;
+  }
   pid_t vmm_pid() const override { return getpid(); }
   bool running() const override {
     const std::lock_guard lock(mutex_);
@@ -534,6 +550,7 @@ class FakeMachine : public Machine {
   const MachineOptions options_;
   const std::shared_ptr<FakeGuestScript> script_;
   mutable std::mutex mutex_;
+  MachineSize size_;
   bool running_ = false;
   bool stopped_ = false;
   bool stopping_ = false;

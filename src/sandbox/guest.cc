@@ -1,6 +1,7 @@
 // Guest: boot, failure and end of the virtual machine.
 #include "sandbox/guest.h"
 
+#include <algorithm>
 #include <asio/steady_timer.hpp>
 #include <system_error>
 #include <thread>
@@ -66,7 +67,7 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   if (network) request.machine.network_devices = network->Devices();
   const std::shared_ptr<Machine> machine =
       TRY_CTX(StartMachine(std::move(request.machine), agent_deadline), "start virtual machine");
-  const std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
+  std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
   const grpc::GuestDetailsResponse details =
       TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
   for (grpc::Storage& storage : machine->SandboxStorages())
@@ -144,6 +145,50 @@ Error Guest::ExplainBootFailure(Error error) const {
   }
   if (words.empty() || error.message().contains(words)) return error;
   return MakeError(error.code(), "{}: {}", error.message(), words);
+}
+
+// --- size: worker thread ---
+
+Result<MachineSize> Guest::Resize(Machine& machine, MachineSize size, std::chrono::seconds time) {
+  const std::shared_ptr<AgentClient> agent = this->agent();
+  if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
+  const MachineSize before = machine.size();
+  const MachineSize after = TRY(machine.Resize(size, Deadline::After(time)));
+  const uint32_t plugged = after.vcpus > before.vcpus ? after.vcpus - before.vcpus : 0;
+  const bool memory_changed = after.memory_mib != before.memory_mib;
+  if (plugged > 0 || memory_changed) TRY(agent->OnlineCpusAndMemory(plugged, memory_changed));
+  if (after != before) {
+    log::Info("the virtual machine was resized", {{"vcpus", after.vcpus}, {"memory_mib", after.memory_mib}});
+  }
+  return after;
+}
+
+Status Guest::Grow(MachineSize size) {
+  const std::lock_guard lock(resize_mutex_);
+  const std::shared_ptr<Machine> machine = this->machine();
+  if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
+  const MachineSize now = machine->size();
+  const MachineSize target{std::max(now.vcpus, size.vcpus), std::max(now.memory_mib, size.memory_mib)};
+  if (target == now) return {};
+  const MachineSize after = TRY_CTX(Resize(*machine, target, kGrowTime), "grow virtual machine");
+  if (after.vcpus >= target.vcpus && after.memory_mib >= target.memory_mib) return {};
+  log::Warning("the virtual machine cannot be as large as its containers' limits",
+               {{"vcpus", after.vcpus},
+                {"wanted_vcpus", target.vcpus},
+                {"memory_mib", after.memory_mib},
+                {"wanted_memory_mib", target.memory_mib}});
+  return {};
+}
+
+void Guest::Shrink(MachineSize size) {
+  const std::lock_guard lock(resize_mutex_);
+  const std::shared_ptr<Machine> machine = this->machine();
+  if (!machine || !agent()) return;
+  const MachineSize now = machine->size();
+  const MachineSize target{std::min(now.vcpus, size.vcpus), std::min(now.memory_mib, size.memory_mib)};
+  if (target == now) return;
+  const Result<MachineSize> after = Resize(*machine, target, kShrinkTime);
+  if (!after) log::Debug("the virtual machine stays as large as it is", {{"error", after.error().message()}});
 }
 
 // --- any thread ---

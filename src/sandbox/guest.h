@@ -42,6 +42,11 @@ class Guest : public std::enable_shared_from_this<Guest> {
   // Worker thread, once. Starts the machine, waits for the agent, creates the sandbox in it. After a failure
   // nothing is left running; the error has the machine's last words.
   Status Boot(BootRequest request);
+  // Worker thread. Makes the machine at least, or at most, as large as `size`, as far as it can be
+  // (Machine::Resize). What the guest does not take when it grows is a failure; what it keeps when it shrinks
+  // is logged.
+  Status Grow(MachineSize size);
+  void Shrink(MachineSize size);
   // Any thread. A Boot under way or to come fails with kCancelled and this reason.
   void CancelBoot(const std::string& reason);
 
@@ -64,6 +69,9 @@ class Guest : public std::enable_shared_from_this<Guest> {
   enum class State { kNew, kBooting, kUp, kStopping, kDown };
   static constexpr std::chrono::seconds kMachineStopTime{10};
   static constexpr std::chrono::seconds kDestroySandboxTime{5};
+  static constexpr std::chrono::seconds kGrowTime{30};
+  // Unplugging waits for nothing but the guest, and nobody needs it.
+  static constexpr std::chrono::seconds kShrinkTime{2};
   // From the end of the agent's stream until the machine's end must have explained it.
   static constexpr std::chrono::seconds kExplanationTime{2};
 
@@ -72,6 +80,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   Result<std::shared_ptr<GuestNetwork>> ConnectNetwork(const MachineOptions& options);
   Result<std::shared_ptr<Machine>> StartMachine(MachineOptions options, Deadline deadline);
   Result<std::shared_ptr<AgentClient>> ConnectAgent(Machine& machine, Deadline deadline);
+  // Tells the agent, too, which brings processors online and gives the containers their part of the memory.
+  Result<MachineSize> Resize(Machine& machine, MachineSize size, std::chrono::seconds time);
   Status FailIfCancelled() const;
   std::shared_ptr<GuestNetwork> network() const;
   // The best explanation for a failure while booting: a cancellation, the machine's end, its last words.
@@ -90,6 +100,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   EventLoop& loop_;
   WorkerPool& workers_;
   const Options options_;
+
+  std::mutex resize_mutex_;  // one change of the machine's size at a time
 
   mutable std::mutex mutex_;  // guards what follows, up to the blank line
   State state_ = State::kNew;

@@ -1,7 +1,8 @@
-// How large a virtual machine is made: by the limits of the container that it is for.
+// How large a virtual machine is made: by the limits of the containers that are in it.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "config/config.h"
 #include "oci/spec.h"
@@ -11,10 +12,12 @@ namespace kata::sandbox {
 struct MachineSize {
   uint32_t vcpus = 1;
   uint64_t memory_mib = 0;
+  bool operator==(const MachineSize&) const = default;
 };
 
-// With a limit, what the limit asks for and, of memory, what the guest needs for itself (overhead_memory);
-// without, the configuration's defaults. Never more than the configuration's and the host's maximum.
-MachineSize SizeMachine(const config::HypervisorConfig& config, const oci::Spec& spec);
+// Of all `containers` (their linux.resources) together: the sum of their limits and, of memory, what the
+// guest needs for itself (overhead_memory). Those without a limit share the configuration's default, which
+// comes on top. Never more than the configuration's and the host's maximum.
+MachineSize SizeMachine(const config::HypervisorConfig& config, std::span<const oci::Resources> containers);
 
 }  // namespace kata::sandbox

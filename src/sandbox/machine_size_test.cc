@@ -5,23 +5,31 @@
 namespace kata::sandbox {
 namespace {
 
-MachineSize Size(std::optional<int64_t> memory, std::optional<int64_t> quota,
-                 std::optional<uint64_t> period) {
+config::HypervisorConfig Defaults() {
   config::HypervisorConfig config;
   config.default_vcpus = 2;
   config.default_max_vcpus = 8;
   config.default_memory_mib = 256;
   config.default_max_memory_mib = 16384;
   config.overhead_memory_mib = 64;
-  oci::Spec spec;
-  spec.linux.emplace().resources.emplace();
-  if (memory) spec.linux->resources->memory.emplace().limit = memory;
+  return config;
+}
+
+oci::Resources Limits(std::optional<int64_t> memory, std::optional<int64_t> quota = {},
+                      std::optional<uint64_t> period = {}) {
+  oci::Resources resources;
+  if (memory) resources.memory.emplace().limit = memory;
   if (quota || period) {
-    oci::CpuResources& cpu = spec.linux->resources->cpu.emplace();
+    oci::CpuResources& cpu = resources.cpu.emplace();
     cpu.quota_us = quota;
     cpu.period_us = period;
   }
-  return SizeMachine(config, spec);
+  return resources;
+}
+
+MachineSize Size(std::optional<int64_t> memory, std::optional<int64_t> quota,
+                 std::optional<uint64_t> period) {
+  return SizeMachine(Defaults(), {{Limits(memory, quota, period)}});
 }
 
 TEST(SizeMachineTest, DefaultsWithoutLimits) {
@@ -47,6 +55,17 @@ TEST(SizeMachineTest, CpusAreTheQuotaRoundedUp) {
   EXPECT_EQ(Size({}, 300000, {}).vcpus, 3u);
   EXPECT_EQ(Size({}, INT64_MAX, 1).vcpus, 8u);
   EXPECT_EQ(Size({}, 100000, 0).vcpus, 8u);
+}
+
+TEST(SizeMachineTest, LimitsOfSeveralContainersAddUp) {
+  constexpr int64_t kMib = 1 << 20;
+  EXPECT_EQ(SizeMachine(Defaults(), {{Limits(100 * kMib, 50000), Limits(200 * kMib, 75000)}}),
+            (MachineSize{.vcpus = 2, .memory_mib = 364}));
+  // Those without a limit share the defaults.
+  EXPECT_EQ(SizeMachine(Defaults(), {{Limits({}), Limits({}), Limits(200 * kMib, 150000)}}),
+            (MachineSize{.vcpus = 4, .memory_mib = 456}));
+  EXPECT_EQ(SizeMachine(Defaults(), {{Limits(INT64_MAX, INT64_MAX, 1), Limits(INT64_MAX, INT64_MAX, 1)}}),
+            (MachineSize{.vcpus = 8, .memory_mib = 16384}));
 }
 
 }  // namespace

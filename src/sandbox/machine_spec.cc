@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -20,6 +21,32 @@ hypervisor::Acceleration ToAcceleration(const std::string& name) {
   if (name == "kvm") return hypervisor::Acceleration::kKvm;
   if (name == "tcg") return hypervisor::Acceleration::kTcg;
   return hypervisor::Acceleration::kAuto;
+}
+
+bool Emulates(const config::Config& config) {
+  return hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
+         hypervisor::Acceleration::kTcg;
+}
+
+uint32_t MaxVcpus(const config::Config& config, MachineSize size) {
+  // Linux believes that a processor may come later only when it sees a hypervisor that it knows
+  // (acpi_is_processor_usable in arch/x86/kernel/acpi/boot.c), and QEMU's emulator is none.
+  if (config.runtime.static_sandbox_resource_mgmt || Emulates(config)) return size.vcpus;
+  return std::max(size.vcpus, config.hypervisor.default_max_vcpus);
+}
+
+uint64_t MaxMemoryMib(const config::Config& config, MachineSize size) {
+  const config::HypervisorConfig& from = config.hypervisor;
+  // Memory that is set aside at the start is all there is.
+  if (config.runtime.static_sandbox_resource_mgmt || from.enable_mem_prealloc || from.enable_hugepages) {
+    return size.memory_mib;
+  }
+  // QEMU's emulator has 40 bits of physical addresses, for devices as well.
+  constexpr uint64_t kMaxEmulatedMib = 256 << 10;
+  uint64_t max_mib = from.default_max_memory_mib;
+  if (Emulates(config)) max_mib = std::min(max_mib, kMaxEmulatedMib);
+  if (max_mib <= size.memory_mib) return size.memory_mib;
+  return max_mib - (max_mib - size.memory_mib) % hypervisor::kMemoryUnitMib;
 }
 
 std::vector<std::string> KernelParameters(const config::Config& config,
@@ -53,11 +80,10 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.machine_accelerators = from.machine_accelerators;
   spec.cpu_features = from.cpu_features;
   spec.acceleration = ToAcceleration(from.acceleration);
-  // Nothing is hot-plugged: the guest is not made to reserve for what will not come.
   spec.vcpus = size.vcpus;
-  spec.max_vcpus = size.vcpus;
+  spec.max_vcpus = MaxVcpus(config, size);
   spec.memory_mib = size.memory_mib;
-  spec.max_memory_mib = size.memory_mib;
+  spec.max_memory_mib = MaxMemoryMib(config, size);
   spec.shared_memory = from.shared_fs == "virtio-fs";
   spec.prealloc_memory = from.enable_mem_prealloc;
   spec.hugepages = from.enable_hugepages;
@@ -80,10 +106,8 @@ cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size)
   constexpr uint64_t kMonitor = 256 * kMiB;
   // QEMU's emulator keeps the code that it has translated: 1 GiB at most.
   constexpr uint64_t kTranslatedCode = 1024 * kMiB;
-  const bool emulates = hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
-                        hypervisor::Acceleration::kTcg;
   return {.vm_memory_bytes = size.memory_mib * kMiB,
-          .vmm_bytes = kMonitor + (emulates ? kTranslatedCode : 0)};
+          .vmm_bytes = kMonitor + (Emulates(config) ? kTranslatedCode : 0)};
 }
 
 }  // namespace kata::sandbox

@@ -13,7 +13,6 @@
 #include "oci/json.h"
 #include "sandbox/guest_spec.h"
 #include "sandbox/hooks.h"
-#include "sandbox/machine_spec.h"
 #include "sandbox/removal.h"
 
 namespace kata::sandbox {
@@ -67,6 +66,7 @@ Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Optio
                      .on_down = [this](const std::string& reason) { OnGuestDown(reason); },
                      .explain_end = [this](std::string reason) { return ExplainEnd(std::move(reason)); },
                      .on_oom = [this](const std::string& container_id) { OnOom(container_id); }});
+  sizer_ = std::make_shared<MachineSizer>(options_.config, guest_);
 }
 
 // --- stdio of processes to come ---
@@ -136,6 +136,7 @@ struct Sandbox::CreateJob {
       sandbox;  // keeps what is referred to alive; its loop-thread members are not touched
   const config::Config& config;
   std::shared_ptr<Guest> guest;
+  std::shared_ptr<MachineSizer> sizer;
   std::string sandbox_id;
   std::string directory;
   std::string container_id;
@@ -160,7 +161,6 @@ struct Sandbox::CreateResult {
   oci::Spec spec;
   std::string rootfs;
   ProcessId vmm;
-  cgroup::Overhead overhead;
 };
 
 Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
@@ -219,7 +219,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   request.machine.sandbox_id = sandbox_id;
   request.machine.directory = directory;
   request.machine.config = &config;
-  request.machine.size = SizeMachine(config.hypervisor, spec);
+  request.machine.size = sizer->wanted();
   request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
@@ -254,14 +254,13 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   CreateResult result;
   result.spec = TRY(ReadSpec());
   result.rootfs = TRY(FindRootfs(result.spec));
-  result.overhead = MachineOverhead(config, SizeMachine(config.hypervisor, result.spec));
-  cgroup::Limits limits;
-  if (result.spec.linux && result.spec.linux->resources) {
-    limits = cgroup::PlanLimits(cgroup.unified(), *result.spec.linux->resources, result.overhead);
-  }
+  oci::Resources resources;
+  if (result.spec.linux && result.spec.linux->resources) resources = *result.spec.linux->resources;
+  sizer->Set(container_id, resources);
+  const cgroup::Limits limits = cgroup::PlanLimits(cgroup.unified(), resources, sizer->overhead());
   TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
   TRY(RunHooks(result.spec, result.rootfs));
-  if (boot) TRY(Boot(result.spec));
+  TRY(boot ? Boot(result.spec) : sizer->Grow());
   const std::shared_ptr<Machine> machine = guest->machine();
   if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
   ScopeExit unshare([&] { (void)machine->UnshareContainer(container_id); });
@@ -300,6 +299,7 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                          .workers = workers_,
                          .watcher = watcher_,
                          .guest = guest_,
+                         .sizer = sizer_,
                          .host_mount_namespace = options_.host_mount_namespace.get()},
       directory, std::move(state), std::move(attachment),
       Container::Handlers{.on_abandoned =
@@ -325,6 +325,7 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
   CreateJob job{.sandbox = shared_from_this(),
                 .config = options_.config,
                 .guest = guest_,
+                .sizer = sizer_,
                 .sandbox_id = id(),
                 .directory = options_.directory.path(),
                 .container_id = container_id,
@@ -358,9 +359,7 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
   } else if (!guest_->agent()) {
     // It ended when the guest had already answered.
     FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
-  } else if (Status recorded =
-                 container->OnCreated(result->spec, result->rootfs, result->vmm, result->overhead);
-             !recorded) {
+  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm); !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
     reply(container->FindProcess("")->shim_pid());
@@ -517,6 +516,8 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
           if (!unshared)
             log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
           self->loop_.Post(std::move(erase));
+          self->sizer_->Forget(id);
+          self->sizer_->Shrink();
         });
       });
 }

@@ -19,6 +19,7 @@
 #include "sandbox/fd_watcher.h"
 #include "sandbox/guest.h"
 #include "sandbox/machine.h"
+#include "sandbox/machine_sizer.h"
 #include "sandbox/state_directory.h"
 
 namespace kata::sandbox {
@@ -105,6 +106,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   FdWatcher& watcher_;
   Options options_;
   std::shared_ptr<Guest> guest_;
+  std::shared_ptr<MachineSizer> sizer_;
   std::map<uint64_t, Attachment> attachments_;  // by connection
   std::map<std::string, std::shared_ptr<Container>> containers_;
   std::map<std::string, std::string> cancelled_creates_;  // container id, reason

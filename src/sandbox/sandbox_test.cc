@@ -98,6 +98,8 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     options.id = "c1";
     options.state_directory = directory_->path();
     options.config.agent.dial_timeout = std::chrono::seconds(3);
+    options.config.hypervisor.default_max_vcpus = 8;
+    options.config.hypervisor.default_max_memory_mib = 8192;
     // Stand-ins live in the network namespace of the test, which nothing may be done to; see
     // guest_network_test.cc.
     options.config.runtime.internetworking_model = "none";
@@ -130,6 +132,16 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     task::ShutdownRequest request;
     request.set_now(true);
     return request;
+  }
+
+  // The events that begin with one of these words.
+  std::vector<std::string> Events(const std::vector<std::string>& words) const {
+    std::vector<std::string> events = script_->events();
+    std::erase_if(events, [&](const std::string& event) {
+      return std::none_of(words.begin(), words.end(),
+                          [&](const std::string& word) { return event.starts_with(word + " "); });
+    });
+    return events;
   }
 
   // A bundle whose process has these args.
@@ -444,6 +456,32 @@ TEST_F(SandboxServerTest, PauseResumeUpdateResize) {
   task::ResizePtyRequest resize;
   resize.set_id("c1");
   EXPECT_THAT(Call<Empty>("ResizePty", resize), IsError(_, HasSubstr("no terminal")));
+}
+
+TEST_F(SandboxServerTest, AnUpdateResizesTheMachine) {
+  ClientProcess process = Run({"sleep"});
+  task::UpdateTaskRequest update;
+  update.set_id("c1");
+  update.mutable_resources()->set_value(
+      R"({"memory": {"limit": 1073741824}, "cpu": {"quota": 250000, "period": 100000}})");
+  ASSERT_OK(Call<Empty>("Update", update));
+  update.mutable_resources()->set_value(R"({"memory": {"limit": 536870912}})");
+  ASSERT_OK(Call<Empty>("Update", update));
+  // What grows does so before the limit is raised, what shrinks after it was lowered.
+  EXPECT_THAT(Events({"resize", "online", "update"}),
+              ElementsAre("resize to 3 vcpus 1088 MiB", "online 2 cpus and memory", "update 1073741824",
+                          "update 536870912", "resize to 3 vcpus 576 MiB", "online 0 cpus and memory"));
+}
+
+TEST_F(SandboxServerTest, AMachineThatCannotGrowIsNoFailure) {
+  script_->Set({.fixed_size = true});
+  ClientProcess process = Run({"sleep"});
+  task::UpdateTaskRequest update;
+  update.set_id("c1");
+  update.mutable_resources()->set_value(R"({"memory": {"limit": 1073741824}})");
+  ASSERT_OK(Call<Empty>("Update", update));
+  EXPECT_THAT(Events({"resize", "online", "update"}),
+              ElementsAre("resize to 1 vcpus 1088 MiB", "update 1073741824"));
 }
 
 TEST_F(SandboxServerTest, DeleteOfACreatedContainerEndsIt) {

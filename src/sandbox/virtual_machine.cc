@@ -59,7 +59,8 @@ class VirtualMachine : public Machine {
       : loop_(loop),
         options_(std::move(options)),
         driver_(std::move(driver)),
-        exit_reporter_(std::make_shared<ExitReporter>(loop, options_.on_exit)) {}
+        exit_reporter_(std::make_shared<ExitReporter>(loop, options_.on_exit)),
+        size_(options_.size) {}
   ~VirtualMachine() override { (void)Stop(Deadline::After(std::chrono::seconds(5))); }
 
   Status Start(Deadline deadline) override;
@@ -69,6 +70,11 @@ class VirtualMachine : public Machine {
   Status UnshareContainer(const std::string& container_id) override;
   Result<std::string> AttachDevice(const hypervisor::DeviceSpec& device, Deadline deadline) override;
   Status DetachDevice(const std::string& device_id, Deadline deadline) override;
+  MachineSize size() const override {
+    const std::lock_guard lock(mutex_);
+    return size_;
+  }
+  Result<MachineSize> Resize(MachineSize size, Deadline deadline) override;
   Status Stop(Deadline deadline) override;
 
   pid_t vmm_pid() const override {
@@ -120,6 +126,8 @@ class VirtualMachine : public Machine {
 
   mutable std::mutex mutex_;  // guards what follows
   bool stopped_ = false;
+  MachineSize size_;
+  MachineSize max_size_;
   std::shared_ptr<storage::SharedDirectory> shared_directory_;
   std::shared_ptr<storage::Virtiofsd> virtiofsd_;
   std::shared_ptr<AgentChannel> channel_;
@@ -130,6 +138,10 @@ Status VirtualMachine::Start(Deadline deadline) {
   const std::shared_ptr<AgentChannel> channel = TRY(AgentChannel::Create(driver_->capabilities()));
   hypervisor::VmSpec spec =
       MakeVmSpec(*options_.config, options_.sandbox_id, options_.size, channel->KernelParameters());
+  {
+    const std::lock_guard lock(mutex_);
+    max_size_ = {spec.max_vcpus, spec.max_memory_mib};
+  }
   // Before anything is set up: what is wrong with the files of the configuration.
   TRY(hypervisor::CheckAssets(spec));
   TRY(Publish(channel_, channel));
@@ -268,6 +280,25 @@ Result<std::string> VirtualMachine::AttachDevice(const hypervisor::DeviceSpec& d
 
 Status VirtualMachine::DetachDevice(const std::string& device_id, Deadline deadline) {
   return TRY(RunningVm())->control().Detach(device_id, deadline);
+}
+
+Result<MachineSize> VirtualMachine::Resize(MachineSize size, Deadline deadline) {
+  const std::shared_ptr<hypervisor::Vm> vm = TRY(RunningVm());
+  MachineSize now;
+  MachineSize target;
+  {
+    const std::lock_guard lock(mutex_);
+    now = size_;
+    target.vcpus = std::min(size.vcpus, max_size_.vcpus);
+    target.memory_mib = std::min(size.memory_mib, max_size_.memory_mib);
+  }
+  if (target.memory_mib != now.memory_mib) {
+    now.memory_mib = TRY(vm->control().SetMemory(target.memory_mib, deadline));
+  }
+  if (target.vcpus != now.vcpus) now.vcpus = TRY(vm->control().SetVcpus(target.vcpus, deadline));
+  const std::lock_guard lock(mutex_);
+  size_ = now;
+  return now;
 }
 
 Status VirtualMachine::Stop(Deadline deadline) {

@@ -69,6 +69,23 @@ class KvmTest(KataTest):
             return [r for r in map(json.loads, f) if r["msg"] == message]
 
 
+class Size(KvmTest):
+    def test_processors_come_and_go(self):
+        bundle = self.bundle("sleep", "600")
+        bundle.config["linux"].setdefault("resources", {})["cpu"] = {"quota": 100000, "period": 100000}
+        bundle.write()
+        container = self.running(bundle=bundle)
+
+        def processors():
+            return self.in_guest(container, "cat /proc/cpuinfo").count("processor\t:")
+        self.assertEqual(processors(), 1)
+        self.kata("update", "--cpu-quota", "150000", container)
+        self.assertEqual(processors(), 2)
+        self.kata("update", "--cpu-quota", "100000", container)
+        wait_until(lambda: processors() == 1, "the guest to give a processor back", 3 * harness.SETTLE_TIMEOUT_S)
+        self.kata("delete", "--force", container)
+
+
 class Acceleration(KvmTest):
     def test_guest_runs_under_kvm(self):
         container = self.running()

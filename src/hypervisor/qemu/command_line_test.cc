@@ -97,8 +97,7 @@ TEST(QemuPlanTest, BigWithImageAndDisks) {
   spec.vcpus = 4;
   spec.max_vcpus = 16;
   spec.memory_mib = 4096;
-  spec.max_memory_mib = 65536;
-  spec.memory_slots = 10;
+  spec.max_memory_mib = 4096;
   spec.hugepages = true;
   spec.prealloc_memory = true;
   spec.free_page_reporting = true;
@@ -111,6 +110,14 @@ TEST(QemuPlanTest, BigWithImageAndDisks) {
   spec.devices = {BlockDevice{.id = "disk1", .path = "/dev/mapper/vg-a", .direct = true},
                   BlockDevice{.id = "disk2", .path = "/var/lib/b,c.img", .read_only = true}};
   ExpectGolden(spec, "big");
+}
+
+TEST(QemuPlanTest, GrowsLater) {
+  VmSpec spec = SmallSpec();
+  spec.max_vcpus = 4;
+  spec.max_memory_mib = 1024;
+  spec.shared_memory = true;
+  ExpectGolden(spec, "growing");
 }
 
 TEST(QemuPlanTest, UserParametersComeLast) {
@@ -165,7 +172,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadSpec{"TooManyCpus", [](VmSpec& s) { s.max_vcpus = 241; },
                 "max_vcpus: 241 is more than qemu's 240"},
         BadSpec{"MaxMemory", [](VmSpec& s) { s.max_memory_mib = 64; }, "max_memory_mib: 64 is less than"},
-        BadSpec{"Slots", [](VmSpec& s) { s.memory_slots = 257; }, "memory_slots: 257 is more than 256"},
+        BadSpec{"PluggedHugePages",
+                [](VmSpec& s) {
+                  s.max_memory_mib = 256;
+                  s.hugepages = true;
+                },
+                "max_memory_mib: memory that is set aside"},
+        BadSpec{"PartOfAUnit", [](VmSpec& s) { s.max_memory_mib = 129; },
+                "max_memory_mib: what can be plugged is no multiple of 4 MiB"},
         BadSpec{"NoKernel", [](VmSpec& s) { s.kernel.clear(); }, "kernel: '' is not an absolute path"},
         BadSpec{"NoInitrd", [](VmSpec& s) { s.initrd.clear(); }, "neither an initrd nor an image"},
         BadSpec{"Both", [](VmSpec& s) { s.image = "/i"; }, "exclude each other"},

@@ -49,6 +49,11 @@ Result<std::unique_ptr<VmControl>> QemuControl::Connect(UniqueFd socket, Deadlin
 }
 
 void QemuControl::OnEvent(const QmpEvent& event) {
+  if (event.name == "MEMORY_DEVICE_SIZE_CHANGE") {
+    std::lock_guard lock(mutex_);
+    ++memory_changes_;
+    changed_.notify_all();
+  }
   if (event.name != "DEVICE_DELETED") return;
   // Without "device" the event speaks of a device that has no id, hence of none of ours.
   const auto id = event.data.find("device");
@@ -145,8 +150,7 @@ Result<std::string> QemuControl::Attach(const DeviceSpec& spec, Deadline deadlin
   return guest_path;
 }
 
-Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {
-  std::lock_guard plug_lock(plug_mutex_);
+Status QemuControl::Remove(const std::string& device_id, Deadline deadline) {
   {
     std::lock_guard lock(mutex_);
     deleted_.erase(device_id);
@@ -161,6 +165,12 @@ Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {
     }
     deleted_.erase(device_id);
   }
+  return {};
+}
+
+Status QemuControl::Detach(const std::string& device_id, Deadline deadline) {
+  std::lock_guard plug_lock(plug_mutex_);
+  TRY(Remove(device_id, deadline));
   RemoveBackend(device_id, deadline);
   return {};
 }

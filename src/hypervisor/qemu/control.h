@@ -1,4 +1,4 @@
-// Control of a running QEMU over QMP.
+// Control of a running QEMU over QMP: devices (control.cc), processors and memory (resize.cc).
 #pragma once
 
 #include <condition_variable>
@@ -26,9 +26,13 @@ class QemuControl : public VmControl {
   // Waits until the guest has let go of the device.
   Status Detach(const std::string& device_id, Deadline deadline) override;
   Status Quit(Deadline deadline) override;
+  Result<uint32_t> SetVcpus(uint32_t vcpus, Deadline deadline) override;
+  Result<uint64_t> SetMemory(uint64_t memory_mib, Deadline deadline) override;
 
  private:
   QemuControl() = default;
+  Status Remove(const std::string& device_id, Deadline deadline);
+  Result<uint64_t> ReadMemoryDevice(const char* property, Deadline deadline);
   void OnEvent(const QmpEvent& event);
   // The number of a port with nothing on it.
   Result<uint32_t> FindFreePort(Deadline deadline);
@@ -42,6 +46,7 @@ class QemuControl : public VmControl {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::set<std::string> deleted_;  // ids of DEVICE_DELETED events not yet consumed
+  uint64_t memory_changes_ = 0;    // MEMORY_DEVICE_SIZE_CHANGE events so far
 
   std::unique_ptr<QmpClient> client_;  // last: its thread calls OnEvent until it is destroyed
 };

@@ -17,6 +17,9 @@ using Properties = nlohmann::ordered_json;
 inline constexpr char kSerialBus[] = "serial0.0";
 // Root ports kept free for hot-plug are "port0", "port1" ...
 inline constexpr char kPortPrefix[] = "port";
+// The virtio-mem device through which memory is plugged, and what backs it.
+inline constexpr char kPluggedMemoryDevice[] = "memory0";
+inline constexpr char kPluggedMemory[] = "plugged-ram";
 // pcie.0 has 32 slots; 0 and 31 are the host bridge and the chipset, the rest is shared with the
 // cold-plugged.
 inline constexpr uint32_t kMaxHotplugPorts = 16;

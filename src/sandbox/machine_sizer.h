@@ -1,0 +1,48 @@
+// MachineSizer: keeps the virtual machine as large as the containers in it need it together.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/result.h"
+#include "cgroup/limits.h"
+#include "config/config.h"
+#include "oci/spec.h"
+#include "sandbox/guest.h"
+#include "sandbox/machine_size.h"
+
+namespace kata::sandbox {
+
+// Thread safe.
+class MachineSizer {
+ public:
+  // `config` is borrowed and must outlive the object.
+  MachineSizer(const config::Config& config, std::shared_ptr<Guest> guest)
+      : config_(config), guest_(std::move(guest)) {}
+
+  // What `container_id` may use, in place of what it might before; empty resources are no limits. The machine
+  // is left as it is.
+  void Set(const std::string& container_id, const oci::Resources& resources);
+  void Forget(const std::string& container_id);
+  // How large the machine should be.
+  MachineSize wanted() const;
+  // What a machine takes of the host that is as large as it is, or as it should be where that is more.
+  cgroup::Overhead overhead() const;
+
+  // --- Blocking; for worker threads. ---
+  // Plugs in what the running machine lacks. It never becomes larger than it was made for; then that is
+  // logged, and no failure.
+  Status Grow() { return guest_->Grow(wanted()); }
+  // Takes back what is too much, as far as the guest lets go of it; never below the size at the start.
+  void Shrink() { guest_->Shrink(wanted()); }
+
+ private:
+  const config::Config& config_;
+  const std::shared_ptr<Guest> guest_;
+  mutable std::mutex mutex_;
+  std::map<std::string, oci::Resources> containers_;
+};
+
+}  // namespace kata::sandbox
