@@ -97,7 +97,7 @@ class Agent {
     storages_.OnWatch([this] { loop_.Post([this] { ArmWatch(); }); });
   }
 
-  Status Run(std::shared_ptr<LogStream> log_stream);
+  Status Run(const std::shared_ptr<LogStream>& log_stream);
 
  private:
   Status OpenChannel();
@@ -132,7 +132,7 @@ class Agent {
   bool watch_armed_ = false;
 };
 
-Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
+Status Agent::Run(const std::shared_ptr<LogStream>& log_stream) {
   oom_watcher_ = TRY(OomWatcher::Create(loop_));
   const Context context{settings_, loop_, reaper_, jobs_, *oom_watcher_, storages_};
   sandbox_ = std::make_unique<Sandbox>(context);
@@ -146,7 +146,7 @@ Status Agent::Run(std::shared_ptr<LogStream> log_stream) {
   if (!settings_.is_init) TRY(AwaitStopSignal());
   TRY_CTX(OpenChannel(), "serve on '{}'", options_.server_addr);
   if (options_.log_vport != 0 && log_stream) {
-    TRY_CTX(ServeLog(std::move(log_stream)), "serve the log on vsock port {}", options_.log_vport);
+    TRY_CTX(ServeLog(log_stream), "serve the log on vsock port {}", options_.log_vport);
   }
   if (options_.debug_console) OfferDebugConsole();
   if (options_.announce_port != 0) Announce();

@@ -94,7 +94,7 @@ void Sandbox::FinishContainer(const std::string& container_id, Result<NewContain
     containers_.erase(container_id);
     ContinueDestroy();
   });
-  if (state_ == State::kDestroying) (*container)->Remove({}, [](Status) {});
+  if (state_ == State::kDestroying) (*container)->Remove({}, [](const Status&) {});
   callback({});
 }
 
@@ -116,7 +116,7 @@ void Sandbox::Destroy(StatusCallback callback) {
   // A copy, as removed containers leave the map.
   const auto containers = containers_;
   for (const auto& [id, container] : containers) {
-    if (container) container->Remove({}, [](Status) {});
+    if (container) container->Remove({}, [](const Status&) {});
   }
   ContinueDestroy();
 }

@@ -132,11 +132,18 @@ class Grammar {
                  if (arguments.size() != 1)
                    return WrongArguments(name, "exactly one argument, the container's id");
                  options->id = arguments[0];
-                 if constexpr (std::same_as<Options, EventsOptions>) {
-                   options->interval = TRY_CTX(ParseDuration(interval_), "events: --interval");
-                 }
+                 TRY(Complete(*options));
                  return CommandOptions(*options);
                });
+  }
+  // What the parser leaves as text.
+  template <typename Options>
+  Status Complete(Options& /*options*/) {
+    return {};
+  }
+  Status Complete(EventsOptions& options) {
+    options.interval = TRY_CTX(ParseDuration(interval_), "events: --interval");
+    return {};
   }
 
   void AddStdioFlags(CLI::App* command, StdioOptions& stdio) {

@@ -71,7 +71,7 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
   void TakeSubmitted();
   void Start(Call call);
   void StartTimer(uint32_t stream_id, Pending& pending, Deadline deadline);
-  void OnFrame(Frame frame);
+  void OnFrame(const Frame& frame);
   void Finish(uint32_t stream_id, Result<std::string> result);
 
   EventLoop& loop_;
@@ -89,9 +89,9 @@ void Client::Impl::Open(UniqueFd stream) {
   connection_ =
       std::make_shared<Connection>(loop_, std::move(stream), kLimits,
                                    Connection::Callbacks{.on_frame =
-                                                             [weak = weak_from_this()](Frame frame) {
+                                                             [weak = weak_from_this()](const Frame& frame) {
                                                                if (const auto self = weak.lock())
-                                                                 self->OnFrame(std::move(frame));
+                                                                 self->OnFrame(frame);
                                                              },
                                                          .on_closed =
                                                              [weak = weak_from_this()](const Error& reason) {
@@ -171,7 +171,7 @@ void Client::Impl::StartTimer(uint32_t stream_id, Pending& pending, Deadline dea
   });
 }
 
-void Client::Impl::OnFrame(Frame frame) {
+void Client::Impl::OnFrame(const Frame& frame) {
   if (frame.type != std::to_underlying(FrameType::kResponse)) {
     connection_->Close(MakeError(Code::kUnavailable,
                                  "the peer broke the protocol: frame type {} on stream {}", frame.type,
@@ -180,7 +180,7 @@ void Client::Impl::OnFrame(Frame frame) {
   }
   const uint32_t stream_id = frame.stream_id;
   // None is there for an answer that came too late.
-  if (pending_.contains(stream_id)) Finish(stream_id, DecodeResponse(std::move(frame)));
+  if (pending_.contains(stream_id)) Finish(stream_id, DecodeResponse(frame));
 }
 
 void Client::Impl::Finish(uint32_t stream_id, Result<std::string> result) {
