@@ -64,6 +64,13 @@ TEST_F(ContainerTest, BindMountsDirectoriesAndFilesWithAttributes) {
   EXPECT_TRUE(PathExists(source + "/new"));
 }
 
+TEST_F(ContainerTest, AFileIsNotMountedOnADirectory) {
+  ASSERT_OK(WriteFileAtomic(directory_->path() + "/file", "content\n"));
+  oci::Spec spec = ShellSpec("true");
+  spec.mounts.push_back({"/etc", "bind", directory_->path() + "/file", {"bind"}, {}, {}});
+  EXPECT_THAT(Run(spec), IsError(_, HasSubstr("Not a directory")));
+}
+
 TEST_F(ContainerTest, RecursiveReadOnlyCoversMountsBelow) {
   const std::string source = directory_->path() + "/volume";
   ASSERT_OK(MakeDirectories(source + "/below"));

@@ -20,7 +20,7 @@ constexpr size_t kMaxPasswdBytes = 1u << 20;
 // As a shell that is told nothing.
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-// 0 or the errno that execve would give.
+// 0 or why it cannot be executed; EISDIR, which execve has no word for, lets a search go on.
 int CheckExecutable(const std::string& path) {
   struct stat info{};
   if (stat(path.c_str(), &info) < 0) return errno;
@@ -59,7 +59,8 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
   if (program.empty()) return CannotExecute(program, ENOENT);
   if (program.find('/') != std::string::npos) {
     const int error = CheckExecutable(program);
-    if (error != 0) return CannotExecute(program, error);
+    // EACCES: "the file is not a regular file" (execve(2)). Engines know that word.
+    if (error != 0) return CannotExecute(program, error == EISDIR ? EACCES : error);
     return program;
   }
   bool denied = false;

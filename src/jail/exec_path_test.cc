@@ -46,7 +46,7 @@ TEST_F(FindExecutableTest, ErrorsSayWhy) {
   EXPECT_THAT(FindExecutable("denied", environment_), IsErrorCode(Code::kPermissionDenied));
   EXPECT_THAT(FindExecutable(Path("a/plain"), {}),
               IsError(_, "execute '" + Path("a/plain") + "': permission denied"));
-  EXPECT_THAT(FindExecutable(Path("a"), {}), IsError(_, "execute '" + Path("a") + "': is a directory"));
+  EXPECT_THAT(FindExecutable(Path("a"), {}), IsError(_, "execute '" + Path("a") + "': permission denied"));
   EXPECT_THAT(FindExecutable("", environment_), IsErrorCode(Code::kNotFound));
 }
 

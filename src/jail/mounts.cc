@@ -108,6 +108,8 @@ Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd sourc
   const UniqueFd target =
       TRY_CTX(OpenMountPoint(root_fd, step.destination, directory, step.no_symlinks), "make mount point");
   TRY(CheckTarget(target.get(), step));
+  // As mount(2) says it; move_mount(2) has EINVAL, and engines explain this mistake to their users.
+  if (!directory && S_ISDIR(TRY(Stat(target.get())).st_mode)) return ErrnoError(ENOTDIR, "a file is mounted");
   UniqueFd mount_fd = std::move(source);
   // A copy has its attributes already.
   if (!mount_fd) {
