@@ -95,6 +95,14 @@ Error ContainerError(Error error, const std::string& verb, const std::string& id
   return std::move(error).Wrap(context);
 }
 
+void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout) {
+  const sandbox::ProcessId& shim = container.state().shim;
+  const Result<UniqueFd> pidfd = OpenPidfd(shim.pid);
+  if (pidfd && sandbox::IsAlive(shim)) {
+    (void)WaitFd(pidfd->get(), POLLIN, Deadline::After(timeout), "the end of kata-shim");
+  }
+}
+
 Status RemoveContainer(Container& container) {
   sandbox::ContainerState state = container.state();
   // The server may have written more since the container was opened.

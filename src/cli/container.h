@@ -1,6 +1,7 @@
 // A container that exists: its directory, its state, its sandbox server if that still runs.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,9 @@ class Container {
 // `error` of a command on a container: "VERB container 'ID': ..." and, for a process that is not there any
 // more, the words by which engines recognize that.
 Error ContainerError(Error error, const std::string& verb, const std::string& id);
+
+// Waits until kata-shim of the container's init has ended, `timeout` at most.
+void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout);
 
 // Ends the container's server and whatever it has left behind, removes the directory and runs the poststop
 // hooks. The container's processes must not matter any more. Idempotent; waits for each step with a deadline

@@ -7,6 +7,8 @@
 namespace kata::cli {
 namespace {
 
+constexpr std::chrono::seconds kStandInEndTime{3};
+
 Status Start(const GlobalOptions& globals, const std::string& id) {
   Container container = TRY(Container::Open(globals, id));
   const std::string status = TRY(container.CurrentStatus());
@@ -18,7 +20,10 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
   }
   const oci::Hooks hooks = TRY(container.directory().ReadHooks());
   const Status started = container.server()->Start(id, "", sandbox::HooksTimeLimit(hooks.poststart));
-  if (started || started.error().code() != Code::kAborted) return started;
+  if (started) return started;
+  // An engine deletes what it could not start at once, and can only if it has seen the process end.
+  AwaitStandInEnd(container, kStandInEndTime);
+  if (started.error().code() != Code::kAborted) return started;
   // "Stop the container, and continue the lifecycle" at its destruction (runtime specification).
   if (const Status removed = RemoveContainer(container); !removed) {
     log::LogError("cannot remove the container", {{"error", removed.error().message()}});
