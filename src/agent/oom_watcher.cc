@@ -29,9 +29,20 @@ Status OomWatcher::Add(const std::string& container_id, const std::string& cgrou
   return {};
 }
 
+std::map<int, OomWatcher::Watch>::iterator OomWatcher::Find(const std::string& container_id) {
+  return std::find_if(watches_.begin(), watches_.end(),
+                      [&](const auto& entry) { return entry.second.container_id == container_id; });
+}
+
+void OomWatcher::Update(const std::string& container_id) {
+  const auto it = Find(container_id);
+  if (it == watches_.end()) return;
+  Check(it->second);
+  Deliver();
+}
+
 void OomWatcher::Remove(const std::string& container_id) {
-  const auto it = std::find_if(watches_.begin(), watches_.end(),
-                               [&](const auto& entry) { return entry.second.container_id == container_id; });
+  const auto it = Find(container_id);
   if (it == watches_.end()) return;
   Check(it->second);
   // Fails if the file is gone already, which ended the watch too.

@@ -26,6 +26,8 @@ class OomWatcher {
   // Watches a cgroup from now on. A cgroup without memory controller has no events.
   Status Add(const std::string& container_id, const std::string& cgroup_directory);
   void Remove(const std::string& container_id);
+  // Reports what has happened by now: inotify tells of it later.
+  void Update(const std::string& container_id);
 
   // Gets the id of the container of one event, now or later.
   using EventCallback = std::move_only_function<void(const std::string& container_id)>;
@@ -44,6 +46,7 @@ class OomWatcher {
     EventCallback callback;
   };
   OomWatcher(EventLoop& loop, UniqueFd inotify);
+  std::map<int, Watch>::iterator Find(const std::string& container_id);
   void AwaitChange();
   void ReadChanges();
   void Check(Watch& watch);
