@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "cgroup/oom_report.h"
 #include "protocol/ids.h"
 #include "protocol/oci_convert.h"
 #include "sandbox/guest_spec.h"
@@ -20,6 +21,7 @@ namespace kata::sandbox {
 namespace {
 
 constexpr int kKilledExitCode = 128 + SIGKILL;
+constexpr std::chrono::seconds kOomReportTime{5};
 
 Error NotRunning() {
   return Error(Code::kFailedPrecondition, "container not running");
@@ -130,7 +132,36 @@ void Container::OnInitExit(const ProcessExit& exit) {
   SetStatus(ContainerStatus::kStopped);
   events_.SetStopped();
   EndRemainingExecs();
+  // Whoever reads the exit code shall find the memory events of the control group on the host: engines and
+  // their monitors learn of an OOM kill by them. That takes the machine's end, as it is in the same group.
+  const bool oom_kill = oom_kill_in_guest_ && !cgroup_.empty();
+  if (oom_kill) init_->HoldExit();
   handlers_.on_process_exit();
+  if (oom_kill && id() != state_.sandbox_id) ReportOomKill();
+}
+
+void Container::OnOomKill() {
+  oom_kill_in_guest_ = true;
+  events_.AddOomKill();
+}
+
+void Container::OnGuestStopped() {
+  if (init_->state() == Process::State::kStopped && oom_kill_in_guest_) ReportOomKill();
+}
+
+void Container::ReportOomKill() {
+  oom_kill_in_guest_ = false;
+  std::vector<pid_t> bystanders{init_->shim_pid()};
+  for (const auto& [id, exec] : execs_) bystanders.push_back(exec.process->shim_pid());
+  context_.workers.Post([self = shared_from_this(), bystanders = std::move(bystanders)]() mutable {
+    const Status reported = cgroup::ReportOomKill(self->cgroup_, bystanders, Deadline::After(kOomReportTime));
+    if (!reported) {
+      log::Warning("the engine is not told of an OOM kill",
+                   {{"container", self->id()}, {"error", reported.error().message()}});
+    }
+    EventLoop& loop = self->context_.loop;
+    loop.Post([self = std::move(self)] { self->init_->ReleaseExit(); });
+  });
 }
 
 // They ended with init, the owner of their pid namespace. The agent says so within moments; a container whose

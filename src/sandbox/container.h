@@ -78,6 +78,10 @@ class Container : public std::enable_shared_from_this<Container> {
 
   // The guest has made it. Fails when the state cannot be written.
   Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
+  // A process of it was killed in the guest for lack of memory.
+  void OnOomKill();
+  // The guest was stopped after the end of its processes, and its memory given back.
+  void OnGuestStopped();
   // The guest is gone: every process has ended, with `code`; `error` is empty when that was wanted.
   void OnGuestDown(int code, const std::string& error);
 
@@ -134,6 +138,7 @@ class Container : public std::enable_shared_from_this<Container> {
   Status Persist();
   void OnInitExit(const ProcessExit& exit);
   void EndRemainingExecs();
+  void ReportOomKill();
   void KillWholeContainer();
 
   Context context_;
@@ -150,6 +155,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::vector<oci::Hook> poststart_;
   UniqueFd hooks_cancel_;
   ContainerEvents events_;
+  bool oom_kill_in_guest_ = false;
 };
 
 }  // namespace kata::sandbox

@@ -42,6 +42,10 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
       drain_timer_(loop.context()),
       self_(std::make_shared<Process*>(this)) {}
 
+Process::~Process() {
+  if (exit_held_) channel_.SendExit(exit_->code);
+}
+
 Status Process::Start() {
   return channel_.Start();
 }
@@ -131,8 +135,16 @@ void Process::Finish(ProcessExit exit) {
   // The handler may be the end of this object's container, but not of this object: its owner deletes it
   // later.
   handlers_.on_exit(*exit_);
+  if (!exit_held_) TellExit();
+}
+
+void Process::TellExit() {
   channel_.SendExit(exit_->code);
   for (auto& waiter : std::exchange(waiters_, {})) waiter(*exit_);
+}
+
+void Process::ReleaseExit() {
+  if (std::exchange(exit_held_, false)) TellExit();
 }
 
 void Process::Signal(int signal, AgentClient::StatusCallback callback) {
@@ -174,7 +186,7 @@ void Process::CloseInput() {
 }
 
 void Process::Wait(std::function<void(const ProcessExit& exit)> callback) {
-  if (exit_) {
+  if (exit_ && !exit_held_) {
     callback(*exit_);
   } else {
     waiters_.push_back(std::move(callback));

@@ -35,7 +35,7 @@ class Process {
   struct Handlers {
     // kata-shim was killed: the process shall not go on without it.
     std::function<void()> on_shim_gone;
-    // Once: state() is kStopped now. Runs before waiters and kata-shim are told.
+    // Once: state() is kStopped now. Runs before waiters and kata-shim are told, and may call HoldExit.
     std::function<void(const ProcessExit& exit)> on_exit;
   };
 
@@ -45,6 +45,8 @@ class Process {
   // `loop` and `watcher` are borrowed. `exec_id` is empty for a container's init.
   Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> guest, std::string container_id,
           std::string exec_id, AttachRequest attachment, Handlers handlers);
+
+  ~Process();
 
   // Begins to listen to kata-shim.
   Status Start();
@@ -66,6 +68,10 @@ class Process {
   // `callback` runs when the process has stopped, at once if it has.
   void Wait(std::function<void(const ProcessExit& exit)> callback);
 
+  // Waiters and kata-shim are told of the end when ReleaseExit is called. The destructor calls it, too.
+  void HoldExit() { exit_held_ = true; }
+  void ReleaseExit();
+
   // It is over, whatever the guest says. `error`, if not empty, is written to its stderr.
   void End(int code, const std::string& error);
 
@@ -74,6 +80,7 @@ class Process {
   void WaitForEnd();
   void OnEnd(Result<int> code);
   void Finish(ProcessExit exit);
+  void TellExit();
   void SendWindowSize(AgentClient::StatusCallback callback);
 
   EventLoop& loop_;
@@ -99,6 +106,7 @@ class Process {
   std::optional<WindowSize> window_size_;
   std::optional<ProcessExit> pending_exit_;  // ended in the guest, output not written yet
   std::optional<ProcessExit> exit_;
+  bool exit_held_ = false;
   asio::steady_timer drain_timer_;
   std::vector<std::function<void(const ProcessExit&)>> waiters_;
   // Callbacks of calls to the guest come back to a process that may be gone.

@@ -422,11 +422,14 @@ void Sandbox::OnProcessExit() {
     if (!container->IsQuiet()) return;
   }
   // Nothing runs any more: the memory goes back at once, not only when somebody deletes the container.
-  guest_->Stop([] {});
+  guest_->Stop([self = shared_from_this()] {
+    const auto containers = self->containers_;
+    for (const auto& [container_id, container] : containers) container->OnGuestStopped();
+  });
 }
 
 void Sandbox::OnOom(const std::string& container_id) {
-  if (const auto container = FindContainer(container_id)) (*container)->events().AddOomKill();
+  if (const auto container = FindContainer(container_id)) (*container)->OnOomKill();
 }
 
 std::string Sandbox::ExplainEnd(std::string reason) {

@@ -1,0 +1,75 @@
+#include "cgroup/oom_report.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <sstream>
+#include <string>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "base/scope_exit.h"
+
+namespace kata::cgroup {
+namespace {
+
+// Above what is charged for a few small processes and cannot be reclaimed, far above what their kernel stacks
+// and page tables need.
+constexpr size_t kLimitBytes = 64u << 20;
+constexpr size_t kVictimBytes = 2 * kLimitBytes;
+
+Status CheckAlone(const std::string& directory, const std::vector<pid_t>& bystanders) {
+  std::istringstream pids(TRY(ReadFile(directory + "/cgroup.procs")));
+  for (pid_t pid = 0; pids >> pid;) {
+    if (std::find(bystanders.begin(), bystanders.end(), pid) == bystanders.end()) {
+      return MakeError(Code::kFailedPrecondition, "process {} is in control group '{}'", pid, directory);
+    }
+  }
+  return {};
+}
+
+// After a fork of a program with threads: only async-signal-safe calls.
+[[noreturn]] void BeVictim(int procs_fd) {
+  constexpr size_t kPageBytes = 4096;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int score_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  // In this order: the one with the highest score is killed, also when the group is full already.
+  if (write(score_fd, "1000", 4) != 4 || write(procs_fd, "0", 1) != 1) _exit(1);
+  close_range(0, ~0U, 0);  // what the other processes of the sandbox wait for the end of
+  // Locked, as there may be swap.
+  void* const memory =
+      mmap(nullptr, kVictimBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0);
+  if (memory == MAP_FAILED) _exit(1);
+  volatile char* const bytes = static_cast<char*>(memory);
+  for (size_t offset = 0; offset < kVictimBytes; offset += kPageBytes) bytes[offset] = 1;
+  _exit(0);
+}
+
+}  // namespace
+
+Status ReportOomKill(const HostCgroup& cgroup, const std::vector<pid_t>& bystanders, Deadline deadline) {
+  const std::string* const directory = cgroup.FindController("memory");
+  if (directory == nullptr) return {};
+  const std::string limit_file =
+      *directory + (cgroup.unified() ? "/memory.max" : "/memory.limit_in_bytes");
+  TRY(CheckAlone(*directory, bystanders));
+  const UniqueFd procs = TRY(Open(*directory + "/cgroup.procs", O_WRONLY));
+  const std::string limit = TRY(ReadFile(limit_file));
+  TRY(WriteKnob(limit_file, fmt::format("{}", kLimitBytes)));
+  const ScopeExit restore([&] { (void)WriteKnob(limit_file, limit); });
+  const pid_t pid = fork();
+  if (pid < 0) return SysError("fork");
+  if (pid == 0) BeVictim(procs.get());
+  ChildProcess victim(pid, TRY(OpenPidfd(pid)));
+  const ExitStatus status = TRY(victim.Wait(deadline));
+  if (status.signal != SIGKILL) {
+    return MakeError(Code::kInternal, "the victim ended with {}", status.Describe());
+  }
+  return {};
+}
+
+}  // namespace kata::cgroup
