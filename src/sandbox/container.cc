@@ -113,7 +113,9 @@ void Container::SetStatus(ContainerStatus status) {
   for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
 }
 
-Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm) {
+Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
+                            std::vector<std::string> disks) {
+  disks_ = std::move(disks);
   state_.oci_version = spec.oci_version;
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;

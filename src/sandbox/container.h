@@ -77,7 +77,10 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerEvents& events() { return events_; }
 
   // The guest has made it. Fails when the state cannot be written.
-  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
+  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
+                   std::vector<std::string> disks);
+  // Ids of the machine's devices that are there for this container alone.
+  const std::vector<std::string>& disks() const { return disks_; }
   // A process of it was killed in the guest for lack of memory.
   void OnOomKill();
   // The guest was stopped after the end of its processes, and its memory given back.
@@ -146,6 +149,7 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerState state_;
   Handlers handlers_;
   ContainerStatus status_ = ContainerStatus::kCreating;
+  std::vector<std::string> disks_;
   std::unique_ptr<Process> init_;
   bool starting_ = false;
   std::map<std::string, Exec> execs_;

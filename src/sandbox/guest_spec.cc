@@ -84,6 +84,7 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   request.set_exec_id(options.container_id);
   *request.mutable_oci() = protocol::ToProto(MakeGuestSpec(spec, options));
   for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
+  for (const grpc::Device& device : options.devices) *request.add_devices() = device;
   request.set_sandbox_pidns(HasPidNamespacePath(spec));
   return request;
 }

@@ -15,7 +15,8 @@ namespace kata::sandbox {
 struct GuestSpecOptions {
   std::string container_id;
   GuestFiles files;
-  bool keep_seccomp = true;  // the agent can filter system calls and the configuration lets it
+  std::vector<grpc::Device> devices;  // that were plugged in for it
+  bool keep_seccomp = true;           // the agent can filter system calls and the configuration lets it
 };
 
 // Hooks run on the host, but for those of the point startContainer. The guest has a network of its own, so

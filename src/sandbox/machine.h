@@ -26,6 +26,7 @@ struct MachineOptions {
   std::string directory;                   // the sandbox's state directory
   const config::Config* config = nullptr;  // outlives the machine
   MachineSize size;
+  uint32_t disks = 0;          // that will be attached beside what is plugged in anyway
   UniqueFd network_namespace;  // that the VMM runs in; not valid: the server's own
   std::vector<hypervisor::NetworkDevice> network_devices;  // descriptors borrowed until Start returns
   std::vector<UniqueFd> cgroup_procs;  // cgroup.procs of the control groups of the VMM and its helpers

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 
 #include "base/file.h"
@@ -11,6 +12,8 @@
 #include "base/process.h"
 #include "base/scope_exit.h"
 #include "oci/json.h"
+#include "protocol/constants.h"
+#include "sandbox/container_devices.h"
 #include "sandbox/guest_spec.h"
 #include "sandbox/hooks.h"
 #include "sandbox/removal.h"
@@ -19,11 +22,39 @@ namespace kata::sandbox {
 namespace {
 
 constexpr std::chrono::seconds kRemoveContainerTime{10};
+constexpr std::chrono::seconds kPlugTime{30};
 constexpr int kLostExitCode = 255;
 constexpr int kKilledExitCode = 128 + SIGKILL;
 
 Error DoesNotExist() {
   return Error(Code::kNotFound, "container does not exist");
+}
+
+void DetachDisks(Machine& machine, const std::vector<std::string>& ids) {
+  for (const std::string& id : ids) {
+    const Status detached = machine.DetachDevice(id, Deadline::After(kPlugTime));
+    if (!detached) log::Debug("a disk was not unplugged", {{"error", detached.error().message()}});
+  }
+}
+
+// Plugs in the container's disks; `ids` are those that were, also after a failure.
+Result<std::vector<grpc::Device>> AttachDisks(Machine& machine, const DevicePlan& plan,
+                                              std::vector<std::string>& ids) {
+  static std::atomic<unsigned> next_number = 0;
+  std::vector<grpc::Device> devices;
+  for (const DevicePlan::Disk& disk : plan.disks) {
+    const std::string id = fmt::format("disk{}", next_number++);
+    const hypervisor::BlockDevice block{
+        .id = id, .path = disk.host.node, .read_only = disk.host.read_only, .direct = false};
+    grpc::Device device;
+    device.set_id(
+        TRY_CTX(machine.AttachDevice(block, Deadline::After(kPlugTime)), "device '{}'", disk.container_path));
+    ids.push_back(id);
+    device.set_type(std::string(protocol::kDeviceBlock));
+    device.set_container_path(disk.container_path);
+    devices.push_back(std::move(device));
+  }
+  return devices;
 }
 
 // "module parameter parameter" of the configuration file.
@@ -153,14 +184,15 @@ struct Sandbox::CreateJob {
   Status RunHooks(const oci::Spec& spec, const std::string& rootfs) const;
   Result<oci::Spec> ReadSpec() const;
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
-  Status Boot(const oci::Spec& spec) const;
-  Status CreateInGuest(Machine& machine, const oci::Spec& spec, const std::string& rootfs) const;
+  Status Boot(const oci::Spec& spec, const DevicePlan& devices) const;
+  Status CreateInGuest(Machine& machine, CreateResult& container, const DevicePlan& devices) const;
 };
 
 struct Sandbox::CreateResult {
   oci::Spec spec;
   std::string rootfs;
   ProcessId vmm;
+  std::vector<std::string> disks;  // of the machine, for the container alone
 };
 
 Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
@@ -214,12 +246,13 @@ Status Sandbox::CreateJob::RunHooks(const oci::Spec& spec, const std::string& ro
   return sandbox::RunHooks(hooks.create_container, run);
 }
 
-Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
+Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices) const {
   Guest::BootRequest request;
   request.machine.sandbox_id = sandbox_id;
   request.machine.directory = directory;
   request.machine.config = &config;
   request.machine.size = sizer->wanted();
+  request.machine.disks = static_cast<uint32_t>(devices.disks.size());
   request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
@@ -232,15 +265,18 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec) const {
   return guest->Boot(std::move(request));
 }
 
-Status Sandbox::CreateJob::CreateInGuest(Machine& machine, const oci::Spec& spec,
-                                         const std::string& rootfs) const {
+Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& container,
+                                         const DevicePlan& devices) const {
+  oci::Spec spec = container.spec;
+  if (spec.linux) spec.linux->devices = devices.devices;
   const std::shared_ptr<AgentClient> agent = guest->agent();
   if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
   GuestSpecOptions options;
   options.container_id = container_id;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
-  options.files =
-      TRY(machine.ShareContainer(container_id, {.rootfs = rootfs, .mounts = spec.mounts, .bundle = bundle}));
+  options.devices = TRY(AttachDisks(machine, devices, container.disks));
+  options.files = TRY(machine.ShareContainer(
+      container_id, {.rootfs = container.rootfs, .mounts = spec.mounts, .bundle = bundle}));
   Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
                                           config.runtime.create_container_timeout);
   if (!created && created.error().code() == Code::kDeadlineExceeded) {
@@ -258,15 +294,20 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   if (result.spec.linux && result.spec.linux->resources) resources = *result.spec.linux->resources;
   sizer->Set(container_id, resources);
   const cgroup::Limits limits = cgroup::PlanLimits(cgroup.unified(), resources, sizer->overhead());
+  DevicePlan devices;
+  if (result.spec.linux) devices = TRY(PlanDevices(*result.spec.linux, FindHostDisk));
   TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
   TRY(RunHooks(result.spec, result.rootfs));
-  TRY(boot ? Boot(result.spec) : sizer->Grow());
+  TRY(boot ? Boot(result.spec, devices) : sizer->Grow());
   const std::shared_ptr<Machine> machine = guest->machine();
   if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
-  ScopeExit unshare([&] { (void)machine->UnshareContainer(container_id); });
-  TRY(CreateInGuest(*machine, result.spec, result.rootfs));
+  ScopeExit undo([&] {
+    (void)machine->UnshareContainer(container_id);
+    DetachDisks(*machine, result.disks);
+  });
+  TRY(CreateInGuest(*machine, result, devices));
   TRY_CTX(cgroup.Apply(limits.when_created), "control group on the host");
-  unshare.Release();
+  undo.Release();
   if (const Result<unsigned long long> start_time = ProcessStartTime(machine->vmm_pid())) {
     result.vmm = {machine->vmm_pid(), *start_time};
   }
@@ -359,7 +400,9 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
   } else if (!guest_->agent()) {
     // It ended when the guest had already answered.
     FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
-  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm); !recorded) {
+  } else if (Status recorded =
+                 container->OnCreated(result->spec, result->rootfs, result->vmm, std::move(result->disks));
+             !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
     reply(container->FindProcess("")->shim_pid());
@@ -514,7 +557,9 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
         if (!removed)
           log::Debug("the agent did not remove a container", {{"error", removed.error().message()}});
         // By id: the last reference must not end here, as the container belongs to the loop's thread.
-        self->workers_.Post([self, machine, id = container->id(), erase = std::move(erase)]() mutable {
+        self->workers_.Post([self, machine, id = container->id(), disks = container->disks(),
+                             erase = std::move(erase)]() mutable {
+          DetachDisks(*machine, disks);
           const Status unshared = machine->UnshareContainer(id);
           if (!unshared)
             log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});

@@ -142,6 +142,7 @@ Status VirtualMachine::Start(Deadline deadline) {
     const std::lock_guard lock(mutex_);
     max_size_ = {spec.max_vcpus, spec.max_memory_mib};
   }
+  spec.hotplug_ports += options_.disks;
   // Before anything is set up: what is wrong with the files of the configuration.
   TRY(hypervisor::CheckAssets(spec));
   TRY(Publish(channel_, channel));
