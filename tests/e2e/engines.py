@@ -143,11 +143,14 @@ class PodmanTest(EngineTest):
         with open(self.image_archive(), "rb") as archive:
             self.podman("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
 
-    def podman(self, *args, **options):
+    def podman_command(self, args):
         directory = os.path.join(self.dir, "podman")
         flags = ["--root", directory + "/root", "--runroot", directory + "/run", "--tmpdir", directory + "/tmp",
                  "--network-config-dir", directory + "/networks", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
-        return self.run_engine(self.inside("podman", *flags, *args), **options)
+        return self.inside("podman", *flags, *args)
+
+    def podman(self, *args, **options):
+        return self.run_engine(self.podman_command(args), **options)
 
     def podman_run(self, *args, **options):
         return self.podman("run", "--rm", "--runtime", self.wrapper, "--cgroup-parent", "/" + self.marker, *args, **options)

@@ -1,0 +1,228 @@
+"""The table of the engine-parity test (parity.py says how to read it)."""
+
+import shlex
+
+from parity import Case, Step
+
+IN_GUEST = "the guest has its own kernel"
+
+
+def script(text):
+    """`sh -c text` as arguments in a step's command."""
+    return "sh -c " + shlex.quote(text.strip().replace("\n", "; ")).replace("{", "{{").replace("}", "}}")
+
+
+def show(*lines):
+    """A script that prints "label: value" for every "label command"; a value of several lines becomes one."""
+    body = ['s() { l=$1; shift; printf "%s: %s\\n" "$l" "$(eval "$@" 2>&1 | tr "\\n" "|")"; }',
+            # The value of a control group's file: version 1 below its controller (runc on such a host), or version 2.
+            'first() { for f; do [ ! -e /sys/fs/cgroup/$f ] || { cat /sys/fs/cgroup/$f; return; }; done; }']
+    for line in lines:
+        label, command = line.split(" ", 1)
+        body.append(f"s {label} {shlex.quote(command)}")
+    return script("\n".join(body))
+
+
+# Runs until a signal: TERM ends it, USR1 is answered.
+LOOP = script("""
+trap 'exit 3' TERM
+trap 'echo usr1' USR1
+echo begin
+while :; do sleep 0.1; done
+""")
+READY = Step("logs {box}", until="begin")
+
+# Without those that cannot be caught, SIGCHLD, which comes by itself, and two that the C library keeps for itself.
+SIGNALS = [n for n in range(1, 65) if n not in (9, 17, 19, 32, 33)]
+
+# What options do to the process and its surroundings.
+OPTIONS = Case("options", podman=True, steps=[
+    Step("{run} --rm -i --init --read-only --tmpfs /t:size=1m,mode=1777 --shm-size 32m --ulimit nofile=123:456 "
+         "--ulimit core=0 --ulimit nproc=4096:4096 --sysctl kernel.msgmax=4096 --group-add 9 -w /tmp -e A=b -e EMPTY= --hostname box "
+         "--add-host foo:192.0.2.1 --cap-drop ALL --cap-add CHOWN --cap-add NET_RAW --security-opt no-new-privileges "
+         "--pids-limit 50 --memory 400m --memory-swap 500m --memory-reservation 100m --cpus 1.5 --cpuset-cpus 0-1 "
+         "--oom-score-adj 100 --label a=b --cidfile {dir}/cid --device /dev/zero:/dev/myzero:r {image} " + show(
+             "id id", "cwd pwd", "env env | sort", "hostname hostname", "hosts grep foo /etc/hosts", "files ulimit -n",
+             "hard-files ulimit -H -n", "core ulimit -c", "msgmax cat /proc/sys/kernel/msgmax",
+             "status grep -E 'Cap|NoNewPrivs|Seccomp:|Groups' /proc/self/status", "tmpfs grep ' /t ' /proc/mounts",
+             "shm df -k /dev/shm | tail -1 | tr -s ' '", "dev ls /dev", "init tr '\\0' ' ' </proc/1/cmdline | cut -c 1-20",
+             "processors nproc", "oom cat /proc/self/oom_score_adj", "stdin cat", "umask umask", "root touch /x",
+             "tmp touch /t/x", "device head -c 3 /dev/myzero | od -t x1", "device-write echo > /dev/myzero",
+             "mknod mknod /t/null c 1 3", "kcore head -c 1 /proc/kcore", "sysctl echo 1 > /proc/sys/kernel/panic",
+             "sysfs echo 1 > /sys/kernel/mm/transparent_hugepage/enabled",
+             "chown touch /t/y; chown 3 /t/y; stat -c %u /t/y",
+             "mounts cut -d' ' -f 2 /proc/mounts | grep -v /sys/fs/cgroup | sort",
+             "memory first memory.max memory/memory.limit_in_bytes", "pids first pids.max pids/pids.max",
+             "cpu first cpu.max cpu/cpu.cfs_quota_us | cut -d' ' -f 1",
+             "terminal tty", "session ps -o pid,pgid,sid,comm | head -2"), input="typed"),
+    Step("cat {dir}/cid", host=True),
+])
+
+
+SECURITY = Case("security", [
+    Step("{run} --rm --user user -w /made/here --entrypoint /bin/sh --security-opt seccomp=unconfined {image} -c "
+         + script("id; pwd; grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status; mkdir /x; whoami; echo $HOME")[6:]),
+    Step("cat > {dir}/profile.json", host=True, input="""{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}"""),
+    Step("{run} --rm --user 1000:2000 --cap-drop NET_RAW --security-opt seccomp={dir}/profile.json "
+         "--oom-kill-disable --memory 64m {image} "
+         + script("grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status; mkdir /tmp/x; id -u; id -g")),
+])
+
+FOREGROUND = Case("foreground", [
+    Step("{run} --rm {image} " + script("echo out; echo err >&2; exit 7"), code=7),
+    Step("{engine} {run} --rm -i {image} md5sum < {dir}/../big", host=True),
+    Step("{run} -it --name {box} {image} " + script("tty; sleep 1; stty size; echo ready; read line; echo got $line; exit 5"), code=5,
+         terminal=True, prompt="ready", input="typed\n"),
+    Step("logs {box}"),
+    Step("start --attach --interactive {box}", code=5, terminal=True, prompt="ready", input="again\n"),
+    Step("rm {box}"),
+])
+
+EXEC = Case("exec", [
+    Step("{run} -d --name {box} -e INHERITED=1 -w /tmp {image} " + LOOP), READY,
+    Step("exec {box} " + script("echo out; echo err >&2; pwd; echo $INHERITED $HOME; exit 42"), code=42),
+    Step("exec -i {box} cat", input="through\n"),
+    Step("exec -it {box} " + script("tty; sleep 1; stty size; echo ready; read line; echo got $line"), terminal=True,
+         prompt="ready", input="typed\n"),
+    Step("exec -u user -w /mnt -e A=b {box} " + script("id; pwd; echo $A $HOME; grep CapEff /proc/self/status")),
+    Step("exec -u 5:6 {box} id"),
+    Step("exec -d {box} " + script("echo detached > /tmp/detached")),
+    Step("exec {box} cat /tmp/detached", until="detached"),
+    Step("exec {box} " + script("kill -TERM $$"), code=143),
+    Step("exec {box} " + script("kill -KILL $$"), code=137),
+    Step("exec {box} nosuchcommand", code=126, contains="executable file not found"),
+    Step("exec {box} /etc/passwd", code=126, contains="permission denied"),
+    Step("exec {box} /tmp", code=126, contains="ermission denied|is a directory"),
+    Step("exec -u nosuchuser {box} true", code=126),
+    Step("exec -w /etc/passwd {box} true", code=126, contains="/etc/passwd"),
+    Step("exec {box} " + script("cat /proc/1/comm; ps -o pid,comm | head -2")),
+    Step("inspect --format '{{{{len .ExecIDs}}}}' {box}", until="0"),
+    Step("pause {box}"),
+    Step("exec {box} true", code=1, contains="paused"),
+    Step("unpause {box}"),
+    Step("stop {box}"),
+    Step("exec {box} true", code=1, contains="is not running"),
+    Step("rm {box}"),
+])
+
+STATE = ("inspect --format '{{{{.State.Status}}}} {{{{.State.Running}}}} {{{{.State.Paused}}}} {{{{.State.ExitCode}}}} "
+         "{{{{.State.OOMKilled}}}} {{{{.State.Error}}}} {{{{.RestartCount}}}}' {box}")
+
+LIFE = Case("life", [
+    Step("{create} --name {box} --label a=b --stop-signal TERM {image} " + LOOP),
+    Step(STATE), Step("start {box}"), READY, Step(STATE),
+    Step("start {box}"),
+    Step("pause {box}"), Step(STATE), Step("pause {box}", code=1), Step("ps --format '{{{{.Names}}}} {{{{.Labels}}}}' "
+                                                                      "--filter status=paused --filter name={box}"),
+    Step("unpause {box}"), Step("unpause {box}", code=1),
+    Step("kill --signal USR1 {box}"), Step("logs {box}", until="usr1"),
+    Step("update --memory 300m --memory-swap 300m --cpus 0.5 --pids-limit 77 --restart no {box}"),
+    Step("exec {box} " + show("memory first memory.max memory/memory.limit_in_bytes", "pids first pids.max pids/pids.max",
+                              "cpu first cpu.max cpu/cpu.cfs_quota_us | cut -d' ' -f 1")),
+    Step("stats --no-stream --format '{{{{.Name}}}} {{{{.MemPerc}}}} {{{{.PIDs}}}}' {box}", contains=r"\d\.\d+% [1-9]"),
+    Step("rename {box} {box}x"), Step("rename {box}x {box}"),
+    Step("rm {box}", code=1),
+    Step("exec {box} " + script("echo new > /root/new; rm /etc/group; mkdir /srv; ln -s new /root/link; echo x >> /etc/passwd")),
+    Step("{engine} diff {box} | sort", host=True),
+    Step("cp {dir}/../big {box}:/root/big"), Step("exec {box} md5sum /root/big"),
+    Step("cp {box}:/root {dir}/out"), Step("cd {dir}/out && ls -l | cut -c 1-10 && md5sum big && readlink link", host=True),
+    Step("cp {box}:/nosuch {dir}/out", code=1),
+    Step("stop {box}"), Step(STATE), Step("logs {box}"), Step("wait {box}"),
+    Step("cp {box}:/root/new -", contains="new"),
+    Step("commit --message m {box} localhost/{box}"), Step("{run} --rm localhost/{box} cat /root/new"),
+    Step("rmi localhost/{box}", contains="Untagged"),
+    Step("{engine} export {box} | tar t | sort | grep -E '^(root|srv|etc)'", host=True),
+    Step("restart --time 1 {box}"), Step("exec {box} cat /root/new"), Step("kill {box}"), Step("wait {box}"), Step(STATE),
+    Step("kill {box}", code=1),
+    Step("rm {box}"), Step("inspect {box}", code=1),
+    Step("events --since 0m --until 0m --filter container={box} --format '{{{{.Action}}}} {{{{.Actor.Attributes.exitCode}}}} "
+         "{{{{.Actor.Attributes.signal}}}}'"),
+])
+
+ALL_SIGNALS = Case("signals", [
+    Step("{run} -d --name {box} {image} " + script(
+        "for n in %s; do trap \"echo signal $n\" $n; done; echo begin; while :; do sleep 0.1; done"
+        % " ".join(map(str, SIGNALS)))), READY,
+    Step("for n in " + " ".join(map(str, SIGNALS)) + "; do {engine} kill --signal $n {box} >/dev/null || echo refused $n; "
+         "done", host=True),
+    Step("logs {box}", until=f"signal {SIGNALS[-1]}"),
+    Step("{engine} logs {box} | sort", host=True),
+    Step("kill --signal HUP {box}"), Step("kill --signal SIGRTMIN+3 {box}"), Step("kill --signal NOSUCH {box}", code=1),
+    Step("stop --time 1 {box}"), Step(STATE), Step("rm {box}"),
+])
+
+STOP = Case("stop", [
+    Step("{run} -d --init --name {box} --stop-signal USR1 {image} " + LOOP), READY,
+    Step("stop --time 1 {box}"), Step("logs {box}", contains="usr1"), Step(STATE), Step("rm {box}"),
+])
+
+RESTART = Case("restart", [
+    Step("{run} -d --name {box} --restart on-failure:2 {image} " + script("echo started; exit 3")),
+    Step("inspect --format '{{{{.RestartCount}}}} {{{{.State.Status}}}}' {box}", until="2 exited"),
+    Step("logs {box}"), Step(STATE), Step("rm {box}"),
+])
+
+HEALTH = Case("health", [
+    Step("{run} -d --name {box} --health-cmd 'cat /tmp/well' --health-interval 300ms --health-retries 2 {image} "
+         + script("echo fine > /tmp/well; sleep 1000")),
+    Step("inspect --format '{{{{.State.Health.Status}}}}' {box}", until="healthy"),
+    Step("exec {box} rm /tmp/well"),
+    Step("inspect --format '{{{{.State.Health.Status}}}}' {box}", until="unhealthy"),
+    Step("inspect --format '{{{{(index .State.Health.Log 4).ExitCode}}}} {{{{(index .State.Health.Log 4).Output}}}}' {box}",
+         until="1 cat: can't open"),
+    Step("rm --force {box}"), Step("rm {box}", code=1),
+])
+
+LOGS = Case("logs", [
+    Step("{run} --name {box} --log-driver local --log-opt max-size=1m {image} "
+         + script("for i in 1 2 3; do echo line $i; echo err $i >&2; sleep 0.1; done; printf unfinished")),
+    Step("logs --tail 2 {box}"), Step("logs --timestamps {box}"), Step("logs --follow {box}"), Step("rm {box}"),
+    Step("{run} --name {box} --log-driver none {image} echo unseen"), Step("logs {box}", code=1), Step("rm {box}"),
+])
+
+ATTACH = Case("attach", [
+    Step("{run} -d -i --name {box} {image} head -n 1"),
+    # Docker closes the output with the input.
+    Step("(echo line; sleep 3) | {engine} attach {box}", host=True),
+    Step("wait {box}"), Step("logs {box}"), Step("rm {box}"),
+    Step("{run} -d -i -t --name {box} {image} " + script("while read l; do echo got $l; done; exit 4")),
+    Step("attach {box}", terminal=True, input="one\n\x10\x11", code=1),
+    Step("logs {box}", until="got one"), Step(STATE),
+    Step("attach {box}", terminal=True, input="two\n\x04", code=4),
+    Step("rm {box}"),
+])
+
+OOM = Case("oom", podman=True, steps=[
+    Step("{run} --name {box} --memory 48m --memory-swap 48m {image} " + script("x=aaaaaaaa; while :; do x=$x$x; done"),
+         code=137),
+    Step(STATE),
+    Step("events --since 0m --until 0m --filter container={box} --filter event=oom --format '{{{{.Action}}}}'"),
+    Step("rm {box}"),
+    # Not init is killed, and the container goes on.
+    Step("{run} --name {box} --memory 48m --memory-swap 48m {image} "
+         + script("sh -c 'x=aaaaaaaa; while :; do x=$x$x; done'; echo $?; exit 6"), code=6),
+    Step(STATE), Step("rm {box}"),
+])
+
+BAD_INPUT = Case("bad", [
+    Step("{run} --rm {image} nosuchcommand", code=127, contains="executable file not found in .PATH"),
+    Step("{run} --rm {image} /etc/passwd", code=126, contains="permission denied"),
+    Step("{run} --rm {image} /bin", code=126, contains="permission denied|is a directory"),
+    Step("{engine} {run} --name {box} -v {dir}/../other:/other {image} /other 2>&1 | grep -o 'exec format error' ",
+         host=True),  # runc writes it to the container's standard error, and Docker tells it
+    Step("rm {box}"),
+    Step("{run} --rm --user nosuch {image} true", code=125, contains="unable to find user nosuch"),
+    Step("{run} --rm --mount type=bind,source={dir}/nosuch,target=/x {image} true", code=125, contains="nosuch"),
+    Step("{run} --rm -v {dir}/../big:/etc {image} true", code=125, contains="[Nn]ot a directory"),
+    Step("{run} --rm --device {dir}/nosuch {image} true", code=127, contains="nosuch"),
+    Step("{run} --rm --memory 4m {image} true", code=125, contains="[Mm]inimum memory limit"),
+    Step("{run} --rm --cpus 4000 {image} true", code=125, contains="CPUs"),
+    Step("{run} --rm --cpuset-cpus 4000 {image} true", code=125, contains="4000"),
+    Step("{run} --rm --sysctl kernel.nosuch=1 {image} true", code=125, contains="nosuch"),
+    Step("{run} --rm --security-opt seccomp={dir}/nosuch {image} true", code=125, contains="nosuch"),
+    Step("{run} --rm nosuch/image true", code=125, contains="nosuch/image"),
+])
+
+# The slow ones first.
+CASES = [LIFE, EXEC, ALL_SIGNALS, OOM, BAD_INPUT, HEALTH, ATTACH, RESTART, FOREGROUND, LOGS, SECURITY, STOP, OPTIONS]
