@@ -2,15 +2,15 @@
 // rights that no rule has granted yet.
 #include "jail/device_cgroup.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <cstddef>
-#include <cstring>
 #include <optional>
+
+#include "linux/bpf.h"
 
 namespace kata::jail {
 namespace {
+
+using linux::BpfInstruction;
 
 // r2: type, r3: rights still to be granted, r4: major, r5: minor, r6: scratch.
 constexpr uint8_t kType = BPF_REG_2;
@@ -21,32 +21,22 @@ constexpr uint8_t kScratch = BPF_REG_6;
 
 constexpr uint32_t kAllRights = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
 
-bpf_insn Instruction(int code, uint8_t destination, uint8_t source, int16_t offset, int32_t immediate) {
-  bpf_insn instruction{};
-  instruction.code = static_cast<uint8_t>(code);
-  instruction.dst_reg = destination & 0xf;
-  instruction.src_reg = source & 0xf;
-  instruction.off = offset;
-  instruction.imm = immediate;
-  return instruction;
-}
-
 bpf_insn Load(uint8_t destination, size_t offset) {
-  return Instruction(BPF_LDX | BPF_MEM | BPF_W, destination, BPF_REG_1, static_cast<int16_t>(offset), 0);
+  return BpfInstruction(BPF_LDX | BPF_MEM | BPF_W, destination, BPF_REG_1, static_cast<int16_t>(offset), 0);
 }
 bpf_insn AluImmediate(int operation, uint8_t destination, int32_t immediate) {
-  return Instruction(BPF_ALU | operation | BPF_K, destination, 0, 0, immediate);
+  return BpfInstruction(BPF_ALU | operation | BPF_K, destination, 0, 0, immediate);
 }
 bpf_insn Move(uint8_t destination, uint8_t source) {
-  return Instruction(BPF_ALU | BPF_MOV | BPF_X, destination, source, 0, 0);
+  return BpfInstruction(BPF_ALU | BPF_MOV | BPF_X, destination, source, 0, 0);
 }
 bpf_insn JumpIf(int condition, uint8_t reg, int32_t immediate, size_t skip) {
-  return Instruction(BPF_JMP | condition | BPF_K, reg, 0, static_cast<int16_t>(skip), immediate);
+  return BpfInstruction(BPF_JMP | condition | BPF_K, reg, 0, static_cast<int16_t>(skip), immediate);
 }
 
 void AppendReturn(std::vector<bpf_insn>& code, int32_t allow) {
-  code.push_back(Instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, allow));
-  code.push_back(Instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
+  code.push_back(BpfInstruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, allow));
+  code.push_back(BpfInstruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
 }
 
 Result<uint32_t> ParseRights(const std::string& access) {
@@ -110,23 +100,6 @@ Result<std::vector<bpf_insn>> CompileRule(const oci::DeviceRule& rule) {
   return code;
 }
 
-long Bpf(int command, bpf_attr& attributes) {
-  return syscall(SYS_bpf, command, &attributes, sizeof(attributes));
-}
-
-Result<UniqueFd> LoadProgram(const std::vector<bpf_insn>& code) {
-  static constexpr char kLicense[] = "Apache-2.0";
-  bpf_attr attributes;
-  std::memset(&attributes, 0, sizeof(attributes));
-  attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-  attributes.insns = reinterpret_cast<uintptr_t>(code.data());
-  attributes.insn_cnt = static_cast<uint32_t>(code.size());
-  attributes.license = reinterpret_cast<uintptr_t>(kLicense);
-  UniqueFd program(static_cast<int>(Bpf(BPF_PROG_LOAD, attributes)));
-  if (!program) return SysError("load device filter");
-  return program;
-}
-
 }  // namespace
 
 std::vector<oci::DeviceRule> EffectiveDeviceRules(const std::vector<oci::DeviceRule>& rules) {
@@ -177,20 +150,12 @@ Result<std::vector<bpf_insn>> CompileDeviceRules(const std::vector<oci::DeviceRu
 }
 
 Status DeviceFilter::Apply(const linux::CgroupDir& cgroup, const std::vector<oci::DeviceRule>& rules) {
-  UniqueFd program = TRY(LoadProgram(TRY(CompileDeviceRules(EffectiveDeviceRules(rules)))));
-  bpf_attr attributes;
-  std::memset(&attributes, 0, sizeof(attributes));
-  attributes.target_fd = static_cast<uint32_t>(cgroup.fd());
-  attributes.attach_bpf_fd = static_cast<uint32_t>(program.get());
-  attributes.attach_type = BPF_CGROUP_DEVICE;
-  attributes.attach_flags = BPF_F_ALLOW_MULTI;
-  if (program_) {
-    // Replaced at once: there is no moment without a filter.
-    attributes.attach_flags |= BPF_F_REPLACE;
-    attributes.replace_bpf_fd = static_cast<uint32_t>(program_.get());
-  }
-  if (Bpf(BPF_PROG_ATTACH, attributes) < 0)
-    return SysError("attach device filter to '{}'", cgroup.directory());
+  UniqueFd program = TRY_CTX(linux::LoadBpfProgram(BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE,
+                                                   TRY(CompileDeviceRules(EffectiveDeviceRules(rules)))),
+                             "device filter");
+  // Replaced at once: there is no moment without a filter.
+  TRY_CTX(linux::AttachBpfProgram(cgroup.fd(), program.get(), BPF_CGROUP_DEVICE, program_.get()),
+          "device filter of '{}'", cgroup.directory());
   program_ = std::move(program);
   return {};
 }
