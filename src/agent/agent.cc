@@ -22,6 +22,7 @@
 #include "agent/debug_console.h"
 #include "agent/guest_boot.h"
 #include "agent/log_channel.h"
+#include "agent/name_relay.h"
 #include "agent/options.h"
 #include "agent/sandbox.h"
 #include "agent/serial_port.h"
@@ -91,6 +92,7 @@ class Agent {
         storages_(settings.hotplug_timeout),
         workers_(kWorkers),
         jobs_(loop_, workers_, reaper_),
+        name_relay_(loop_, settings.cgroup_root),
         stop_signals_(loop_.context()),
         stop_timer_(loop_.context()),
         watch_timer_(loop_.context()) {
@@ -118,6 +120,7 @@ class Agent {
   StorageTable storages_;  // outlives the jobs that use it
   WorkerPool workers_;
   JobRunner jobs_;
+  NameRelay name_relay_;
   std::unique_ptr<OomWatcher> oom_watcher_;
   std::unique_ptr<Sandbox> sandbox_;
   std::unique_ptr<ttrpc::Server> server_;
@@ -142,6 +145,7 @@ Status Agent::Run(const std::shared_ptr<LogStream>& log_stream) {
   RegisterContainerService(*server_, *sandbox_, context);
   RegisterStdioService(*server_, *sandbox_);
   RegisterNetworkService(*server_, context);
+  RegisterNameService(*server_, name_relay_);
   RegisterGuestService(*server_, context);
   if (!settings_.is_init) TRY(AwaitStopSignal());
   TRY_CTX(OpenChannel(), "serve on '{}'", options_.server_addr);
@@ -173,6 +177,7 @@ void Agent::ServeStream(UniqueFd stream) {
   server_->Serve(std::move(stream), [this](uint64_t connection_id) {
     log::Info("the host closed its connection");
     sandbox_->DropConnection(connection_id);
+    name_relay_.DropConnection(connection_id);
     if (serial_port_) serial_port_->Open();
   });
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/context.h"
+#include "agent/name_relay.h"
 #include "agent/sandbox.h"
 #include "base/result.h"
 #include "proto/wellknown.pb.h"
@@ -26,6 +27,8 @@ void RegisterContainerService(ttrpc::Server& server, Sandbox& sandbox, Context c
 void RegisterStdioService(ttrpc::Server& server, Sandbox& sandbox);
 // Interfaces, routes, neighbours, packet filter.
 void RegisterNetworkService(ttrpc::Server& server, Context context);
+// Names that the host resolves.
+void RegisterNameService(ttrpc::Server& server, NameRelay& relay);
 // The guest as a machine: CPUs, memory, clock, metrics.
 void RegisterGuestService(ttrpc::Server& server, Context context);
 

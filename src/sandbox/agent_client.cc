@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proto/health.pb.h"
+#include "proto/name_service.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 const std::string kAgentService(protocol::kAgentService);
 const std::string kHealthService(protocol::kHealthService);
+const std::string kNameService(protocol::kNameService);
 constexpr ttrpc::Client::Timeout kNoTimeout = std::nullopt;
 
 }  // namespace
@@ -81,6 +83,14 @@ Status AgentClient::AddArpNeighbors(const grpc::ARPNeighbors& neighbors) {
   grpc::AddARPNeighborsRequest request;
   *request.mutable_neighbors() = neighbors;
   TRY(client_.CallSync<Empty>(kAgentService, "AddARPNeighbors", request, kRequestTimeout));
+  return {};
+}
+
+Status AgentClient::ListenForNames(const std::string& address, uint16_t port) {
+  agent::v1::ListenRequest request;
+  request.set_address(address);
+  request.set_port(port);
+  TRY(client_.CallSync<Empty>(kNameService, "Listen", request, kRequestTimeout));
   return {};
 }
 
@@ -169,6 +179,26 @@ void AgentClient::GetOomEvent(ResultCallback<std::string> callback) {
                                  callback(response ? Result<std::string>(response->container_id())
                                                    : Result<std::string>(std::move(response).error()));
                                });
+}
+
+void AgentClient::NextNameQuery(ResultCallback<NameQuery> callback) {
+  client_.Call<agent::v1::Query>(kNameService, "NextQuery", agent::v1::NextQueryRequest(), kNoTimeout,
+                                 [callback = std::move(callback)](Result<agent::v1::Query> response) mutable {
+                                   if (response) {
+                                     callback(NameQuery{.id = response->id(),
+                                                        .stream = response->stream(),
+                                                        .message = std::move(*response->mutable_message())});
+                                   } else {
+                                     callback(std::move(response).error());
+                                   }
+                                 });
+}
+
+void AgentClient::AnswerNameQuery(uint64_t id, std::string message) {
+  agent::v1::AnswerRequest request;
+  request.set_id(id);
+  request.set_message(std::move(message));
+  client_.Call<Empty>(kNameService, "Answer", request, kRequestTimeout, [](const Result<Empty>&) {});
 }
 
 // A process may take its input, or write its next output, at any time: none of these calls has a limit.

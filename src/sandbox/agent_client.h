@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +16,13 @@
 #include "ttrpc/client.h"
 
 namespace kata::sandbox {
+
+// What a program in the guest has sent to the name server.
+struct NameQuery {
+  uint64_t id = 0;
+  bool stream = false;  // over TCP
+  std::string message;  // as the guest says, of any length
+};
 
 // Thread safe. Callbacks run on the loop thread, each exactly once. When the stream to the guest has ended
 // all calls fail with kUnavailable.
@@ -43,6 +51,8 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status UpdateInterface(const types::Interface& interface);
   Status UpdateRoutes(const grpc::Routes& routes);
   Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors);
+  // Queries of the guest for this address of its loopback interface are NextNameQuery's from now on.
+  Status ListenForNames(const std::string& address, uint16_t port);
 
   // --- From any thread. ---
   void StartContainer(const std::string& container_id, StatusCallback callback);
@@ -64,6 +74,10 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   void DestroySandbox(std::chrono::seconds timeout, StatusCallback callback);
   // Answers when a process was killed for lack of memory: its container's id.
   void GetOomEvent(ResultCallback<std::string> callback);
+
+  // Answers when there is a query, without a limit of time.
+  void NextNameQuery(ResultCallback<NameQuery> callback);
+  void AnswerNameQuery(uint64_t id, std::string message);
 
   // The streams of one process; they keep the client alive.
   std::shared_ptr<GuestStreams> Streams(const std::string& container_id, const std::string& exec_id);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/scope_exit.h"
 #include "linux/netlink/network_events.h"
+#include "network/name_server.h"
 
 namespace kata::sandbox {
 namespace {
@@ -118,6 +119,7 @@ void GuestNetwork::Follow(std::shared_ptr<Machine> machine, std::shared_ptr<Agen
 void GuestNetwork::Settle(std::move_only_function<void()> done) {
   thread_.loop().Post([self = shared_from_this(), done = std::move(done)]() mutable {
     if (self->events_ && self->HasEvents()) self->Sync();
+    self->RelayNames();
     // The last reference must not go on this thread, which the destructor waits for.
     EventLoop& loop = self->loop_;
     loop.Post([self = std::move(self), done = std::move(done)]() mutable { done(); });
@@ -156,6 +158,7 @@ void GuestNetwork::Sync() {
   if (const Status told = Tell(*agent_, *network); !told) {
     LogFailure("the guest's network is not as the container's", "", told.error());
   }
+  RelayNames();
 }
 
 void GuestNetwork::UnplugVanished(const network::Network& network) {
@@ -226,9 +229,32 @@ Status GuestNetwork::Tell(AgentClient& agent, const network::Network& network) {
   return {};
 }
 
+// An engine starts its name server when it connects the container to the first network that needs one, before
+// the interface comes.
+void GuestNetwork::RelayNames() {
+  if (!machine_ || relays_names_) return;
+  const Result<bool> needed = network::HasNameServer();
+  if (needed && !*needed) return;
+  relays_names_ = true;
+  const auto post = [weak = weak_from_this()](std::move_only_function<void()> job) {
+    if (const std::shared_ptr<GuestNetwork> self = weak.lock()) self->thread_.loop().Post(std::move(job));
+  };
+  const auto start = [&]() -> Status {
+    TRY(needed);
+    name_relay_ = TRY(NameRelay::Start(thread_.loop(), post, agent_));
+    return {};
+  };
+  if (const Status started = start(); !started) {
+    LogFailure("the guest cannot ask the name server of its networks", "", started.error());
+  } else {
+    log::Info("the guest's names are looked up on the host");
+  }
+}
+
 // --- the end ---
 
 void GuestNetwork::CloseOnThread() {
+  name_relay_.reset();
   settle_timer_.reset();
   events_.reset();
   cards_.clear();

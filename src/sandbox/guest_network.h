@@ -21,6 +21,7 @@
 #include "network/scan.h"
 #include "sandbox/agent_client.h"
 #include "sandbox/machine.h"
+#include "sandbox/name_relay.h"
 
 namespace kata::sandbox {
 
@@ -48,7 +49,8 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   Status Configure(AgentClient& agent);
 
   // From now on interfaces that appear are plugged into the machine, those that vanish unplugged, and changes
-  // of addresses, routes and neighbours passed on; failures are logged. Returns at once.
+  // of addresses, routes and neighbours passed on, and the guest can ask the name server of the namespace, if
+  // there is one; failures are logged. Returns at once.
   void Follow(std::shared_ptr<Machine> machine, std::shared_ptr<AgentClient> agent);
 
   // Any thread. Calls `done`, on the loop thread, when all changes up to now have been passed on.
@@ -83,6 +85,7 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   void PlugNew(const network::Network& network);
   Status Plug(const linux::Link& link);
   Status Tell(AgentClient& agent, const network::Network& network);
+  void RelayNames();
   void CloseOnThread();
 
   EventLoop& loop_;
@@ -100,6 +103,8 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   std::shared_ptr<AgentClient> agent_;
   std::optional<asio::posix::stream_descriptor> events_;
   std::optional<asio::steady_timer> settle_timer_;
+  std::shared_ptr<NameRelay> name_relay_;
+  bool relays_names_ = false;  // or has failed to
 };
 
 }  // namespace kata::sandbox

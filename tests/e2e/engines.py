@@ -34,14 +34,24 @@ class EngineTest(KataTest):
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
     def image_archive(self):
-        """A tar of a busybox root file system."""
+        """A tar of a busybox root file system, with getent: the static busybox cannot resolve names."""
         rootfs = os.path.join(self.dir, "image")
         harness.make_rootfs(rootfs)
+        self.copy_program("/usr/bin/getent", rootfs)
         path = os.path.join(self.dir, "image.tar")
         with tarfile.open(path, "w") as archive:
             archive.add(rootfs, arcname=".")
         shutil.rmtree(rootfs)
         return path
+
+    @staticmethod
+    def copy_program(path, rootfs):
+        """A program and its libraries, which are found where they are on this machine."""
+        shutil.copy(path, os.path.join(rootfs, "bin"))
+        listed = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
+        for library in (word for line in listed.splitlines() for word in line.split() if word.startswith("/")):
+            os.makedirs(rootfs + os.path.dirname(library), exist_ok=True)
+            shutil.copy(library, rootfs + library)
 
     def run_engine(self, command, check=True, **options):
         options.setdefault("timeout", harness.COMMAND_TIMEOUT_S)

@@ -90,6 +90,32 @@ class Docker(DockerTest):
         self.docker("network", "disconnect", "red", "web")
         wait_until(lambda: address not in self.docker("exec", "web", "ip", "addr").stdout, "the second network to go")
 
+    def test_names_between_containers(self):
+        """Docker's name server listens on the host's side of the container's network namespace."""
+        self.docker("network", "create", "green")
+        for name, runtime in (("one", "kata"), ("two", "kata"), ("three", "runc")):
+            # The second comes to the network only while it runs. Nobody serves at the outside name server.
+            self.docker("run", "-d", "--name", name, "--runtime", runtime, "--dns", "127.0.0.1",
+                        *(() if name == "two" else ("--network", "green", "--network-alias", "alias-" + name)), IMAGE,
+                        "sh", "-c", f"mkdir /w; echo {name} > /w/index.html; exec httpd -f -p 80 -h /w")
+        self.docker("network", "connect", "--alias", "alias-two", "green", "two")
+        fetch = 'wget -q -O - http://$(getent ahostsv4 $0 | head -n 1 | cut -d " " -f 1)/'
+        for client in ("one", "two", "three"):
+            for server in ("one", "two", "three"):
+                for name in (server, "alias-" + server):
+                    wait_until(lambda: self.docker("exec", client, "sh", "-c", fetch, name, check=False).stdout.strip()
+                               == server, f"{client} to reach {name}", harness.COMMAND_TIMEOUT_S)
+        lookup = ("getent", "ahostsv4", "three")
+        expected = self.docker("exec", "three", *lookup).stdout
+        self.assertEqual(self.docker("exec", "-e", "RES_OPTIONS=use-vc", "one", *lookup).stdout, expected)
+        # The port stays free for a server of the container's own.
+        self.docker("exec", "-d", "one", "nc", "-ll", "-p", "53", "-e", "echo", "own")
+        wait_until(lambda: self.docker("exec", "three", "nc", "one", "53", check=False).stdout == "own\n", "port 53")
+        self.assertEqual(self.docker("exec", "-e", "RES_OPTIONS=use-vc", "one", *lookup).stdout, expected)
+        for client in ("three", "one"):
+            outside = self.docker("exec", client, "getent", "ahostsv4", "name.example", check=False)
+            self.assertEqual((outside.returncode, outside.stdout), (2, ""), outside.stderr)
+
     def test_refusals_and_exit_codes(self):
         missing = self.docker_run("--network", "none", IMAGE, "nosuch", check=False)
         self.assertEqual((missing.returncode, "executable file not found in $PATH" in missing.stderr), (127, True),
