@@ -87,6 +87,8 @@ class Docker(DockerTest):
         self.docker("network", "connect", "red", "web")
         address = json.loads(self.docker("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["red"]["IPAddress"]
         wait_until(lambda: address in self.docker("exec", "web", "ip", "addr").stdout, "the second network's address")
+        self.docker("network", "disconnect", "blue", "web")
+        wait_until(lambda: "eth0" not in self.docker("exec", "web", "ip", "addr").stdout, "the first network to go")
         self.docker("network", "disconnect", "red", "web")
         wait_until(lambda: address not in self.docker("exec", "web", "ip", "addr").stdout, "the second network to go")
 

@@ -162,8 +162,12 @@ class Network(KataTest):
         wait_until(lambda: "192.0.2.11/24" in self.guest(container_id, "ip", "address").stdout, "the address to come",
                    harness.COMMAND_TIMEOUT_S)
         self.assertIn("default via 192.0.2.1 ", self.guest(container_id, "ip", "route").stdout)
+        # One that the machine was started with.
+        self.ip(self.namespace, "link", "delete", "eth0")
+        wait_until(lambda: "eth0" not in self.guest(container_id, "ls", "/sys/class/net").stdout, "eth0 to go",
+                   harness.COMMAND_TIMEOUT_S)
         self.kill_and_delete(container_id)
-        self.assert_nothing_left_in_namespace({"lo", "eth0", "eth2"})
+        self.assert_nothing_left_in_namespace({"lo", "eth2"})
 
     def test_interface_that_cannot_be_joined(self):
         self.inside(self.namespace, "tc", "qdisc", "add", "dev", "eth0", "ingress")

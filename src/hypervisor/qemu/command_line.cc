@@ -1,6 +1,7 @@
 // QemuDriver::Plan: from a VmSpec to QEMU's command line.
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <set>
 
 #include "hypervisor/qemu/devices.h"
@@ -87,10 +88,18 @@ Status ValidateBoot(const VmSpec& spec) {
   return spec.initrd.empty() ? ValidatePath("image", spec.image) : ValidatePath("initrd", spec.initrd);
 }
 
+// Root ports of the machine: the free ones, and one below each network card, for a card on the root bus could
+// not be unplugged. Cards for which there are not enough ports sit there none the less.
+uint32_t CountPorts(const VmSpec& spec) {
+  size_t count = spec.hotplug_ports;
+  for (const DeviceSpec& device : spec.devices)
+    count += std::holds_alternative<NetworkDevice>(device) ? 1 : 0;
+  return static_cast<uint32_t>(std::min<size_t>(count, kMaxHotplugPorts));
+}
+
 Status ValidateDevices(const VmSpec& spec) {
   std::set<std::string> ids(std::begin(kOwnIds), std::end(kOwnIds));
-  for (uint32_t port = 0; port < spec.hotplug_ports; ++port)
-    ids.insert(fmt::format("{}{}", kPortPrefix, port));
+  for (uint32_t port = 0; port < CountPorts(spec); ++port) ids.insert(fmt::format("{}{}", kPortPrefix, port));
   for (const DeviceSpec& device : spec.devices) {
     TRY(ValidateDevice(device));
     if (!ids.insert(DeviceId(device)).second) {
@@ -267,7 +276,7 @@ class CommandLine {
                                        {"deflate-on-oom", "on"},
                                        {"disable-legacy", "on"}});
     }
-    for (uint32_t port = 0; port < spec_.hotplug_ports; ++port) {
+    for (uint32_t port = 0; port < CountPorts(spec_); ++port) {
       AddOptions("-device", Properties{{"driver", "pcie-root-port"},
                                        {"id", fmt::format("{}{}", kPortPrefix, port)},
                                        {"chassis", port + 1},
@@ -291,7 +300,10 @@ class CommandLine {
   }
 
   void AddDevice(const DeviceSpec& spec, const std::vector<std::string>& child_fds) {
-    const Device device = DescribeDevice(spec, child_fds);
+    Device device = DescribeDevice(spec, child_fds);
+    if (std::holds_alternative<NetworkDevice>(spec) && next_port_ < CountPorts(spec_) - spec_.hotplug_ports) {
+      device.frontend["bus"] = fmt::format("{}{}", kPortPrefix, next_port_++);
+    }
     switch (device.backend_kind) {
       case BackendKind::kNone:
         break;
@@ -350,6 +362,7 @@ class CommandLine {
 
   const VmSpec& spec_;
   const bool kvm_;
+  uint32_t next_port_ = 0;  // for a network card
   LaunchPlan plan_;
 };
 

@@ -15,7 +15,7 @@ using Properties = nlohmann::ordered_json;
 
 // The bus of the one virtio-serial device, where the console and the serial ports sit.
 inline constexpr char kSerialBus[] = "serial0.0";
-// Root ports kept free for hot-plug are "port0", "port1" ...
+// Root ports, of network cards and free ones for hot-plug, are "port0", "port1" ...
 inline constexpr char kPortPrefix[] = "port";
 // The virtio-mem device through which memory is plugged, and what backs it.
 inline constexpr char kPluggedMemoryDevice[] = "memory0";
