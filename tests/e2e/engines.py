@@ -34,10 +34,11 @@ class EngineTest(KataTest):
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
     def image_archive(self):
-        """A tar of a busybox root file system, with getent: the static busybox cannot resolve names."""
+        """A tar of a busybox root file system with what that lacks: names (it crashes) and datagrams."""
         rootfs = os.path.join(self.dir, "image")
         harness.make_rootfs(rootfs)
-        self.copy_program("/usr/bin/getent", rootfs)
+        for program in ("/usr/bin/getent", "/usr/bin/perl"):
+            self.copy_program(program, rootfs)
         path = os.path.join(self.dir, "image.tar")
         with tarfile.open(path, "w") as archive:
             archive.add(rootfs, arcname=".")
@@ -143,8 +144,14 @@ class DockerTest(EngineTest):
 class PodmanTest(EngineTest):
     """Podman with storage of its own; it has no daemon."""
 
+    network_backend = "netavark"
+
     def setUp(self):
         super().setUp()
+        settings = os.path.join(self.dir, "containers.conf")
+        with open(settings, "w", encoding="utf-8") as f:
+            f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ncni_plugin_dirs = ["/usr/lib/cni"]\n')
+        self.environment["CONTAINERS_CONF"] = settings
         self.wrapper = os.path.join(self.dir, "kata-runtime")
         with open(self.wrapper, "w", encoding="utf-8") as f:
             f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {self.configuration} "$@"\n')
