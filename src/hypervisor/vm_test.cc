@@ -7,7 +7,9 @@
 
 #include <condition_variable>
 #include <csignal>
+#include <future>
 #include <mutex>
+#include <thread>
 
 #include "base/file.h"
 #include "hypervisor/assets.h"
@@ -159,6 +161,11 @@ TEST_F(VmTest, AttachesAndDetachesADisk) {
   // There is no operating system that would let go of it.
   EXPECT_THAT(vm->control().Detach("d1", Deadline::After(std::chrono::milliseconds(200))),
               IsErrorCode(Code::kDeadlineExceeded));
+  // Whoever waits for that is told when the VMM has gone.
+  auto detached = std::async(std::launch::async, [&] { return vm->control().Detach("d1", Soon()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  ASSERT_EQ(kill(vm->pid(), SIGKILL), 0);
+  EXPECT_THAT(detached.get(), IsErrorCode(Code::kUnavailable));
 }
 
 TEST_F(VmTest, PlugsProcessors) {

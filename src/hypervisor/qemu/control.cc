@@ -54,6 +54,11 @@ void QemuControl::OnEvent(const QmpEvent& event) {
     ++memory_changes_;
     changed_.notify_all();
   }
+  if (event.name == QmpClient::kClosedEvent) {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
   if (event.name != "DEVICE_DELETED") return;
   // Without "device" the event speaks of a device that has no id, hence of none of ours.
   const auto id = event.data.find("device");
@@ -159,7 +164,12 @@ Status QemuControl::Remove(const std::string& device_id, Deadline deadline) {
           "detach device '{}'", device_id);
   {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_until(lock, deadline.time(), [&] { return deleted_.contains(device_id); })) {
+    const bool ended =
+        changed_.wait_until(lock, deadline.time(), [&] { return deleted_.contains(device_id) || closed_; });
+    if (ended && closed_) {
+      return MakeError(Code::kUnavailable, "detach device '{}': the virtual machine ended", device_id);
+    }
+    if (!ended) {
       return MakeError(Code::kDeadlineExceeded,
                        "detach device '{}': wait for the guest to let go: deadline exceeded", device_id);
     }

@@ -47,6 +47,7 @@ class QemuControl : public VmControl {
   std::condition_variable changed_;
   std::set<std::string> deleted_;  // ids of DEVICE_DELETED events not yet consumed
   uint64_t memory_changes_ = 0;    // MEMORY_DEVICE_SIZE_CHANGE events so far
+  bool closed_ = false;            // QEMU has gone
 
   std::unique_ptr<QmpClient> client_;  // last: its thread calls OnEvent until it is destroyed
 };

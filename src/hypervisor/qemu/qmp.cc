@@ -281,9 +281,12 @@ void QmpClient::HandleMessage(QmpMessage message) {
 void QmpClient::Fail(Error error) {
   // Nobody reads any more; the other side must not wait for that.
   shutdown(socket_.get(), SHUT_RDWR);
-  std::lock_guard lock(mutex_);
-  failure_ = std::move(error);
-  changed_.notify_all();
+  {
+    std::lock_guard lock(mutex_);
+    failure_ = std::move(error);
+    changed_.notify_all();
+  }
+  if (on_event_) on_event_({.name = kClosedEvent, .data = nlohmann::json::object()});
 }
 
 }  // namespace kata::hypervisor::qemu

@@ -54,6 +54,8 @@ struct QmpCommand {
 // One connection. Thread safe; a thread of its own reads. Destruction closes the connection.
 class QmpClient {
  public:
+  // The last one, when the connection has ended; QEMU's own names are written in capitals.
+  static constexpr char kClosedEvent[] = "closed";
   // Runs on the reading thread: must not block and not call back into the client.
   using EventCallback = std::function<void(const QmpEvent& event)>;
 
