@@ -9,6 +9,7 @@
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
 #include "sandbox/hooks.h"
+#include "sandbox/pod.h"
 #include "sandbox/removal.h"
 
 namespace kata::cli {
@@ -34,6 +35,17 @@ std::string OwnerName() {
   return fmt::format("#{}", uid);
 }
 
+// Of the sandbox that a container of a pod belongs in.
+Result<sandbox::StateDirectory> OpenPod(const GlobalOptions& globals, const std::string& sandbox_id) {
+  Result<sandbox::StateDirectory> directory = sandbox::StateDirectory::Open(globals.root, sandbox_id);
+  if (directory || directory.error().code() != Code::kNotFound) return directory;
+  return MakeError(
+      Code::kFailedPrecondition,
+      "the sandbox '{}' of its pod is not one of this runtime, and the containers of a pod share one "
+      "virtual machine; create the pod with this runtime, too",
+      sandbox_id);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& globals,
@@ -45,8 +57,14 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
   TRY(CheckPidFile(request.stdio.pid_file));
 
+  const std::string pod = sandbox::PodSandboxOf(bundle.spec.annotations);
+  std::optional<sandbox::StateDirectory> pod_directory;
+  if (!pod.empty() && pod != request.id) pod_directory = TRY(OpenPod(globals, pod));
+
   sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Create(globals.root, request.id));
-  std::unique_ptr<NewContainer> container(new NewContainer(globals, request, signals, std::move(directory)));
+  sandbox::StateDirectory server_directory = pod_directory ? std::move(*pod_directory) : directory;
+  std::unique_ptr<NewContainer> container(
+      new NewContainer(globals, request, signals, std::move(directory), std::move(server_directory)));
   container->hooks_ = bundle.spec.hooks;
   TRY(container->MakeCgroup(bundle));
   TRY(container->WriteFirstState(bundle));
@@ -79,7 +97,7 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
   sandbox::ContainerState state;
   state.oci_version = bundle.spec.oci_version;
   state.id = request_.id;
-  state.sandbox_id = request_.id;
+  state.sandbox_id = server_directory_.id();
   state.bundle = bundle.path;
   state.rootfs = bundle.rootfs;
   state.created = log::FormatTime(std::chrono::system_clock::now());
@@ -94,7 +112,9 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
 Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file) {
   const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
-  server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
+  if (server_directory_.id() == request_.id) {
+    server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
+  }
   stand_in_ = TRY(StartStandIn(request_.id, "", stdio_, {network_namespace, cgroup_},
                                /*die_with_us=*/!request_.stdio.detach));
   return scope_ ? EnterSystemdScope(bundle) : Status();
@@ -111,27 +131,34 @@ Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanosecon
   attach.stdout_fd = TRY(stdio_.out.Duplicate());
   if (!stdio_.terminal) attach.stderr_fd = TRY(stdio_.err.Duplicate());
 
-  Result<UniqueFd> attach_socket = directory_.ConnectAttach();
-  if (!attach_socket) return server_->Explain(std::move(attach_socket).error(), kExplainGrace);
+  Result<UniqueFd> attach_socket = server_directory_.ConnectAttach();
+  if (!attach_socket) return Explain(std::move(attach_socket).error());
   Result<sandbox::Attachment> attachment = sandbox::Attachment::Attach(
       std::move(*attach_socket), std::move(attach), Deadline::After(kAttachTimeout));
-  if (!attachment) return server_->Explain(std::move(attachment).error(), kExplainGrace);
+  if (!attachment) return Explain(std::move(attachment).error());
   attachment_ = std::move(*attachment);
 
-  Result<UniqueFd> task_socket = directory_.ConnectTask();
-  if (!task_socket) return server_->Explain(std::move(task_socket).error(), kExplainGrace);
+  Result<UniqueFd> task_socket = server_directory_.ConnectTask();
+  if (!task_socket) return Explain(std::move(task_socket).error());
   client_ = std::make_unique<TaskClient>(std::move(*task_socket));
   client_->WatchWhileWaiting(signals_.fd(), [this] { return signals_.CheckInterrupt(); });
-  client_->WatchWhileWaiting(server_->stderr_fd(), [this]() -> Status {
-    server_->ReadStderr();
-    return {};
-  });
+  if (server_) {
+    client_->WatchWhileWaiting(server_->stderr_fd(), [this]() -> Status {
+      server_->ReadStderr();
+      return {};
+    });
+  }
   const Status created = client_->Create(request_.id, bundle.path, stdio_.terminal, timeout);
   if (!created) {
     if (created.error().code() != Code::kUnavailable) return created.error();
-    return server_->Explain(created.error(), kExplainGrace);
+    return Explain(created.error());
   }
   return signals_.CheckInterrupt();
+}
+
+Error NewContainer::Explain(Error error) {
+  if (server_) return server_->Explain(std::move(error), kExplainGrace);
+  return std::move(error).Wrap(fmt::format("sandbox '{}' of the pod", server_directory_.id()));
 }
 
 Status NewContainer::Start() {
@@ -166,7 +193,7 @@ Status NewContainer::Keep() {
   released_ = true;
   attachment_.reset();
   client_.reset();
-  server_->Detach();
+  if (server_) server_->Detach();
   return {};
 }
 
@@ -187,6 +214,18 @@ NewContainer::~NewContainer() {
 void NewContainer::Undo() {
   released_ = true;
   if (pid_file_written_) unlink(request_.stdio.pid_file.c_str());
+  if (server_) {
+    EndServer();
+  } else {
+    LeavePod();
+  }
+  const Status removed = sandbox::RemoveTraces(directory_);
+  if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
+  // When they could not be recorded.
+  (void)cgroup_.Remove(Deadline::After(seconds(0)));
+}
+
+void NewContainer::EndServer() {
   // Without a commit its end tells the server to destroy all it has; one that nobody has attached to has
   // nothing.
   const seconds grace =
@@ -198,11 +237,18 @@ void NewContainer::Undo() {
     (void)client_->Shutdown(request_.id, /*now=*/true);  // else by force below
     client_.reset();
   }
-  if (server_) server_->AwaitEnd(grace);
-  const Status removed = sandbox::RemoveTraces(directory_);
-  if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
-  // When they could not be recorded.
-  (void)cgroup_.Remove(Deadline::After(seconds(0)));
+  server_->AwaitEnd(grace);
+}
+
+void NewContainer::LeavePod() {
+  // Without a commit its end tells the server to destroy the container.
+  attachment_.reset();
+  stand_in_ = StandIn();
+  if (client_ == nullptr) return;
+  client_->Unwatch(signals_.fd());
+  // Answers when the container has gone; there is none if the server was faster.
+  (void)client_->Delete(request_.id);
+  client_.reset();
 }
 
 }  // namespace kata::cli

@@ -28,8 +28,9 @@ struct NewContainerRequest {
 // If this program is killed instead, the sandbox server does the same, as its client ends without a commit.
 class NewContainer {
  public:
-  // Makes directory, sandbox server and kata-shim, and lets the server boot the VM and create the container.
-  // `signals` is borrowed: when one of those that end a command comes, the result is kCancelled.
+  // Makes directory, sandbox server and kata-shim, and lets the server boot the VM and create the container;
+  // a container of a pod is created by the server, and in the VM, of the pod's first one. `signals` is
+  // borrowed: when one of those that end a command comes, the result is kCancelled.
   static Result<std::unique_ptr<NewContainer>> Create(const GlobalOptions& globals,
                                                       const NewContainerRequest& request,
                                                       SignalQueue& signals);
@@ -48,17 +49,22 @@ class NewContainer {
 
  private:
   NewContainer(const GlobalOptions& globals, NewContainerRequest request, SignalQueue& signals,
-               sandbox::StateDirectory directory)
+               sandbox::StateDirectory directory, sandbox::StateDirectory server_directory)
       : globals_(globals),
         request_(std::move(request)),
         signals_(signals),
-        directory_(std::move(directory)) {}
+        directory_(std::move(directory)),
+        server_directory_(std::move(server_directory)) {}
 
   Status MakeCgroup(const Bundle& bundle);
   Status EnterSystemdScope(const Bundle& bundle);
   Status WriteFirstState(const Bundle& bundle);
   Status Launch(const Bundle& bundle, const std::string& config_file);
   Status CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout);
+  // A server of our own that has ended is the cause of the error.
+  Error Explain(Error error);
+  void EndServer();
+  void LeavePod();
   void Undo();
 
   Status TellOfProcess();
@@ -67,10 +73,11 @@ class NewContainer {
   NewContainerRequest request_;
   SignalQueue& signals_;
   sandbox::StateDirectory directory_;
+  sandbox::StateDirectory server_directory_;  // of the pod's sandbox; else the same
   oci::Hooks hooks_;
   std::optional<cgroup::SystemdScope> scope_;
   cgroup::HostCgroup cgroup_;
-  std::optional<SandboxServer> server_;
+  std::optional<SandboxServer> server_;  // in a pod only of the first container
   Stdio stdio_;
   StandIn stand_in_;
   std::optional<sandbox::Attachment> attachment_;

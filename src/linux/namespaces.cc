@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include <csignal>
 
 #include "base/file.h"
@@ -82,6 +84,21 @@ Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::str
   TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), uid_map), "create user namespace");
   TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), gid_map), "create user namespace");
   return NamespaceFd::OfProcess(pid, CLONE_NEWUSER);
+}
+
+Status CallInMountNamespace(int namespace_fd, const std::function<Status()>& function) {
+  if (namespace_fd < 0) return function();
+  Status result;
+  std::thread([&] {
+    const auto call = [&]() -> Status {
+      // A thread that shares root and working directory with others cannot change over (setns(2)).
+      TRY(Unshare(CLONE_FS));
+      if (setns(namespace_fd, CLONE_NEWNS) < 0) return SysError("join mount namespace");
+      return function();
+    };
+    result = call();
+  }).join();
+  return result;
 }
 
 Status Unshare(int clone_flags) {

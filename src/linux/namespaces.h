@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -68,6 +69,10 @@ Status EnterNamespacesOf(int pidfd, int clone_flags);
 
 // A new user namespace with these maps (lines of /proc/<pid>/{uid,gid}_map), in which no process is.
 Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map);
+
+// Runs `function` on a thread of its own in the mount namespace `namespace_fd` (borrowed), and returns what
+// it does. -1: here.
+Status CallInMountNamespace(int namespace_fd, const std::function<Status()>& function);
 
 // unshare(2); the error names the namespaces.
 Status Unshare(int clone_flags);

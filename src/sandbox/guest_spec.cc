@@ -27,13 +27,13 @@ oci::Linux MakeGuestLinux(oci::Linux linux, const GuestSpecOptions& options) {
   return linux;
 }
 
-bool HasPidNamespacePath(const oci::Spec& spec) {
+}  // namespace
+
+bool JoinsNamespace(const oci::Spec& spec, std::string_view type) {
   return spec.linux &&
          std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
-                     [](const oci::Namespace& ns) { return ns.type == "pid" && !ns.path.empty(); });
+                     [type](const oci::Namespace& ns) { return ns.type == type && !ns.path.empty(); });
 }
-
-}  // namespace
 
 oci::Resources MakeGuestResources(const oci::Resources& resources) {
   oci::Resources guest = resources;
@@ -85,7 +85,7 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   *request.mutable_oci() = protocol::ToProto(MakeGuestSpec(spec, options));
   for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
   for (const grpc::Device& device : options.devices) *request.add_devices() = device;
-  request.set_sandbox_pidns(HasPidNamespacePath(spec));
+  request.set_sandbox_pidns(JoinsNamespace(spec, "pid"));
   return request;
 }
 

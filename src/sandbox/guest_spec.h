@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -28,6 +29,9 @@ oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 // MakeGuestSpec and what goes with it in the request.
 grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
                                                         const GuestSpecOptions& options);
+
+// Whether the container shall share this namespace ("ipc") with another.
+bool JoinsNamespace(const oci::Spec& spec, std::string_view type);
 
 // An additional process: as in config.json, without the host's labels.
 oci::Process MakeGuestProcess(const oci::Process& process);

@@ -26,8 +26,9 @@ struct MachineOptions {
   std::string directory;                   // the sandbox's state directory
   const config::Config* config = nullptr;  // outlives the machine
   MachineSize size;
-  uint32_t disks = 0;          // that will be attached beside what is plugged in anyway
-  UniqueFd network_namespace;  // that the VMM runs in; not valid: the server's own
+  uint32_t disks = 0;             // that will be attached beside what is plugged in anyway
+  int host_mount_namespace = -1;  // in which sources of mounts are looked up, borrowed; -1: this process's
+  UniqueFd network_namespace;     // that the VMM runs in; not valid: the server's own
   std::vector<hypervisor::NetworkDevice> network_devices;  // descriptors borrowed until Start returns
   std::vector<UniqueFd> cgroup_procs;  // cgroup.procs of the control groups of the VMM and its helpers
   // Called once on the loop thread when the machine is gone without Stop() having been asked for, with the
@@ -39,7 +40,8 @@ struct MachineOptions {
 struct HostFiles {
   std::string rootfs;  // absolute path
   std::vector<oci::Mount> mounts;
-  std::string bundle;  // where relative sources of mounts begin
+  std::string bundle;          // where relative sources of mounts begin
+  bool shared_memory = false;  // /dev/shm is that of all containers of the sandbox that share it
 };
 
 // How it finds them in the guest.

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/scope_exit.h"
+#include "linux/mounts.h"
+#include "linux/namespaces.h"
 #include "oci/json.h"
 #include "protocol/constants.h"
 #include "sandbox/container_devices.h"
@@ -184,6 +186,7 @@ struct Sandbox::CreateJob {
   Status RunHooks(const oci::Spec& spec, const std::string& rootfs) const;
   Result<oci::Spec> ReadSpec() const;
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
+  Result<linux::ScopedMount> ImportRootfs(const std::string& rootfs) const;
   Status Boot(const oci::Spec& spec, const DevicePlan& devices) const;
   Status CreateInGuest(Machine& machine, CreateResult& container, const DevicePlan& devices) const;
 };
@@ -215,6 +218,22 @@ Result<std::string> Sandbox::CreateJob::FindRootfs(const oci::Spec& spec) const 
   if (stat(rootfs.c_str(), &info) < 0) return SysError("root file system '{}'", rootfs);
   if (!S_ISDIR(info.st_mode)) return ErrnoError(ENOTDIR, fmt::format("root file system '{}'", rootfs));
   return rootfs;
+}
+
+// The server's mount namespace is as old as the sandbox. What engines mount later appears in it only where
+// their mounts are shared; the root file system of a further container is therefore brought in for its
+// creation.
+Result<linux::ScopedMount> Sandbox::CreateJob::ImportRootfs(const std::string& rootfs) const {
+  UniqueFd mount;
+  TRY_CTX(linux::CallInMountNamespace(sandbox->options_.host_mount_namespace.get(),
+                                      [&]() -> Status {
+                                        mount = TRY(linux::CloneMount(AT_FDCWD, rootfs, /*recursive=*/true));
+                                        return {};
+                                      }),
+          "root file system '{}'", rootfs);
+  const UniqueFd mount_point = TRY(Open(rootfs, O_PATH | O_DIRECTORY));
+  TRY(linux::AttachMount(mount.get(), mount_point.get()));
+  return linux::ScopedMount(rootfs);
 }
 
 // When the environment is there as far as it is on the host (namespaces, control groups), and before the
@@ -253,6 +272,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices
   request.machine.config = &config;
   request.machine.size = sizer->wanted();
   request.machine.disks = static_cast<uint32_t>(devices.disks.size());
+  request.machine.host_mount_namespace = sandbox->options_.host_mount_namespace.get();
   request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
@@ -275,8 +295,10 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   options.container_id = container_id;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
-  options.files = TRY(machine.ShareContainer(
-      container_id, {.rootfs = container.rootfs, .mounts = spec.mounts, .bundle = bundle}));
+  options.files = TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,
+                                                            .mounts = spec.mounts,
+                                                            .bundle = bundle,
+                                                            .shared_memory = JoinsNamespace(spec, "ipc")}));
   Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
                                           config.runtime.create_container_timeout);
   if (!created && created.error().code() == Code::kDeadlineExceeded) {
@@ -290,6 +312,8 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   CreateResult result;
   result.spec = TRY(ReadSpec());
   result.rootfs = TRY(FindRootfs(result.spec));
+  linux::ScopedMount imported;
+  if (!boot && sandbox->options_.host_mount_namespace) imported = TRY(ImportRootfs(result.rootfs));
   oci::Resources resources;
   if (result.spec.linux && result.spec.linux->resources) resources = *result.spec.linux->resources;
   sizer->Set(container_id, resources);

@@ -2,6 +2,7 @@
 // reverse.
 #include "sandbox/virtual_machine.h"
 
+#include <algorithm>
 #include <asio/steady_timer.hpp>
 #include <mutex>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "hypervisor/assets.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/vm.h"
+#include "linux/namespaces.h"
 #include "protocol/constants.h"
 #include "sandbox/agent_channel.h"
 #include "sandbox/agent_log.h"
@@ -52,6 +54,27 @@ class ExitReporter : public std::enable_shared_from_this<ExitReporter> {
   EventLoop& loop_;
   std::function<void(std::string)> on_exit_;
 };
+
+// The container's /dev/shm becomes the sandbox's, which is made for the first that asks for it and goes with
+// the last.
+void ShareMemory(GuestFiles& files) {
+  const std::string directory(protocol::kGuestShmDirectory);
+  for (oci::Mount& mount : files.mounts) {
+    if (mount.destination != "/dev/shm" || mount.type != "tmpfs") continue;
+    grpc::Storage& storage = files.storages.emplace_back();
+    storage.set_driver(std::string(protocol::kStorageEphemeral));
+    storage.set_source("shm");
+    storage.set_fstype("tmpfs");
+    storage.set_mount_point(directory);
+    for (const std::string& option : mount.options) {
+      if (option != "ro") storage.add_options(option);
+    }
+    const bool read_only = std::find(mount.options.begin(), mount.options.end(), "ro") != mount.options.end();
+    mount.type = "bind";
+    mount.source = directory;
+    mount.options = {"bind", "nosuid", "nodev", "noexec", read_only ? "ro" : "rw"};
+  }
+}
 
 class VirtualMachine : public Machine {
  public:
@@ -148,7 +171,7 @@ Status VirtualMachine::Start(Deadline deadline) {
   TRY(Publish(channel_, channel));
 
   const std::shared_ptr<storage::SharedDirectory> shared =
-      TRY(storage::SharedDirectory::Create(options_.directory));
+      TRY(storage::SharedDirectory::Create(options_.directory, options_.host_mount_namespace));
   TRY(Publish(shared_directory_, shared));
   UniqueFd virtiofsd_socket;
   if (UsesVirtioFs()) {
@@ -251,7 +274,11 @@ std::vector<grpc::Storage> VirtualMachine::SandboxStorages() const {
 Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_id, const HostFiles& files) {
   const std::shared_ptr<storage::SharedDirectory> shared = shared_directory();
   if (!shared) return Error(Code::kUnavailable, "the virtual machine is not running");
-  storage::MountPlan plan = TRY(storage::PlanMounts(files.mounts, files.bundle, storage::ProbeSource));
+  storage::MountPlan plan;
+  TRY(linux::CallInMountNamespace(options_.host_mount_namespace, [&]() -> Status {
+    plan = TRY(storage::PlanMounts(files.mounts, files.bundle, storage::ProbeSource));
+    return {};
+  }));
   GuestFiles guest;
   // Writable also below a root that shall be read-only: missing mount points are made first, then the guest
   // makes it read-only for the container.
@@ -261,6 +288,7 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
         container_id, request.source, request.destination, request.read_only, request.recursive));
   }
   guest.mounts = std::move(plan.mounts);
+  if (files.shared_memory) ShareMemory(guest);
   return guest;
 }
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/scope_exit.h"
 #include "linux/mounts.h"
+#include "linux/namespaces.h"
 #include "protocol/constants.h"
 
 namespace kata::storage {
@@ -59,8 +60,15 @@ void RemoveMountPoint(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<SharedDirectory>> SharedDirectory::Create(const std::string& state_directory) {
-  std::unique_ptr<SharedDirectory> shared(new SharedDirectory(state_directory));
+// A copy of what is mounted at a path, attached nowhere yet.
+struct SharedDirectory::Source {
+  UniqueFd mount;
+  bool is_directory = false;
+};
+
+Result<std::unique_ptr<SharedDirectory>> SharedDirectory::Create(const std::string& state_directory,
+                                                                 int source_namespace) {
+  std::unique_ptr<SharedDirectory> shared(new SharedDirectory(state_directory, source_namespace));
   TRY_CTX(shared->Prepare(), "create shared directory in '{}'", state_directory);
   return shared;
 }
@@ -89,8 +97,9 @@ Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, 
   TRY(ValidateContainerId(container_id));
   const std::string name = container_id + "/rootfs";
   std::lock_guard lock(mutex_);
-  TRY_CTX(Add(container_id, rootfs, name, read_only, /*recursive=*/true), "share root file system '{}'",
-          rootfs);
+  const Source source =
+      TRY_CTX(OpenSource(rootfs, /*recursive=*/true), "share root file system '{}'", rootfs);
+  TRY_CTX(Add(container_id, source, name, read_only), "share root file system '{}'", rootfs);
   return GuestPath(name);
 }
 
@@ -100,28 +109,38 @@ Result<std::string> SharedDirectory::AddBindMount(const std::string& container_i
   TRY(ValidateContainerId(container_id));
   const std::string name = fmt::format("{}-{}-{}", container_id, TRY(RandomHex()), BaseName(destination));
   std::lock_guard lock(mutex_);
-  TRY_CTX(Add(container_id, source, name, read_only, recursive), "share '{}'", source);
+  Source opened;
+  const auto open = [&]() -> Status {
+    opened = TRY(OpenSource(source, recursive));
+    return {};
+  };
+  TRY_CTX(linux::CallInMountNamespace(source_namespace_, open), "share '{}'", source);
+  TRY_CTX(Add(container_id, opened, name, read_only), "share '{}'", source);
   return GuestPath(name);
 }
 
-Status SharedDirectory::Add(const std::string& container_id, const std::string& source,
-                            const std::string& name, bool read_only, bool recursive) {
+Result<SharedDirectory::Source> SharedDirectory::OpenSource(const std::string& path, bool recursive) {
   // Opened once and then named by descriptor: what is checked is what is mounted.
-  const UniqueFd source_fd = TRY(Open(source, O_PATH));
+  const UniqueFd fd = TRY(Open(path, O_PATH));
   struct stat status{};
-  if (fstat(source_fd.get(), &status) < 0) return SysError("read status of '{}'", source);
+  if (fstat(fd.get(), &status) < 0) return SysError("read status of '{}'", path);
   if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
     return Error(Code::kInvalidArgument, "neither a directory nor a regular file");
   }
+  return Source{.mount = TRY(linux::CloneMount(fd.get(), "", recursive)),
+                .is_directory = S_ISDIR(status.st_mode)};
+}
+
+Status SharedDirectory::Add(const std::string& container_id, const Source& source, const std::string& name,
+                            bool read_only) {
   // Complete before anybody can see it: slave, so that an unmount in here never reaches the host.
-  const UniqueFd mount = TRY(linux::CloneMount(source_fd.get(), "", recursive));
-  TRY(linux::SetMountPropagation(mount.get(), MS_SLAVE | MS_REC));
-  if (read_only) TRY(linux::SetMountAttributes(mount.get(), MOUNT_ATTR_RDONLY, 0, false));
+  TRY(linux::SetMountPropagation(source.mount.get(), MS_SLAVE | MS_REC));
+  if (read_only) TRY(linux::SetMountAttributes(source.mount.get(), MOUNT_ATTR_RDONLY, 0, false));
 
   const std::string target = mounts_path_ + "/" + name;
-  const UniqueFd mount_point = TRY(CreateMountPoint(target, S_ISDIR(status.st_mode)));
+  const UniqueFd mount_point = TRY(CreateMountPoint(target, source.is_directory));
   ScopeExit undo([&] { RemoveMountPoint(target); });
-  TRY(linux::AttachMount(mount.get(), mount_point.get()));
+  TRY(linux::AttachMount(source.mount.get(), mount_point.get()));
   undo.Release();
   entries_[container_id].push_back(name);
   return {};

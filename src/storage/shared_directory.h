@@ -20,7 +20,10 @@ class SharedDirectory {
  public:
   // Makes both directories in `state_directory`, which must exist. What is mounted later appears also in
   // mount namespaces that were copied from this one after Create (virtiofsd makes one for itself).
-  static Result<std::unique_ptr<SharedDirectory>> Create(const std::string& state_directory);
+  // `source_namespace`: the mount namespace in which sources of bind mounts are looked up, borrowed; -1: that
+  // of the caller, as always for root file systems.
+  static Result<std::unique_ptr<SharedDirectory>> Create(const std::string& state_directory,
+                                                         int source_namespace = -1);
   ~SharedDirectory();  // Destroy
   SharedDirectory(const SharedDirectory&) = delete;
   SharedDirectory& operator=(const SharedDirectory&) = delete;
@@ -43,16 +46,20 @@ class SharedDirectory {
   Status Destroy();
 
  private:
-  explicit SharedDirectory(const std::string& state_directory)
-      : mounts_path_(state_directory + "/mounts"), export_path_(state_directory + "/shared") {}
+  SharedDirectory(const std::string& state_directory, int source_namespace)
+      : mounts_path_(state_directory + "/mounts"),
+        export_path_(state_directory + "/shared"),
+        source_namespace_(source_namespace) {}
   Status Prepare();
+  struct Source;
+  static Result<Source> OpenSource(const std::string& path, bool recursive);
   // Mounts `source` on `name` below mounts_path_ and records it. REQUIRES: mutex_ held.
-  Status Add(const std::string& container_id, const std::string& source, const std::string& name,
-             bool read_only, bool recursive);
+  Status Add(const std::string& container_id, const Source& source, const std::string& name, bool read_only);
   Status RemoveLocked(const std::string& container_id);
 
   const std::string mounts_path_;
   const std::string export_path_;
+  const int source_namespace_;
   std::mutex mutex_;
   bool prepared_ = false;
   // Container id -> names below mounts_path_, in the order of mounting.

@@ -4,6 +4,7 @@ Everything that an engine starts carries the test's marker in its environment, s
 what is left of it.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -150,7 +151,11 @@ class PodmanTest(EngineTest):
         super().setUp()
         settings = os.path.join(self.dir, "containers.conf")
         with open(settings, "w", encoding="utf-8") as f:
-            f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ncni_plugin_dirs = ["/usr/lib/cni"]\n')
+            # Containers under runc would get limits that this process cannot raise.
+            f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ndefault_network = "{self.marker}"\n'
+                    '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+        # CNI's plugin for addresses keeps its own books.
+        self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + self.marker, ignore_errors=True)
         self.environment["CONTAINERS_CONF"] = settings
         self.wrapper = os.path.join(self.dir, "kata-runtime")
         with open(self.wrapper, "w", encoding="utf-8") as f:
@@ -173,8 +178,15 @@ class PodmanTest(EngineTest):
         return self.podman("run", "--rm", "--runtime", self.wrapper, "--cgroup-parent", "/" + self.marker, *args, **options)
 
     def remove_all(self):
+        self.podman("pod", "rm", "--force", "--all", "--time", "0", check=False)
         self.podman("rm", "--force", "--all", "--time", "0", check=False)
         self.remove_cgroups()
+        # Of pods that have no other parent.
+        for directory in glob.glob(CGROUPS + "/*/libpod_parent"):
+            try:
+                os.rmdir(directory)
+            except OSError:  # somebody else's pod
+                pass
         # Its storage is a mount over itself.
         with open("/proc/self/mounts", encoding="utf-8") as f:
             mounts = [line.split()[1] for line in f if self.dir in line]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import harness
 from engines import IMAGE, PodmanTest
@@ -48,7 +49,7 @@ class Podman(PodmanTest):
             self.podman("network", "create", network)
         self.serve("one", "--network", "blue", "--network-alias", "first")
         self.serve("two", "--network", "blue,red")
-        self.podman("run", "-d", "--name", "three", "--network", "red", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--cgroup-parent",
+        self.podman("run", "-d", "--name", "three", "--network", "red", "--cgroup-parent",
                     "/" + self.marker, IMAGE, "sleep", "1000")
         self.assert_reaches("one", "two", "two")
         self.assert_reaches("two", "first", "one")
@@ -63,6 +64,58 @@ class Podman(PodmanTest):
     def test_network_none(self):
         self.assertEqual(self.podman_run("--network", "none", IMAGE, "ls", "/sys/class/net").stdout.split(), ["lo"])
 
+    def pods(self, *args, **options):
+        return self.podman("--runtime", self.wrapper, *args, **options).stdout
+
+    def machines(self):
+        return [command for _, command in harness.processes_with(self.marker) if command.startswith(harness.QEMU)]
+
+    def test_pod(self):
+        self.pods("pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker, "-p", "127.0.0.1:8080:80")
+        self.pods("run", "-d", "--pod", "pod", "--name", "web", IMAGE, "sh", "-c",
+                  "mkdir /w; echo hello > /w/index.html; echo shared > /dev/shm/file; exec httpd -f -p 80 -h /w")
+        # Beside it, in the same virtual machine.
+        script = "cat /dev/shm/file; hostname; until wget -q -O - http://127.0.0.1/; do sleep 0.1; done"
+        beside = self.pods("run", "--rm", "--pod", "pod", IMAGE, "sh", "-c", script)
+        self.assertEqual(beside.split(), ["shared", "pod", "hello"])
+        self.assertEqual(len(self.machines()), 1)
+        published = self.run_engine(self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"))
+        self.assertEqual(published.stdout, "hello\n")
+        # Exit codes and restarts of a container do not touch the others.
+        self.assertEqual(self.podman("--runtime", self.wrapper, "run", "--rm", "--pod", "pod", IMAGE, "sh", "-c",
+                                     "exit 7", check=False).returncode, 7)
+        missing = self.podman("--runtime", self.wrapper, "run", "--rm", "--pod", "pod", IMAGE, "nosuch",
+                              check=False)
+        self.assertIn("executable file not found", missing.stderr)
+        self.pods("restart", "--time", "0", "web")
+        self.assertEqual(self.pods("exec", "web", "cat", "/dev/shm/file"), "shared\n")
+        self.pods("pod", "stop", "--time", "0", "pod")
+        wait_until(lambda: not self.machines(), "the virtual machine to end")
+        self.pods("pod", "start", "pod")
+        self.assertEqual(self.pods("exec", "web", "cat", "/w/index.html"), "hello\n")
+        self.pods("pod", "rm", "--force", "--time", "0", "pod")
+
+    def test_pod_of_another_runtime(self):
+        self.podman("--runtime", "runc", "pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker)
+        refused = self.podman("--runtime", self.wrapper, "run", "--pod", "pod", IMAGE, "true", check=False)
+        self.assertIn("create the pod with this runtime", refused.stderr)
+        self.podman("pod", "rm", "--force", "--time", "0", "pod")
+
+    def test_play_kube(self):
+        path = os.path.join(self.dir, "pod.json")
+        command = ["sh", "-c", "echo $NAME > /tmp/index.html; exec httpd -f -p $PORT -h /tmp"]
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.marker}, "spec": {"containers": [
+                {"name": name, "image": IMAGE, "command": command,
+                 "env": [{"name": "NAME", "value": name}, {"name": "PORT", "value": str(port)}]}
+                for name, port in (("a", 81), ("b", 82))]}}, f)
+        self.pods("play", "kube", path)
+        self.assertEqual(len(self.machines()), 1)
+        for client, server, port in (("a", "b", 82), ("b", "a", 81)):
+            fetch = ("exec", f"{self.marker}-{client}", "wget", "-q", "-O", "-", f"http://127.0.0.1:{port}/")
+            wait_until(lambda: self.podman(*fetch, check=False).stdout.strip() == server, f"{client} to reach {server}")
+        self.pods("play", "kube", "--down", path)
+
 
 class PodmanCni(PodmanTest):
     """With the older way of setting networks up; it has no name server."""
@@ -70,17 +123,20 @@ class PodmanCni(PodmanTest):
     network_backend = "cni"
 
     def test_networks(self):
-        self.podman("network", "create", "blue")
-        self.podman_run("-d", "--name", "web", "--network", "podman,blue", "-p", "127.0.0.1:8080:80", IMAGE, "sh", "-c",
+        self.podman_run("-d", "--name", "web", "-p", "127.0.0.1:8080:80", IMAGE, "sh", "-c",
                         "mkdir /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w")
         published = self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/")
         wait_until(lambda: self.run_engine(published, check=False).stdout == "hello\n", "the published port")
         networks = json.loads(self.podman("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]
         inside = self.podman("exec", "web", "ip", "address").stdout
-        for settings in networks.values():
-            self.assertIn(settings["IPAddress"], inside)
-        fetch = ("wget", "-q", "-O", "-", f"http://{networks['blue']['IPAddress']}/")
-        self.assertEqual(self.podman_run("--network", "blue", IMAGE, *fetch).stdout, "hello\n")
+        address = networks[self.marker]["IPAddress"]
+        self.assertIn(address, inside)
+        self.podman("network", "create", self.marker + "-2")
+        self.addCleanup(shutil.rmtree, f"/var/lib/cni/networks/{self.marker}-2", ignore_errors=True)
+        fetch = ("wget", "-q", "-O", "-", f"http://{address}/")
+        two = self.podman_run("--network", f"{self.marker},{self.marker}-2", IMAGE, "sh", "-c",
+                              "ls /sys/class/net | grep -c eth; " + " ".join(fetch))
+        self.assertEqual(two.stdout, "2\nhello\n")
 
 
 if __name__ == "__main__":
