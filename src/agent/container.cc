@@ -18,9 +18,14 @@ constexpr std::chrono::seconds kJailTimeout{30};
 // How long the output of an exec that was waited for stays readable.
 constexpr std::chrono::seconds kForgetTime{60};
 
+struct ExecPlan {
+  oci::Process process;
+  std::string cgroup;
+};
+
 // What a new process of the container takes over from init's description where the request is silent. Rlimits
 // and the OOM score are the request's own alone.
-Result<oci::Process> ExecSpec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
+Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
   if (request.has_string_user()) {
     return Error(Code::kUnimplemented, "users by name are not supported");
   }
@@ -34,14 +39,16 @@ Result<oci::Process> ExecSpec(const grpc::ExecProcessRequest& request, const oci
   process.no_new_privileges |= init.no_new_privileges;
   if (!process.oom_score_adj) process.oom_score_adj = 0;
   TRY(oci::Validate(process));
-  return process;
+  return ExecPlan{std::move(process), request.cgroup()};
 }
 
-Result<StartedExec> StartExec(jail::Container& jail, const oci::Process& process, const Settings& settings) {
+Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const Settings& settings) {
+  const oci::Process& process = plan.process;
   StartedExec exec;
   if (!process.terminal) exec.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   jail::ExecOptions options;
   options.stdio = exec.stdio.ForJail();
+  options.cgroup = plan.cgroup;
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
   options.deadline = Deadline::After(kJailTimeout);
@@ -131,8 +138,8 @@ void Container::Start(StatusCallback callback) {
 void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback callback) {
   const std::string& exec_id = request.exec_id();
   if (Status status = CheckUsable(true); !status) return callback(std::move(status));
-  Result<oci::Process> process = ExecSpec(request, process_spec_);
-  if (!process) return callback(std::move(process).error());
+  Result<ExecPlan> plan = PlanExec(request, process_spec_);
+  if (!plan) return callback(std::move(plan).error());
   const auto it = execs_.find(exec_id);
   const bool reusable = it != execs_.end() && it->second && it->second->ended() && it->second->waited_for();
   if (exec_id == id_ || (it != execs_.end() && !reusable)) {
@@ -141,10 +148,10 @@ void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback cal
   }
   execs_[exec_id] = nullptr;
   forget_timers_.erase(exec_id);
-  jobs_.Add([self = shared_from_this(), exec_id, process = std::move(*process),
+  jobs_.Add([self = shared_from_this(), exec_id, plan = std::move(*plan),
              callback = std::move(callback)]() mutable -> Completion {
     Result<StartedExec> exec =
-        self->parts_->jail ? StartExec(*self->parts_->jail, process, self->context_.settings)
+        self->parts_->jail ? StartExec(*self->parts_->jail, plan, self->context_.settings)
                            : MakeError(Code::kFailedPrecondition, "container '{}' is removed", self->id_);
     return [self, exec_id, exec = std::move(exec), callback = std::move(callback)]() mutable {
       self->AdoptExec(exec_id, std::move(exec), std::move(callback));

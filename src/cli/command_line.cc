@@ -46,14 +46,18 @@ Status CheckPreserveFds(std::string_view command, uint32_t count) {
                    command, count);
 }
 
-// runc's form: "[CONTROLLER:]CGROUP".
-Status CheckCgroup(const std::string& cgroup) {
-  const std::string path = cgroup.substr(cgroup.find(':') + 1);
-  if (path.empty() || path == "/") return {};
-  return MakeError(Code::kInvalidArgument,
-                   "exec: --cgroup '{}': control groups below the container's own are in the guest, where a "
-                   "process cannot be placed in them from here",
-                   cgroup);
+// runc's form is "[CONTROLLER:]CGROUP", with a controller for version 1 only. The path is the guest's to
+// check.
+Result<std::string> ParseCgroup(const std::string& text) {
+  const size_t colon = text.find(':');
+  if (colon != std::string::npos && colon != 0) {
+    return MakeError(
+        Code::kInvalidArgument,
+        "exec: --cgroup '{}': unknown controller {}: the container's cgroup is one of version 2, "
+        "with one path for all",
+        text, text.substr(0, colon));
+  }
+  return text.substr(colon == 0 ? 1 : 0);
 }
 
 Status CheckOneOf(std::string_view flag, const std::string& value, const std::vector<std::string>& allowed) {
@@ -212,7 +216,7 @@ class Grammar {
                 return WrongArguments("exec", "either a command behind the container's id or --process FILE");
               }
               TRY(CheckPreserveFds("exec", preserve_fds_));
-              TRY(CheckCgroup(exec_cgroup_));
+              options->cgroup = TRY(ParseCgroup(options->cgroup));
               options->process_file = Absolute(options->process_file);
               FinishStdio(options->stdio);
               return CommandOptions(*options);
@@ -238,7 +242,7 @@ class Grammar {
     command->add_flag("--no-subreaper", unused_flag_, "accepted and not used");
     command->add_flag("--ignore-paused", options->ignore_paused,
                       "in a paused container too, where the process waits for the container's resumption");
-    command->add_option("--cgroup", exec_cgroup_, "only the container's own, '/', is possible");
+    command->add_option("--cgroup", options->cgroup, "its cgroup, a path below the container's own");
   }
 
   void AddContainerCommands() {
@@ -413,7 +417,6 @@ class Grammar {
   std::string log_format_ = "text";
   std::string cgroup_manager_ = "cgroupfs";
   std::string rootless_ = "auto";
-  std::string exec_cgroup_;
   std::string interval_ = "5s";
   UpdateFlags update_flags_;
   bool systemd_cgroup_ = false;

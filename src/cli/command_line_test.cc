@@ -160,8 +160,15 @@ TEST(CommandLine, PidfdSockets) {
   ASSERT_TRUE(exec);
   EXPECT_EQ(exec->stdio.pidfd_socket, "/s");
   EXPECT_TRUE(exec->ignore_paused);
+  EXPECT_EQ(exec->cgroup, "/");
   EXPECT_TRUE(exec->no_new_privileges);
   EXPECT_EQ(exec->apparmor_profile, "a");
+}
+
+TEST(CommandLine, ExecInACgroupOfTheContainer) {
+  EXPECT_EQ(Parse<ExecOptions>({"exec", "--cgroup", "a/b", "c1", "true"})->cgroup, "a/b");
+  EXPECT_EQ(Parse<ExecOptions>({"exec", "--cgroup", ":sub", "c1", "true"})->cgroup, "sub");
+  EXPECT_EQ(Parse<ExecOptions>({"exec", "c1", "true"})->cgroup, "");
 }
 
 TEST(CommandLine, ExecWithAProcessFile) {
@@ -257,6 +264,10 @@ TEST(CommandLine, WrongOnesAreNamed) {
        "exec: it takes either a command behind the container's id or --process FILE"},
       {{"create", "--preserve-fds", "2", "x"},
        "create: --preserve-fds 2: descriptors cannot be passed on to a process in a virtual machine"},
+      {{"exec", "--cgroup", "cpu:sub", "c1", "true"},
+       "exec: --cgroup 'cpu:sub': unknown controller cpu: the container's cgroup is one of version 2, with "
+       "one path "
+       "for all"},
       {{"--log-format", "xml", "list"}, "--log-format: 'xml' is not one of text, json"},
       {{"--rootless", "maybe", "list"}, "--rootless: 'maybe' is not one of true, false, auto"},
       {{"--cgroup-manager", "x", "list"}, "--cgroup-manager: 'x' is not one of cgroupfs, systemd, disabled"},

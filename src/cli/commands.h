@@ -64,6 +64,7 @@ struct ExecOptions {
   bool no_new_privileges = false;
   std::string apparmor_profile;
   std::string process_label;
+  std::string cgroup;  // below the container's own in the guest; empty: not given
   bool ignore_paused = false;
 };
 

@@ -117,7 +117,7 @@ class NewProcess {
                                  /*die_with_us=*/!options_.stdio.detach));
     TRY(Attach());
     server.WatchWhileWaiting(signals_fd_, [&signals] { return signals.CheckInterrupt(); });
-    TRY(server.Exec(container_.id(), exec_id_, process, options_.ignore_paused));
+    TRY(server.Exec(container_.id(), exec_id_, process, options_.cgroup, options_.ignore_paused));
     known_to_server_ = true;
     TRY(server.Start(container_.id(), exec_id_,
                      options_.ignore_paused ? kPauseLimit : std::chrono::hours(0)));

@@ -113,12 +113,13 @@ Status TaskClient::Create(const std::string& id, const std::string& bundle, bool
 }
 
 Status TaskClient::Exec(const std::string& id, const std::string& exec_id, const oci::Process& process,
-                        bool ignore_paused) {
+                        const std::string& cgroup, bool ignore_paused) {
   task::ExecProcessRequest request;
   request.set_id(id);
   request.set_exec_id(exec_id);
   request.set_terminal(process.terminal);
   request.set_ignore_paused(ignore_paused);
+  request.set_cgroup(cgroup);
   request.mutable_spec()->set_type_url(std::string(protocol::kProcessTypeUrl));
   request.mutable_spec()->set_value(oci::ToJson(process));
   TRY(Call<Empty>("Exec", request, kCallTimeout));

@@ -39,7 +39,7 @@ class TaskClient {
   Status Create(const std::string& id, const std::string& bundle, bool terminal,
                 std::chrono::nanoseconds timeout);
   Status Exec(const std::string& id, const std::string& exec_id, const oci::Process& process,
-              bool ignore_paused);
+              const std::string& cgroup, bool ignore_paused);
   // `extra_time`: what hooks, or a wait for the resumption of the container, may take besides. kAborted: a
   // hook failed, and the container was killed.
   Status Start(const std::string& id, const std::string& exec_id, std::chrono::seconds extra_time);

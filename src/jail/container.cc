@@ -64,6 +64,7 @@ class Container::Impl {
       return MakeError(Code::kAlreadyExists, "cgroup '{}' has processes already", options.cgroup_path);
     }
     cgroup = std::move(created);
+    cgroup_path = cgroup.directory().substr(options.cgroup_root.size());
     return {};
   }
 
@@ -116,6 +117,26 @@ class Container::Impl {
     return device_filter.Apply(cgroup, rules);
   }
 
+  // Where an additional process begins, and where if the kernel takes none there (not valid: nowhere else).
+  struct ExecCgroup {
+    UniqueFd first;
+    UniqueFd second;
+  };
+  Result<ExecCgroup> OpenExecCgroup(const std::string& path) const {
+    if (path.empty() && !cgroup.valid()) return ExecCgroup();
+    TRY(NeedCgroup());
+    ExecCgroup result;
+    result.first = TRY(cgroup.OpenBelow(path));
+    if (!path.empty()) return result;
+    const std::string of_init = TRY(linux::CgroupOfProcess(pid));
+    // Only below: init may have ended meanwhile, and its number be another's.
+    if (!of_init.starts_with(cgroup_path + "/")) return result;
+    if (Result<UniqueFd> fd = cgroup.OpenBelow(of_init.substr(cgroup_path.size()))) {
+      result.second = std::move(*fd);
+    }
+    return result;
+  }
+
   Status NeedCgroup() const {
     if (cgroup.valid()) return {};
     return MakeError(Code::kFailedPrecondition, "the container has no cgroup");
@@ -124,6 +145,7 @@ class Container::Impl {
   oci::Spec spec;
   int namespaces = 0;
   linux::CgroupDir cgroup;
+  std::string cgroup_path;  // below the mount point
   std::string no_directory;
   DeviceFilter device_filter;
   linux::NamespaceFd cgroup_namespace;
@@ -176,7 +198,9 @@ Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOp
   request.namespaces = impl_->namespaces;
   request.enable_seccomp = options.enable_seccomp;
   std::map<int, int> fds{{kInitPidfd, impl_->pidfd.get()}};
-  if (impl_->cgroup.valid()) fds[kCgroupFd] = impl_->cgroup.fd();
+  const Impl::ExecCgroup cgroup = TRY(impl_->OpenExecCgroup(options.cgroup));
+  if (cgroup.first) fds[kCgroupFd] = cgroup.first.get();
+  if (cgroup.second) fds[kInitCgroupFd] = cgroup.second.get();
   if (impl_->cgroup_namespace.valid()) fds[kCgroupNamespaceFd] = impl_->cgroup_namespace.get();
   LaunchedProcess launched =
       TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));

@@ -178,6 +178,45 @@ TEST_F(ContainerCgroupTest, ExecEntersTheCgroupNamespace) {
   EXPECT_EQ(result.output, "0::/\n");
 }
 
+TEST_F(ContainerCgroupTest, ExecInACgroupBelowTheContainers) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->namespaces.push_back({"cgroup", ""});
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
+  const std::string directory = container->cgroup_directory();
+  ASSERT_OK(MakeDirectories(directory + "/sub/deep"));
+  const oci::Process place = ShellProcess("grep ^0: /proc/self/cgroup");
+  for (const auto& [cgroup, expected] :
+       {std::pair("/", "0::/\n"), {"sub", "0::/sub\n"}, {"/sub/deep/", "0::/sub/deep\n"}}) {
+    ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, place, cgroup));
+    EXPECT_EQ(result.output, expected);
+  }
+  for (const char* outside : {"..", "sub/../..", "sub/.."}) {
+    EXPECT_THAT(Exec(*container, place, outside),
+                IsError(Code::kInvalidArgument, HasSubstr("is not a sub cgroup path")));
+  }
+  EXPECT_THAT(Exec(*container, place, "nosuch"), IsError(Code::kNotFound, HasSubstr("'./nosuch'")));
+}
+
+// The situation in a container with systemd: init has moved to a cgroup below and given controllers to those.
+TEST_F(ContainerCgroupTest, ExecFollowsInitOutOfACgroupThatTakesNoProcesses) {
+  oci::Spec spec = ShellSpec("");
+  spec.linux->namespaces.push_back({"cgroup", ""});
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, CgroupOptions()));
+  const std::string directory = container->cgroup_directory();
+  ASSERT_OK_AND_ASSIGN(const std::string controllers, ReadFile(directory + "/cgroup.controllers"));
+  if (controllers.find_first_not_of('\n') == std::string::npos)
+    GTEST_SKIP() << "needs a controller of version 2";
+  ASSERT_OK(MakeDirectories(directory + "/init.scope"));
+  ASSERT_OK(WriteKnob(directory + "/init.scope/cgroup.procs", fmt::format("{}", container->init_pid())));
+  ASSERT_OK(WriteKnob(directory + "/cgroup.subtree_control",
+                      "+" + controllers.substr(0, controllers.find_first_of(" \n"))));
+  const oci::Process place = ShellProcess("grep ^0: /proc/self/cgroup");
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, place));
+  EXPECT_EQ(result.output, "0::/init.scope\n");
+  EXPECT_THAT(Exec(*container, place, "/"),
+              IsError(Code::kFailedPrecondition, HasSubstr("gives controllers to cgroups below it")));
+}
+
 TEST_F(ContainerCgroupTest, DeviceRulesAreEnforcedAndReplaced) {
   oci::Spec spec = ShellSpec("");
   spec.linux->devices.push_back({"/dev/kmsg", "c", 1, 11, 0666, {}, {}});

@@ -128,9 +128,10 @@ class RunningContainerTest : public ContainerTest {
     return container;
   }
 
-  Result<RunResult> Exec(Container& container, const oci::Process& process) {
+  Result<RunResult> Exec(Container& container, const oci::Process& process, const std::string& cgroup = {}) {
     PipeEnds pipe = TRY(MakePipe());
     ExecOptions options;
+    options.cgroup = cgroup;
     options.stdio.stdout_fd = pipe.write.get();
     options.stdio.stderr_fd = pipe.write.get();
     StartedProcess started = TRY(container.Exec(process, options));

@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <optional>
 
 #include "base/file.h"
@@ -197,7 +198,18 @@ Result<Clone> CloneFinalProcess(int flags, const InheritedFds& fds) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = kCgroupFd;
   }
-  const long pid = syscall(SYS_clone3, &args, sizeof(args));
+  long pid = syscall(SYS_clone3, &args, sizeof(args));
+  // "No internal processes": a cgroup that gives controllers to children has no processes itself
+  // (cgroup-v2.rst), as that of a container with systemd in it.
+  if (pid < 0 && errno == EBUSY && fds.Has(kInitCgroupFd)) {
+    args.cgroup = kInitCgroupFd;
+    pid = syscall(SYS_clone3, &args, sizeof(args));
+  }
+  if (pid < 0 && errno == EBUSY) {
+    return MakeError(Code::kFailedPrecondition,
+                     "start the process in its cgroup, which gives controllers to cgroups below it: {}",
+                     strerror(errno));
+  }
   if (pid < 0) return SysError("clone container process");
   Clone clone;
   clone.pid = static_cast<pid_t>(pid);

@@ -51,6 +51,9 @@ struct CreateOptions {
 
 struct ExecOptions {
   StdioFds stdio;
+  // A cgroup below the container's, "/" for that itself. Empty: the container's own; where that has handed
+  // its controllers on to children, and therefore takes no processes, init's.
+  std::string cgroup;
   bool enable_seccomp = true;
   std::string self_executable = "/proc/self/exe";
   Deadline deadline = Deadline::After(std::chrono::seconds(30));
@@ -76,7 +79,8 @@ class Container {
   // run.
   Status Start();
 
-  // Another process in the container's namespaces and cgroup. Runs at once.
+  // Another process in the container's namespaces and cgroup. Runs at once. kInvalidArgument for a cgroup
+  // that is not below the container's, kNotFound for one that does not exist.
   Result<StartedProcess> Exec(const oci::Process& process, const ExecOptions& options);
 
   pid_t init_pid() const;

@@ -13,7 +13,7 @@ namespace kata::jail {
 
 InheritedFds InheritedFds::Capture() {
   InheritedFds fds;
-  for (int fd = kRequestFd; fd <= kCgroupNamespaceFd; ++fd) {
+  for (int fd = kRequestFd; fd <= kInitCgroupFd; ++fd) {
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) fds.open_ |= 1u << fd;
   }
   return fds;

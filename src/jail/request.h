@@ -21,6 +21,7 @@ enum InheritedFd : int {
   kPidNamespaceFd = 8,
   kInitPidfd = 9,           // exec: the container's init
   kCgroupNamespaceFd = 10,  // exec: the container's, joined when the process is in the container's cgroup
+  kInitCgroupFd = 11,       // exec: directory of init's cgroup, for when the container's takes no processes
 };
 
 // Which of them were handed over. Captured first of all: a number that is free is soon given to another file.

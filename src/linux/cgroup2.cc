@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -12,6 +13,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "linux/rooted_path.h"
 
 namespace kata::linux {
 namespace {
@@ -128,6 +130,18 @@ Result<UniqueFd> CgroupDir::OpenProcs() const {
   return OpenAt(fd_.get(), "cgroup.procs", O_WRONLY);
 }
 
+Result<UniqueFd> CgroupDir::OpenBelow(const std::string& path) const {
+  std::string relative = ".";
+  for (const std::string& part : SplitWords(path, '/')) {
+    if (part == "..")
+      return MakeError(Code::kInvalidArgument, "cgroup '{}': .. is not a sub cgroup path", path);
+    relative += "/" + part;
+  }
+  constexpr uint64_t kStayBelow = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  return TRY_CTX(OpenAt2(fd_.get(), relative, O_RDONLY | O_DIRECTORY, kStayBelow), "cgroup below '{}'",
+                 directory_);
+}
+
 bool CgroupDir::HasFile(const std::string& name) const {
   return faccessat(fd_.get(), name.c_str(), F_OK, 0) == 0;
 }
@@ -232,6 +246,15 @@ Status CgroupDir::Remove(Deadline deadline) {
     if (removed.error().sys_errno() != EBUSY || deadline.Passed()) return removed;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
+}
+
+Result<std::string> CgroupOfProcess(pid_t pid) {
+  // Version 2 is the hierarchy 0 without controllers (cgroups(7)).
+  constexpr std::string_view kHierarchy = "0::";
+  for (const std::string& line : SplitWords(TRY(ReadFile(fmt::format("/proc/{}/cgroup", pid))), '\n')) {
+    if (line.starts_with(kHierarchy)) return line.substr(kHierarchy.size());
+  }
+  return MakeError(Code::kNotFound, "process {} is in no cgroup of version 2", pid);
 }
 
 }  // namespace kata::linux

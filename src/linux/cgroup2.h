@@ -33,6 +33,10 @@ class CgroupDir {
   // cgroup.procs, open for writing: a process that writes "0" moves itself.
   Result<UniqueFd> OpenProcs() const;
 
+  // The directory at `path` below this one; "" and "/" are this one. kInvalidArgument for a path that leaves
+  // it.
+  Result<UniqueFd> OpenBelow(const std::string& path) const;
+
   bool HasFile(const std::string& name) const;
   // The content of a file without its last line end.
   Result<std::string> Read(const std::string& name) const;
@@ -67,5 +71,8 @@ class CgroupDir {
   std::string directory_;
   UniqueFd fd_;
 };
+
+// The path of the process's cgroup, as seen from the caller's cgroup namespace.
+Result<std::string> CgroupOfProcess(pid_t pid);
 
 }  // namespace kata::linux

@@ -461,19 +461,17 @@ Status Container::CloseInput(const std::string& exec_id) {
 
 // --- additional processes ---
 
-Status Container::AddExec(const std::string& exec_id, const oci::Process& process, bool ignore_paused,
-                          AttachRequest attachment) {
+Status Container::AddExec(const std::string& exec_id, ExecDescription description, AttachRequest attachment) {
   TRY(protocol::CheckExecId(exec_id));
-  TRY(CheckRunning("exec in", ignore_paused));
+  TRY(CheckRunning("exec in", description.ignore_paused));
   if (exec_id == id() || execs_.contains(exec_id)) {
     return MakeError(Code::kAlreadyExists, "process '{}' already exists", exec_id);
   }
-  if (process.terminal != attachment.terminal) {
+  if (description.process.terminal != attachment.terminal) {
     return Error(Code::kInvalidArgument, "the process and its stdio do not agree on having a terminal");
   }
   Exec exec;
-  exec.spec = process;
-  exec.ignore_paused = ignore_paused;
+  exec.description = std::move(description);
   exec.process = std::make_unique<Process>(
       context_.loop, context_.watcher, context_.guest, id(), exec_id, std::move(attachment),
       Process::Handlers{.on_shim_gone = [this, exec_id] { AbandonExec(exec_id); },
@@ -489,7 +487,7 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
     reply(NoProcess(exec_id));
     return;
   }
-  if (Status status = CheckRunning("exec in", it->second.ignore_paused); !status) {
+  if (Status status = CheckRunning("exec in", it->second.description.ignore_paused); !status) {
     reply(std::move(status).error());
     return;
   }
@@ -508,7 +506,8 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
   grpc::ExecProcessRequest request;
   request.set_container_id(id());
   request.set_exec_id(exec_id);
-  *request.mutable_process() = protocol::ToProto(MakeGuestProcess(it->second.spec));
+  *request.mutable_process() = protocol::ToProto(MakeGuestProcess(it->second.description.process));
+  request.set_cgroup(it->second.description.cgroup);
   context_.guest->agent()->ExecProcess(
       request, [self = shared_from_this(), exec_id, reply = std::move(reply)](Status status) mutable {
         const auto exec = self->execs_.find(exec_id);

@@ -33,6 +33,14 @@ std::string_view StatusName(ContainerStatus status);
 template <typename T>
 using Reply = std::move_only_function<void(Result<T>)>;
 
+// What an additional process is to be.
+struct ExecDescription {
+  oci::Process process;
+  std::string cgroup;  // in the guest, as ExecProcessRequest of the agent has it
+  // In a paused container its start waits for the container's resumption.
+  bool ignore_paused = false;
+};
+
 // Everything on the loop thread. Owned by a shared_ptr: calls to the guest come back to it. A refusal is
 // kFailedPrecondition or kNotFound with the text that engines know from runc ("container not running").
 class Container : public std::enable_shared_from_this<Container> {
@@ -100,10 +108,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void Stats(Reply<grpc::StatsContainerResponse> reply);
   void Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply);
   Status CloseInput(const std::string& exec_id);
-  // An additional process, which StartExec starts. `ignore_paused`: in a paused container its start waits for
-  // the container's resumption.
-  Status AddExec(const std::string& exec_id, const oci::Process& process, bool ignore_paused,
-                 AttachRequest attachment);
+  // An additional process, which StartExec starts.
+  Status AddExec(const std::string& exec_id, ExecDescription description, AttachRequest attachment);
   // Forgets an additional process that does not run.
   Result<ProcessExit> DeleteExec(const std::string& exec_id);
   // Forgets it when it has ended; until then it is there for those who know its id.
@@ -116,9 +122,8 @@ class Container : public std::enable_shared_from_this<Container> {
   static constexpr std::chrono::seconds kExecEndTime{2};
 
   struct Exec {
-    oci::Process spec;
+    ExecDescription description;
     std::unique_ptr<Process> process;
-    bool ignore_paused = false;
     bool starting = false;
   };
 

@@ -463,10 +463,10 @@ Result<std::shared_ptr<Container>> Sandbox::FindContainer(const std::string& con
 }
 
 Status Sandbox::AddExec(const std::string& container_id, const std::string& exec_id,
-                        const oci::Process& process, bool ignore_paused) {
+                        ExecDescription description) {
   const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
   if (exec_id.empty()) return Error(Code::kInvalidArgument, "exec id is empty");
-  return container->AddExec(exec_id, process, ignore_paused, TRY(TakeAttachment(container_id, exec_id)));
+  return container->AddExec(exec_id, std::move(description), TRY(TakeAttachment(container_id, exec_id)));
 }
 
 void Sandbox::Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,

@@ -52,8 +52,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
 
   // Answers with the pid of kata-shim. The first container boots the virtual machine.
   void Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply);
-  Status AddExec(const std::string& container_id, const std::string& exec_id, const oci::Process& process,
-                 bool ignore_paused);
+  Status AddExec(const std::string& container_id, const std::string& exec_id, ExecDescription description);
   void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
             Reply<void> reply);
 

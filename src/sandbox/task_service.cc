@@ -98,9 +98,11 @@ Result<task::StateResponse> GetState(const Sandbox& sandbox, const task::StateRe
 }
 
 Status AddExec(Sandbox& sandbox, const task::ExecProcessRequest& request) {
-  oci::Process process = TRY_CTX(oci::ParseProcess(request.spec().value()), "process");
-  TRY_CTX(oci::Validate(process), "process");
-  return sandbox.AddExec(request.id(), request.exec_id(), process, request.ignore_paused());
+  ExecDescription description{.process = TRY_CTX(oci::ParseProcess(request.spec().value()), "process"),
+                              .cgroup = request.cgroup(),
+                              .ignore_paused = request.ignore_paused()};
+  TRY_CTX(oci::Validate(description.process), "process");
+  return sandbox.AddExec(request.id(), request.exec_id(), std::move(description));
 }
 
 void RegisterLifecycle(ttrpc::Server& server, const std::string& service,

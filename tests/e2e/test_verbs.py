@@ -104,7 +104,8 @@ class Verbs(KataTest):
         self.assertEqual(fields["NoNewPrivs"], "1")
         self.assertIn("77", fields["Groups"].split())
         for flags, text in ((["--preserve-fds", "1"], "descriptors cannot be passed on"),
-                            (["--cgroup", "sub"], "--cgroup 'sub'"), (["--nosuch"], "unknown flag '--nosuch'")):
+                            (["--cgroup", "sub"], "'./sub'"), (["--cgroup", ".."], ".. is not a sub cgroup path"),
+                            (["--cgroup", "cpu:/"], "unknown controller cpu"), (["--nosuch"], "unknown flag '--nosuch'")):
             result = self.kata("exec", *flags, container, "true", check=False)
             self.assert_one_line_error(result, text)
 
@@ -140,6 +141,30 @@ class Verbs(KataTest):
         self.kata("resume", container)
         out, _ = waiting.communicate(timeout=harness.COMMAND_TIMEOUT_S)
         self.assertEqual((waiting.returncode, out), (0, "thawed\n"))
+        self.kata("delete", "--force", container)
+
+    def test_exec_in_a_cgroup(self):
+        bundle = self.bundle("sleep", "600")
+        bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+        for mount in bundle.config["mounts"]:
+            if mount["type"] == "cgroup":
+                mount["options"] = [option for option in mount["options"] if option != "ro"]
+        bundle.write()
+        container = self.create(bundle)
+        self.kata("start", container)
+
+        def place(*flags):
+            return self.kata("exec", *flags, container, "cat", "/proc/self/cgroup").stdout.strip()
+        self.kata("exec", container, "mkdir", "-p", "/sys/fs/cgroup/init.scope", "/sys/fs/cgroup/second/third")
+        self.assertEqual(place(), "0::/")
+        self.assertEqual(place("--cgroup", "second/third"), "0::/second/third")
+        # As systemd does it: all processes move down, then the controllers go to the groups there.
+        self.kata("exec", container, "sh", "-c", "cd /sys/fs/cgroup; echo 1 > init.scope/cgroup.procs; "
+                  "echo $$ > init.scope/cgroup.procs; echo +memory > cgroup.subtree_control")
+        self.assertEqual(place(), "0::/init.scope")
+        self.assertEqual(place("--cgroup", "/second"), "0::/second")
+        self.assert_one_line_error(self.kata("exec", "--cgroup", "/", container, "true", check=False),
+                                   "gives controllers to cgroups below it")
         self.kata("delete", "--force", container)
 
     def test_delete_several_and_keep(self):
