@@ -216,6 +216,18 @@ class SyslogSink : public Sink {
   DropCounter drops_;
 };
 
+class LevelSink : public Sink {
+ public:
+  LevelSink(Level least, std::unique_ptr<Sink> sink) : least_(least), sink_(std::move(sink)) {}
+  void Write(const Record& record) override {
+    if (record.level >= least_) sink_->Write(record);
+  }
+
+ private:
+  Level least_;
+  std::unique_ptr<Sink> sink_;
+};
+
 class CallbackSink : public Sink {
  public:
   explicit CallbackSink(std::function<void(const Record&)> callback) : callback_(std::move(callback)) {}
@@ -269,6 +281,10 @@ std::unique_ptr<Sink> MakeFdSink(int fd, Format format) {
 
 std::unique_ptr<Sink> MakeSyslogSink(const std::string& ident, const std::string& socket_path) {
   return std::make_unique<SyslogSink>(ident, socket_path);
+}
+
+std::unique_ptr<Sink> MakeLevelSink(Level least, std::unique_ptr<Sink> sink) {
+  return std::make_unique<LevelSink>(least, std::move(sink));
 }
 
 std::unique_ptr<Sink> MakeCallbackSink(std::function<void(const Record&)> callback) {

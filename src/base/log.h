@@ -52,6 +52,8 @@ std::unique_ptr<Sink> MakeFdSink(int fd, Format format);
 // The syslog socket, hence the journal, with identifier `ident`; fields as key=value behind the message.
 // Unlike syslog(3) it never blocks: a record that the daemon does not take at once is dropped and counted.
 std::unique_ptr<Sink> MakeSyslogSink(const std::string& ident, const std::string& socket_path = "/dev/log");
+// Hands on the records that are at least of this level.
+std::unique_ptr<Sink> MakeLevelSink(Level least, std::unique_ptr<Sink> sink);
 std::unique_ptr<Sink> MakeCallbackSink(std::function<void(const Record&)> callback);
 
 // Program-wide set-up; thread safe.

@@ -189,5 +189,16 @@ TEST_F(SinkTest, SyslogSinkDoesNotBlockOnADaemonThatHangs) {
   EXPECT_THAT(ReceivePacket(daemon), HasSubstr("message"));
 }
 
+TEST_F(SinkTest, LevelSinkHandsOnWhatIsGraveEnough) {
+  std::vector<std::string> seen;
+  AddSink(MakeLevelSink(Level::kWarning,
+                        MakeCallbackSink([&](const Record& record) { seen.emplace_back(record.message); })));
+  Info("info");
+  Warning("warning");
+  LogError("error");
+  ClearSinks();
+  EXPECT_THAT(seen, testing::ElementsAre("warning", "error"));
+}
+
 }  // namespace
 }  // namespace kata::log

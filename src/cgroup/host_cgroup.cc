@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <set>
 #include <string_view>
 #include <thread>
 
@@ -118,6 +119,25 @@ uint64_t FindNumber(std::string_view text, std::string_view key) {
   return 0;
 }
 
+// The lines of cgroup.procs here and below. Groups that vanish meanwhile have none.
+void CollectProcesses(const std::string& directory, int depth, std::set<std::string>& pids) {
+  constexpr int kMaxDepth = 64;
+  constexpr size_t kMaxBytes = 4u << 20;
+  const Result<std::string> text = ReadFile(directory + "/cgroup.procs", kMaxBytes);
+  for (std::string_view rest = text ? *text : std::string_view(); !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    if (!line.empty()) pids.emplace(line);
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  }
+  const Result<std::vector<std::string>> names = ListDirectory(directory);
+  if (!names || depth == kMaxDepth) return;
+  for (const std::string& name : *names) {
+    const std::string child = directory + "/" + name;
+    struct stat info{};
+    if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) CollectProcesses(child, depth + 1, pids);
+  }
+}
+
 // A process that enters a frozen group stands still; in version 1 not even SIGKILL ends it. The state of a
 // group below a frozen one says so, too.
 Status RefuseFrozen(const std::string& name, const std::string& directory) {
@@ -162,6 +182,12 @@ const std::string* HostCgroup::FindController(const std::string& controller) con
     if (HasController(name, controller)) return &directory;
   }
   return nullptr;
+}
+
+size_t HostCgroup::CountProcesses() const {
+  std::set<std::string> pids;
+  for (const auto& [name, directory] : directories_) CollectProcesses(directory, 0, pids);
+  return pids.size();
 }
 
 Status HostCgroup::AddProcess(pid_t pid) const {

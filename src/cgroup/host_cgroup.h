@@ -38,6 +38,8 @@ class HostCgroup {
   bool empty() const { return directories_.empty(); }
   bool unified() const { return directories_.contains(""); }
 
+  // How many processes are in them and the groups below.
+  size_t CountProcesses() const;
   // Moves a process into all of them.
   Status AddProcess(pid_t pid) const;
   // cgroup.procs of every directory, for Command::cgroup_procs_fds.

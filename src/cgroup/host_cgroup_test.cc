@@ -63,7 +63,9 @@ TEST_F(HostCgroupTest, AProcessIsBornInAllOfThemAndTheyCanBeRemovedAfterIt) {
 TEST_F(HostCgroupTest, AProcessIsMovedIntoThem) {
   ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, "/" + TestName(), "c1"));
   ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(Command{.program = "sleep", .args = {"1000"}}));
+  EXPECT_EQ(cgroup_.CountProcesses(), 0u);
   ASSERT_OK(cgroup_.AddProcess(child.pid()));
+  EXPECT_EQ(cgroup_.CountProcesses(), 1u);  // though it is in several
   for (const auto& [name, directory] : cgroup_.directories()) {
     EXPECT_EQ(*ReadFile(directory + "/cgroup.procs"), fmt::format("{}\n", child.pid())) << directory;
   }
@@ -142,11 +144,21 @@ TEST_F(PlayedCgroupTest, OomKillsAreCounted) {
   EXPECT_EQ(cgroup_.OomKills(), 3u);
 }
 
+TEST_F(PlayedCgroupTest, ProcessesOfGroupsBelowAreCounted) {
+  EXPECT_EQ(cgroup_.CountProcesses(), 0u);
+  ASSERT_OK(MakeDirectories(dir_->path() + "/below/deeper"));
+  AddFile("cgroup.procs", "10\n11\n");
+  AddFile("below/cgroup.procs", "");
+  AddFile("below/deeper/cgroup.procs", "12\n");
+  EXPECT_EQ(cgroup_.CountProcesses(), 3u);
+}
+
 TEST(HostCgroup, NoneIsFine) {
   const HostCgroup none;
   EXPECT_OK(none.Apply({{"cpuset", "cpuset.cpus", "7", true}}));
   EXPECT_OK(none.Remove(Soon()));
   EXPECT_EQ(none.OomKills(), 0u);
+  EXPECT_EQ(none.CountProcesses(), 0u);
 }
 
 }  // namespace

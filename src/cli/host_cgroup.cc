@@ -22,7 +22,13 @@ Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const st
   const cgroup::Hierarchies hierarchies = TRY(cgroup::ReadHierarchies());
   Result<cgroup::HostCgroup> made = cgroup::HostCgroup::Create(
       hierarchies, cgroup::ExpandSystemdPath(cgroups_path).value_or(cgroups_path), id);
-  if (made) return made;
+  if (made) {
+    // Their limits and their end would be shared; runc's text, which people look for.
+    if (const size_t processes = made->CountProcesses(); processes > 0) {
+      log::Warning(fmt::format("container's cgroup is not empty: {} process(es) found", processes));
+    }
+    return made;
+  }
   const int cause = made.error().sys_errno();
   if (!globals.rootless || (cause != EACCES && cause != EPERM && cause != EROFS)) return made;
   log::Debug("there is no control group on the host", {{"error", made.error().message()}});

@@ -27,8 +27,10 @@ Status OpenLogs(const GlobalOptions& globals) {
   log::AddSink(log::MakeSyslogSink(kSyslogIdent));
   if (!globals.log.empty()) {
     log::AddSink(TRY(log::MakeFileSink(globals.log, globals.log_format)));
-  } else if (globals.debug) {
-    log::AddSink(log::MakeFdSink(STDERR_FILENO, log::Format::kText));
+  } else {
+    // A configuration that asks for debugging does not ask for it there.
+    log::AddSink(log::MakeLevelSink(globals.debug ? log::Level::kDebug : log::Level::kWarning,
+                                    log::MakeFdSink(STDERR_FILENO, log::Format::kText)));
   }
   return {};
 }
@@ -70,8 +72,7 @@ int RunProgram(const std::vector<std::string>& args) {
 
 void ReportError(const GlobalOptions& globals, const Error& error) {
   log::LogError(error.message());
-  const bool stderr_is_log = globals.debug && globals.log.empty();
-  if (stderr_is_log) return;
+  if (globals.log.empty()) return;  // stderr is the log
   const std::vector<log::Field> no_fields;
   log::MakeFdSink(STDERR_FILENO, log::Format::kText)
       ->Write({std::chrono::system_clock::now(), log::Level::kError, error.message(), no_fields});

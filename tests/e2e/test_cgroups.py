@@ -1,5 +1,6 @@
 """The control groups on the host: who is in them, which limits they have, and that they go with the container."""
 
+import json
 import os
 import subprocess
 
@@ -103,6 +104,25 @@ class Cgroups(KataTest):
         self.kata("delete", "--force", container)
         for directory in self.directories(container):
             self.assertFalse(os.path.exists(directory), directory)
+
+    def test_a_group_with_processes_is_warned_of(self):
+        path = f"/{self.marker}/shared"
+        containers = []
+        for _ in range(2):
+            bundle = self.bundle("sleep", "600")
+            bundle.config["linux"]["cgroupsPath"] = path
+            bundle.write()
+            containers.append(self.create(bundle))
+            with open(os.path.join(self.dir, "log.json"), encoding="utf-8") as f:
+                warnings = [r["msg"] for r in map(json.loads, f) if r["level"] == "warning"]
+            if len(containers) == 1:
+                self.assertEqual(warnings, [])
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertRegex(warnings[0], r"^container's cgroup is not empty: [1-9]\d* process\(es\) found$")
+        # The first one to go leaves the group to the other.
+        self.kata("delete", "--force", containers[0])
+        self.assertEqual(self.kata("exec", containers[1], "echo", "lives").stdout, "lives\n")
+        self.kata("delete", "--force", containers[1])
 
     def test_a_limit_that_cannot_be_set_fails_the_creation(self):
         bundle = self.bundle("true")
