@@ -96,7 +96,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
 
   jail::CreateOptions options;
   options.container_id = parts.id;
-  options.bundle = parts.bundle_directory;
+  options.bundle = request.bundle().empty() ? parts.bundle_directory : request.bundle();
   options.rootfs = TRY(MountRoot(parts.bundle_directory, spec.root->path));
   if (!settings.cgroup_root.empty()) {
     options.cgroup_root = settings.cgroup_root;

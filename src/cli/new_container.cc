@@ -162,7 +162,7 @@ Error NewContainer::Explain(Error error) {
 }
 
 Status NewContainer::Start() {
-  return client_->Start(request_.id, "", sandbox::HooksTimeLimit(hooks_.poststart));
+  return client_->Start(request_.id, "", sandbox::StartTimeLimit(hooks_));
 }
 
 Status NewContainer::TellOfProcess() {

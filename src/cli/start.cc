@@ -19,7 +19,7 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
     return MakeError(Code::kFailedPrecondition, "cannot start an already {} container", status);
   }
   const oci::Hooks hooks = TRY(container.directory().ReadHooks());
-  const Status started = container.server()->Start(id, "", sandbox::HooksTimeLimit(hooks.poststart));
+  const Status started = container.server()->Start(id, "", sandbox::StartTimeLimit(hooks));
   if (started) return started;
   // An engine deletes what it could not start at once, and can only if it has seen the process end.
   AwaitStandInEnd(container, kStandInEndTime);

@@ -25,6 +25,11 @@ constexpr std::chrono::seconds kReapTimeout{30};
 constexpr off_t kMaxShownBytes = 512;
 constexpr int kCannotExecute = 127;  // as a shell
 
+std::chrono::seconds TimeLimit(const oci::Hook& hook) {
+  if (!hook.timeout_seconds) return kDefaultTimeout;
+  return std::chrono::seconds(std::clamp<int64_t>(*hook.timeout_seconds, 0, INT32_MAX));
+}
+
 [[noreturn]] void ExecuteHook(const oci::Hook& hook, int state_fd, int output_fd,
                               const std::function<Status()>& assume) {
   const bool placed = dup2(state_fd, 0) == 0 && dup2(output_fd, 1) == 1 && dup2(output_fd, 2) == 2 &&
@@ -65,8 +70,7 @@ Status RunHook(const oci::Hook& hook, const std::string& state_json, const std::
   const UniqueFd output(memfd_create("hook-output", MFD_CLOEXEC));
   if (!output) return SysError("create memfd");
   ChildProcess child = TRY(StartHook(hook, state.get(), output.get(), assume));
-  const std::chrono::seconds timeout =
-      hook.timeout_seconds ? std::chrono::seconds(*hook.timeout_seconds) : kDefaultTimeout;
+  const std::chrono::seconds timeout = TimeLimit(hook);
   Result<ExitStatus> status = child.Wait(Deadline::After(timeout));
   if (!status && status.error().code() == Code::kDeadlineExceeded) {
     (void)child.Signal(SIGKILL);
@@ -91,10 +95,7 @@ Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& sta
 
 std::chrono::seconds LongestRun(const std::vector<oci::Hook>& hooks) {
   std::chrono::seconds sum{0};
-  for (const oci::Hook& hook : hooks) {
-    const std::chrono::seconds timeout(hook.timeout_seconds.value_or(kDefaultTimeout.count()));
-    sum += std::clamp(timeout, std::chrono::seconds(0), kDefaultTimeout);
-  }
+  for (const oci::Hook& hook : hooks) sum += TimeLimit(hook);
   return sum;
 }
 

@@ -94,10 +94,11 @@ Status AgentClient::ListenForNames(const std::string& address, uint16_t port) {
   return {};
 }
 
-void AgentClient::StartContainer(const std::string& container_id, StatusCallback callback) {
+void AgentClient::StartContainer(const std::string& container_id, std::chrono::seconds hooks_time,
+                                 StatusCallback callback) {
   grpc::StartContainerRequest request;
   request.set_container_id(container_id);
-  CallForStatus("StartContainer", request, kRequestTimeout, std::move(callback));
+  CallForStatus("StartContainer", request, kRequestTimeout + hooks_time, std::move(callback));
 }
 
 void AgentClient::RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,

@@ -55,7 +55,9 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status ListenForNames(const std::string& address, uint16_t port);
 
   // --- From any thread. ---
-  void StartContainer(const std::string& container_id, StatusCallback callback);
+  // `hooks_time`: what startContainer hooks may take besides.
+  void StartContainer(const std::string& container_id, std::chrono::seconds hooks_time,
+                      StatusCallback callback);
   // `timeout`: how long the agent may wait for the container's processes to go.
   void RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
                        StatusCallback callback);

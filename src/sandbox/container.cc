@@ -120,6 +120,7 @@ Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, Pr
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;
   state_.vmm = vmm;
+  start_container_ = spec.hooks.start_container;
   poststart_ = spec.hooks.poststart;
   if (spec.linux && spec.linux->resources) resources_ = *spec.linux->resources;
   status_ = ContainerStatus::kCreated;
@@ -224,14 +225,16 @@ void Container::Start(Reply<pid_t> reply) {
 }
 
 void Container::StartInGuest(AgentClient& agent, Reply<pid_t> reply) {
-  agent.StartContainer(id(), [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
-    self->starting_ = false;
-    if (status) {
-      self->OnStarted(std::move(reply));
-    } else {
-      self->ReplyError(std::move(status).error(), std::move(reply));
-    }
-  });
+  agent.StartContainer(
+      id(), HooksTimeLimit(start_container_),
+      [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
+        self->starting_ = false;
+        if (status) {
+          self->OnStarted(std::move(reply));
+        } else {
+          self->ReplyError(std::move(status).error(), std::move(reply));
+        }
+      });
 }
 
 void Container::OnStarted(Reply<pid_t> reply) {

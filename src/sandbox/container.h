@@ -161,6 +161,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::vector<std::function<void()>> when_not_paused_;
   const cgroup::HostCgroup cgroup_;
   oci::Resources resources_;  // limits that hold
+  std::vector<oci::Hook> start_container_;
   std::vector<oci::Hook> poststart_;
   UniqueFd hooks_cancel_;
   ContainerEvents events_;

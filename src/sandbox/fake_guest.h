@@ -94,6 +94,16 @@ class FakeGuestScript {
     created_ = std::move(request);
   }
 
+  // How long the host was ready to wait for the last start of a container.
+  std::chrono::nanoseconds start_limit() const {
+    const std::lock_guard lock(mutex_);
+    return start_limit_;
+  }
+  void SetStartLimit(std::chrono::nanoseconds limit) {
+    const std::lock_guard lock(mutex_);
+    start_limit_ = limit;
+  }
+
   // Set by the machine: ends it as if the VMM had been killed. Waits for a KillMachine under way.
   void SetKill(std::function<void(std::string)> kill) {
     const std::lock_guard lock(kill_mutex_);
@@ -109,6 +119,7 @@ class FakeGuestScript {
   Behaviour behaviour_;
   std::vector<std::string> events_;
   grpc::CreateContainerRequest created_;
+  std::chrono::nanoseconds start_limit_{0};
   std::vector<std::string> ooms_;
   std::function<void()> oom_waiter_;
   std::mutex kill_mutex_;
@@ -336,11 +347,17 @@ class FakeAgent {
           processes_[{request.container_id(), request.container_id()}] = std::make_unique<FakeProcess>(args);
           responder.Respond(Empty());
         });
-    On<grpc::StartContainerRequest>("StartContainer",
-                                    [this](const grpc::StartContainerRequest& request) -> Result<Empty> {
-                                      TRY(Find(request.container_id(), ""))->Run();
-                                      return Empty();
-                                    });
+    server_->Handle<grpc::StartContainerRequest, Empty>(
+        std::string(protocol::kAgentService), "StartContainer",
+        [this](const ttrpc::CallContext& call, const grpc::StartContainerRequest& request,
+               ttrpc::Responder<Empty> responder) {
+          if (call.deadline) script_->SetStartLimit(call.deadline->Remaining());
+          const auto start = [&]() -> Result<Empty> {
+            TRY(Find(request.container_id(), ""))->Run();
+            return Empty();
+          };
+          responder.Respond(start());
+        });
     On<grpc::RemoveContainerRequest>("RemoveContainer", [this](const grpc::RemoveContainerRequest& request) {
       script_->Record("remove-container " + request.container_id());
       return Empty();

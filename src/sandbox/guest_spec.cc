@@ -85,6 +85,7 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   *request.mutable_oci() = protocol::ToProto(MakeGuestSpec(spec, options));
   for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
   for (const grpc::Device& device : options.devices) *request.add_devices() = device;
+  request.set_bundle(options.bundle);
   request.set_sandbox_pidns(JoinsNamespace(spec, "pid"));
   return request;
 }

@@ -15,6 +15,7 @@ namespace kata::sandbox {
 
 struct GuestSpecOptions {
   std::string container_id;
+  std::string bundle;  // on the host
   GuestFiles files;
   std::vector<grpc::Device> devices;  // that were plugged in for it
   bool keep_seccomp = true;           // the agent can filter system calls and the configuration lets it

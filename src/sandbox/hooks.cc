@@ -154,4 +154,8 @@ std::chrono::seconds HooksTimeLimit(const std::vector<oci::Hook>& hooks) {
   return limit;
 }
 
+std::chrono::seconds StartTimeLimit(const oci::Hooks& hooks) {
+  return HooksTimeLimit(hooks.start_container) + HooksTimeLimit(hooks.poststart);
+}
+
 }  // namespace kata::sandbox

@@ -32,4 +32,7 @@ Status RunHooks(const std::vector<oci::Hook>& hooks, const HookRun& run);
 // What RunHooks takes at most.
 std::chrono::seconds HooksTimeLimit(const std::vector<oci::Hook>& hooks);
 
+// What the hooks of a start take at most.
+std::chrono::seconds StartTimeLimit(const oci::Hooks& hooks);
+
 }  // namespace kata::sandbox

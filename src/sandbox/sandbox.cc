@@ -240,8 +240,11 @@ Result<linux::ScopedMount> Sandbox::CreateJob::ImportRootfs(const std::string& r
 // machine starts, so that what hooks do to network and root file system reaches it.
 Status Sandbox::CreateJob::RunHooks(const oci::Spec& spec, const std::string& rootfs) const {
   const oci::Hooks& hooks = spec.hooks;
-  if (!hooks.poststart.empty() || !hooks.poststop.empty()) {
-    TRY(container_directory.WriteHooks({.poststart = hooks.poststart, .poststop = hooks.poststop}));
+  if (!hooks.start_container.empty() || !hooks.poststart.empty() || !hooks.poststop.empty()) {
+    // For the clients that come later: startContainer to know how long they have to wait.
+    TRY(container_directory.WriteHooks({.start_container = hooks.start_container,
+                                        .poststart = hooks.poststart,
+                                        .poststop = hooks.poststop}));
   }
   HookRun run{.point = "prestart",
               .state = HookState(state, "creating"),
@@ -293,6 +296,7 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
   GuestSpecOptions options;
   options.container_id = container_id;
+  options.bundle = bundle;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
   options.files = TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,

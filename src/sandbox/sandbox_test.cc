@@ -17,6 +17,7 @@
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
 #include "sandbox/fake_guest.h"
+#include "sandbox/hooks.h"
 #include "sandbox/server.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
@@ -515,6 +516,18 @@ TEST_F(SandboxServerTest, HooksRunAtTheirPoints) {
   process.attachment.reset();
   AwaitServerEnd();
   EXPECT_EQ(Trace(), at_creation + "poststart\npoststop 0\n");
+}
+
+TEST_F(SandboxServerTest, HooksInTheGuestHaveTheirOwnTimeAndTheBundleOfTheHost) {
+  AddHook("startContainer", "true");
+  ClientProcess process = Attach();
+  ASSERT_OK(Create({"sleep"}));
+  EXPECT_EQ(script_->created().bundle(), dir_->path() + "/bundle1");
+  ASSERT_OK_AND_ASSIGN(const oci::Hooks hooks, directory_->ReadHooks());
+  EXPECT_GE(StartTimeLimit(hooks), kHookTimeLimit);  // for the client that starts it
+  ASSERT_OK(Start());
+  // A hook without a time-out may take an hour, besides what the start itself may.
+  EXPECT_GT(script_->start_limit(), kHookTimeLimit + std::chrono::seconds(30));
 }
 
 TEST_F(SandboxServerTest, AHookThatFailsEndsTheCreation) {

@@ -76,6 +76,32 @@ class Hooks(KataTest):
         stopped = json.loads(self.file("poststop-state"))
         self.assertEqual((stopped["status"], stopped["id"], "pid" in stopped), ("stopped", container, False))
 
+    def test_poststart_hooks_find_the_program_running(self):
+        bundle = self.bundle_with({}, "sleep", "600")
+        container = self.new_id()
+        look = " ".join(self.command("exec", container, "cat", "/proc/1/cmdline"))
+        bundle.config["hooks"]["poststart"] = [self.hook(f"{look} > $D/init 2>&1")]
+        bundle.write()
+        self.create(bundle, container_id=container)
+        before = self.kata("exec", container, "cat", "/proc/1/cmdline").stdout
+        self.assertIn("kata-agent", before)
+        self.kata("start", container)
+        self.assertEqual(self.file("init"), "sleep\x00" "600\x00")
+        self.kata("delete", "--force", container)
+
+    def test_start_hooks_in_the_guest(self):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /tmp/state; echo hook > /tmp/order"], "env": ["PATH=/bin"]}
+        bundle = self.bundle_with({"startContainer": [hook]}, "sh", "-c", "cat /tmp/order; cat /tmp/state")
+        container = self.create(bundle)
+        self.kata("start", container)
+        self.wait_status(container, "stopped")
+        order, state = self.read_output(container).split("\n", 1)
+        self.assertEqual(order, "hook")
+        # The state is that of the runtime; its pid is the container's own view, as under runc.
+        self.assertEqual(json.loads(state), {"ociVersion": bundle.config["ociVersion"], "id": container, "status": "created",
+                                             "pid": 1, "bundle": bundle.path, "annotations": {"org.example.key": "value"}})
+        self.kata("delete", container)
+
     def test_failures_at_creation(self):
         poststop = [self.hook("echo poststop >> $D/trace")]
         for point in ("prestart", "createRuntime", "createContainer"):
