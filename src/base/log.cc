@@ -326,6 +326,23 @@ void Write(Level level, std::string_view message, std::vector<Field> fields) {
   for (const std::unique_ptr<Sink>& sink : settings.sinks) sink->Write(record);
 }
 
+Step::Step(std::string_view what, std::initializer_list<Field> fields) {
+  if (GetLevel() > Level::kDebug) return;
+  what_ = what;
+  fields_ = fields;
+  begin_ = std::chrono::steady_clock::now();
+}
+
+Step::Step(Step&& other) noexcept
+    : what_(std::exchange(other.what_, {})), fields_(std::move(other.fields_)), begin_(other.begin_) {}
+
+void Step::End() {
+  if (what_.empty()) return;
+  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begin_;
+  fields_.emplace_back("duration", fmt::format("{:.1f}ms", time.count()));
+  Write(Level::kDebug, std::exchange(what_, {}), std::move(fields_));
+}
+
 std::string FormatRecord(const Record& record, Format format) {
   return format == Format::kJson ? FormatJson(record) : FormatText(record);
 }

@@ -80,6 +80,22 @@ inline void LogError(std::string_view message, std::initializer_list<Field> fiel
   Write(Level::kError, message, fields);
 }
 
+// A step of the program: told at debug level at its end, with the time that it took. It ends with this
+// object, or earlier by End().
+class Step {
+ public:
+  explicit Step(std::string_view what, std::initializer_list<Field> fields = {});
+  Step(Step&& other) noexcept;
+  Step& operator=(Step&&) = delete;
+  ~Step() { End(); }
+  void End();
+
+ private:
+  std::string what_;  // empty: it has ended
+  std::vector<Field> fields_;
+  std::chrono::steady_clock::time_point begin_;
+};
+
 // The record as one line without line end: logrus text (time="..." level=info msg="..." k=v) or JSON.
 std::string FormatRecord(const Record& record, Format format);
 // RFC 3339 in UTC with nanoseconds, e.g. 2026-01-02T03:04:05.123456789Z.

@@ -200,5 +200,31 @@ TEST_F(SinkTest, LevelSinkHandsOnWhatIsGraveEnough) {
   EXPECT_THAT(seen, testing::ElementsAre("warning", "error"));
 }
 
+TEST_F(SinkTest, AStepIsToldOnceAtItsEndWithItsTime) {
+  std::vector<std::string> seen;
+  AddSink(MakeCallbackSink([&](const Record& record) {
+    std::string line(record.message);
+    for (const Field& field : record.fields) line += fmt::format(" {}={}", field.key, field.value);
+    seen.push_back(line);
+  }));
+  const Level level = GetLevel();
+  SetLevel(Level::kInfo);
+  {
+    const Step silent("silent");
+  }
+  SetLevel(Level::kDebug);
+  {
+    Step step("boot", {{"container", "c1"}});
+    Step moved = std::move(step);
+    EXPECT_TRUE(seen.empty());
+    moved.End();
+    EXPECT_EQ(seen.size(), 1u);
+  }
+  SetLevel(level);
+  ClearSinks();
+  EXPECT_THAT(seen,
+              testing::ElementsAre(testing::MatchesRegex("boot container=c1 duration=[0-9]+\\.[0-9]ms")));
+}
+
 }  // namespace
 }  // namespace kata::log

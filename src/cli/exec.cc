@@ -107,6 +107,7 @@ class NewProcess {
   }
 
   Status Start(const oci::Process& process, SignalQueue& signals) {
+    const log::Step step("start process", {{"container", container_.id()}, {"process", exec_id_}});
     TaskClient& server = *container_.server();
     signals_fd_ = signals.fd();
     const linux::NamespaceFd network_namespace =
@@ -115,6 +116,7 @@ class NewProcess {
     const cgroup::HostCgroup cgroup(container_.state().cgroups);
     stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, stdio_, {network_namespace, cgroup},
                                  /*die_with_us=*/!options_.stdio.detach));
+    log::Debug("process on the host", {{"process", exec_id_}, {"kata-shim", stand_in_.process.pid()}});
     TRY(Attach());
     server.WatchWhileWaiting(signals_fd_, [&signals] { return signals.CheckInterrupt(); });
     TRY(server.Exec(container_.id(), exec_id_, process, options_.cgroup, options_.ignore_paused));
@@ -132,6 +134,7 @@ class NewProcess {
   void Detach() { (void)stand_in_.process.Detach(); }
   Result<int> ServeToEnd(SignalQueue& signals) {
     const int exit_code = TRY(ServeForeground(stand_in_.process, signals, std::move(stdio_)));
+    log::Debug("process ended", {{"process", exec_id_}, {"code", exit_code}});
     (void)container_.server()->Delete(container_.id(), exec_id_);  // it goes with the container at the latest
     return exit_code;
   }

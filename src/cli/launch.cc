@@ -7,6 +7,8 @@
 
 #include <csignal>
 #include <memory>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -73,6 +75,8 @@ Result<SandboxServer> SandboxServer::Start(const sandbox::StateDirectory& direct
   command.program = TRY(FindProgram(kServerProgram));
   command.args = {"-id", directory.id(), "-state-dir", directory.path(), "-config", config_file};
   if (globals.debug) command.args.push_back("-debug");
+  const bool stderr_is_log = globals.debug && globals.log.empty();
+  if (stderr_is_log) command.args.push_back("-log-to-stderr");
   if (!globals.log.empty()) {
     command.args.insert(command.args.end(), {"-log", globals.log, "-log-format",
                                              globals.log_format == log::Format::kJson ? "json" : "text"});
@@ -83,16 +87,33 @@ Result<SandboxServer> SandboxServer::Start(const sandbox::StateDirectory& direct
   command.new_session = true;
   ChildProcess process = TRY_CTX(Spawn(command), "start sandbox server");
   // Only the server must hold the sockets: when it ends, its clients notice.
-  return SandboxServer(std::move(process), std::move(stderr_pipe.read));
+  return SandboxServer(std::move(process), std::move(stderr_pipe.read), stderr_is_log);
 }
 
 void SandboxServer::ReadStderr() {
   char buffer[4096];
   ssize_t count;
   while ((count = read(stderr_.get(), buffer, sizeof buffer)) > 0) {
-    words_.append(buffer, static_cast<size_t>(count));
-    if (words_.size() > kMaxWords) words_.erase(0, words_.size() - kMaxWords);
+    std::string_view rest(buffer, static_cast<size_t>(count));
+    for (size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+      line_ += rest.substr(0, end + 1);
+      TakeLine(std::exchange(line_, {}));
+      rest.remove_prefix(end + 1);
+    }
+    line_ += rest;
+    if (line_.size() > kMaxWords) TakeLine(std::exchange(line_, {}));
   }
+  if (count == 0) TakeLine(std::exchange(line_, {}));
+}
+
+void SandboxServer::TakeLine(std::string_view line) {
+  // As log::Format::kText writes them.
+  if (show_records_ && line.starts_with("time=\"")) {
+    (void)!write(STDERR_FILENO, line.data(), line.size());
+    return;
+  }
+  words_ += line;
+  if (words_.size() > kMaxWords) words_.erase(0, words_.size() - kMaxWords);
 }
 
 std::string SandboxServer::LastWords() {

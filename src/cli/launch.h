@@ -26,10 +26,12 @@ class SandboxServer {
   static Result<SandboxServer> Start(const sandbox::StateDirectory& directory, const std::string& config_file,
                                      const GlobalOptions& globals);
 
+  pid_t pid() const { return process_.pid(); }
   int pidfd() const { return process_.pidfd(); }
   int stderr_fd() const { return stderr_.get(); }
 
-  // Reads what the server has written to its stderr so far; never waits.
+  // Reads what the server has written to its stderr so far; never waits. Its log records go to this program's
+  // stderr where that is the log.
   void ReadStderr();
   // `error` of a call to the server; if the server ends within `grace`, that and its last words in front of
   // it.
@@ -40,13 +42,16 @@ class SandboxServer {
   void Detach();
 
  private:
-  SandboxServer(ChildProcess process, UniqueFd stderr_fd)
-      : process_(std::move(process)), stderr_(std::move(stderr_fd)) {}
+  SandboxServer(ChildProcess process, UniqueFd stderr_fd, bool show_records)
+      : process_(std::move(process)), stderr_(std::move(stderr_fd)), show_records_(show_records) {}
+  void TakeLine(std::string_view line);
   std::string LastWords();
 
   ChildProcess process_;
   UniqueFd stderr_;
-  std::string words_;  // the last part of what came from stderr
+  bool show_records_;
+  std::string line_;   // the beginning of one whose end has not come
+  std::string words_;  // the last part of what came from stderr, without log records
 };
 
 // kata-shim, and our end of its channel, which goes to the sandbox server.

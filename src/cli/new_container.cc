@@ -51,6 +51,7 @@ Result<sandbox::StateDirectory> OpenPod(const GlobalOptions& globals, const std:
 Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& globals,
                                                            const NewContainerRequest& request,
                                                            SignalQueue& signals) {
+  const log::Step step("create container", {{"container", request.id}, {"bundle", request.bundle}});
   // What can be found wrong without leaving a trace comes first.
   const config::Config config = TRY(LoadConfiguration(globals));
   const Bundle bundle = TRY(LoadBundle(request.bundle));
@@ -110,6 +111,7 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
 }
 
 Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file) {
+  const log::Step step("start sandbox server and kata-shim", {{"container", request_.id}});
   const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   if (server_directory_.id() == request_.id) {
@@ -117,11 +119,15 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   }
   stand_in_ = TRY(StartStandIn(request_.id, "", stdio_, {network_namespace, cgroup_},
                                /*die_with_us=*/!request_.stdio.detach));
+  log::Debug(
+      "processes on the host",
+      {{"container", request_.id}, {"server", server_->pid()}, {"kata-shim", stand_in_.process.pid()}});
   return scope_ ? EnterSystemdScope(bundle) : Status();
 }
 
 Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout) {
   TRY(signals_.CheckInterrupt());
+  const log::Step step("create container in the sandbox server", {{"container", request_.id}});
   sandbox::AttachRequest attach;
   attach.id = request_.id;
   attach.terminal = stdio_.terminal;
@@ -162,6 +168,7 @@ Error NewContainer::Explain(Error error) {
 }
 
 Status NewContainer::Start() {
+  const log::Step step("start container", {{"container", request_.id}});
   return client_->Start(request_.id, "", sandbox::StartTimeLimit(hooks_));
 }
 
@@ -185,7 +192,9 @@ Result<int> NewContainer::ServeToEnd() {
   client_->Unwatch(signals_.fd());
   TRY(TellOfProcess());
   TRY(Start());
-  return ServeForeground(stand_in_.process, signals_, std::move(stdio_));
+  const int exit_code = TRY(ServeForeground(stand_in_.process, signals_, std::move(stdio_)));
+  log::Debug("container ended", {{"container", request_.id}, {"code", exit_code}});
+  return exit_code;
 }
 
 Status NewContainer::Keep() {
@@ -200,6 +209,7 @@ Status NewContainer::Keep() {
 Status NewContainer::Remove() {
   // It stays, as with runc, for those who look for it later.
   pid_file_written_ = false;
+  const log::Step step("delete container", {{"container", request_.id}});
   const Status deleted = client_->Delete(request_.id);
   if (!deleted)
     log::Debug("the sandbox server cannot delete the container", {{"error", deleted.error().message()}});

@@ -108,6 +108,7 @@ Status Container::Persist() {
 
 void Container::SetStatus(ContainerStatus status) {
   status_ = status;
+  log::Debug("container status", {{"container", id()}, {"status", StatusName(status)}});
   if (const Status written = Persist(); !written) LogFailure("state is not written", id(), written.error());
   if (status == ContainerStatus::kPaused) return;
   for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
@@ -227,7 +228,9 @@ void Container::Start(Reply<pid_t> reply) {
 void Container::StartInGuest(AgentClient& agent, Reply<pid_t> reply) {
   agent.StartContainer(
       id(), HooksTimeLimit(start_container_),
-      [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
+      [self = shared_from_this(), reply = std::move(reply),
+       step = log::Step("start container in the guest", {{"container", id()}})](Status status) mutable {
+        step.End();
         self->starting_ = false;
         if (status) {
           self->OnStarted(std::move(reply));
@@ -512,7 +515,10 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
   *request.mutable_process() = protocol::ToProto(MakeGuestProcess(it->second.description.process));
   request.set_cgroup(it->second.description.cgroup);
   context_.guest->agent()->ExecProcess(
-      request, [self = shared_from_this(), exec_id, reply = std::move(reply)](Status status) mutable {
+      request, [self = shared_from_this(), exec_id, reply = std::move(reply),
+                step = log::Step("start process in the guest", {{"container", id()}, {"process", exec_id}})](
+                   Status status) mutable {
+        step.End();
         const auto exec = self->execs_.find(exec_id);
         if (exec == self->execs_.end()) {
           reply(NoProcess(exec_id));

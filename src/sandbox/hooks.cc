@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/utf8.h"
 
@@ -138,6 +139,8 @@ Status RunHook(const oci::Hook& hook, const HookRun& run) {
 
 Status RunHooks(const std::vector<oci::Hook>& hooks, const HookRun& run) {
   for (size_t i = 0; i < hooks.size(); ++i) {
+    const log::Step step("run hook",
+                         {{"container", run.state.id}, {"point", run.point}, {"path", hooks[i].path}});
     Status status = RunHook(hooks[i], run);
     if (status) continue;
     const bool cancelled = status.error().code() == Code::kCancelled;

@@ -132,6 +132,8 @@ void Process::Finish(ProcessExit exit) {
   io_.reset();
   stdio_ = {};
   exit_ = std::move(exit);
+  log::Debug("process ended",
+             {{"container", container_id_}, {"process", guest_exec_id_}, {"code", exit_->code}});
   // The handler may be the end of this object's container, but not of this object: its owner deletes it
   // later.
   handlers_.on_exit(*exit_);

@@ -285,6 +285,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices
   for (const std::string& module : config.agent.kernel_modules) {
     *request.sandbox.add_kernel_modules() = ParseKernelModule(module);
   }
+  const log::Step step("boot virtual machine");
   return guest->Boot(std::move(request));
 }
 
@@ -294,6 +295,7 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   if (spec.linux) spec.linux->devices = devices.devices;
   const std::shared_ptr<AgentClient> agent = guest->agent();
   if (!agent) return Error(Code::kUnavailable, "the virtual machine is not running");
+  const log::Step step("create container in the guest", {{"container", container_id}});
   GuestSpecOptions options;
   options.container_id = container_id;
   options.bundle = bundle;

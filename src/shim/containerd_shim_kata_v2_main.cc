@@ -34,6 +34,7 @@ constexpr int kAttachSocketFd = 4;
 struct Arguments {
   bool version = false;
   bool debug = false;
+  bool log_to_stderr = false;  // kata-runtime shows the records as long as it waits for an answer
   std::string id;
   std::string state_dir;
   std::optional<std::string> config;
@@ -68,6 +69,7 @@ class ArgumentParser {
   Status ApplyFlag(const std::string& flag) {
     if (flag == "v" || flag == "version") return SetBool(flag, arguments_.version);
     if (flag == "debug") return SetBool(flag, arguments_.debug);
+    if (flag == "log-to-stderr") return SetBool(flag, arguments_.log_to_stderr);
     if (flag == "id") return SetString(flag, arguments_.id);
     if (flag == "state-dir") return SetString(flag, arguments_.state_dir);
     if (flag == "log") return SetString(flag, arguments_.log);
@@ -137,6 +139,11 @@ Result<UniqueFd> TakeListeningSocket(int fd, const char* name) {
 Status SetUpLog(const Arguments& arguments, const config::Config& config) {
   log::AddSink(log::MakeSyslogSink("kata-runtime"));
   if (!arguments.log.empty()) log::AddSink(TRY(log::MakeFileSink(arguments.log, arguments.log_format)));
+  if (arguments.log_to_stderr) {
+    // Nobody reads it once kata-runtime has gone.
+    TRY(SetNonBlocking(STDERR_FILENO, true));
+    log::AddSink(log::MakeFdSink(STDERR_FILENO, log::Format::kText));
+  }
   const bool debug = arguments.debug || config.runtime.enable_debug;
   log::SetLevel(debug ? log::Level::kDebug : log::Level::kInfo);
   log::SetContext({{"sandbox", arguments.id}, {"pid", getpid()}});
