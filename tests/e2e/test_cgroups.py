@@ -96,6 +96,12 @@ class Cgroups(KataTest):
         self.assertEqual(self.kata("exec", container, "cat", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cpu.max").stdout,
                          f"{64 << 20}\n50000 100000\n")
 
+        # Processors have the host's numbers, so the host holds the container to them.
+        self.kata("update", "--cpuset-cpus", f"0-{os.cpu_count() - 1}", container)
+        self.assertNotEqual(self.read(container, "cpuset", "cpuset.cpus"), "0" if os.cpu_count() > 1 else "")
+        self.kata("update", "--cpuset-cpus", "0", container)
+        self.assertEqual(self.read(container, "cpuset", "cpuset.cpus"), "0")
+
         # An exec's stand-in is where the container is.
         self.kata("exec", "--detach", "--pid-file", os.path.join(self.dir, "exec.pid"), container, "sleep", "500",
                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
