@@ -18,6 +18,31 @@ constexpr uint64_t kMemoryReserve = 32u << 20;
 // The agent's threads, set-up processes of containers and execs, programs such as mkfs.
 constexpr uint64_t kTaskReserve = 128;
 
+struct SharedLimit {
+  const char* path;  // below /proc/sys
+  const char* value;
+};
+constexpr char kMaxInt[] = "2147483647";
+constexpr char kMaxLong[] = "9223372036854775807";
+constexpr SharedLimit kSharedLimits[] = {
+    {"fs/file-max", kMaxLong},  // a hundredth of the memory, for all but root with all rights
+    {"fs/epoll/max_user_watches", kMaxLong},
+    {"fs/inotify/max_user_instances", kMaxInt},
+    {"fs/inotify/max_user_watches", kMaxInt},
+    {"fs/fanotify/max_user_groups", kMaxInt},
+    {"fs/fanotify/max_user_marks", kMaxInt},
+    {"fs/pipe-user-pages-soft", "0"},  // none
+    {"kernel/pty/max", "1048576"},     // as many as there are device numbers
+    {"user/max_cgroup_namespaces", kMaxInt},
+    {"user/max_ipc_namespaces", kMaxInt},
+    {"user/max_mnt_namespaces", kMaxInt},
+    {"user/max_net_namespaces", kMaxInt},
+    {"user/max_pid_namespaces", kMaxInt},
+    {"user/max_time_namespaces", kMaxInt},
+    {"user/max_user_namespaces", kMaxInt},
+    {"user/max_uts_namespaces", kMaxInt},
+};
+
 Result<uint64_t> ReadNumber(const std::string& path) {
   const std::string text = TRY(ReadFile(path, 4096));
   uint64_t value = 0;
@@ -52,6 +77,17 @@ Status LimitContainers(const std::string& cgroup_root) {
                                                      std::min(threads_max, pid_max), other_tasks);
   TRY(WriteLimit(cgroup, "memory.max", limits.memory_bytes));
   return WriteLimit(cgroup, "pids.max", limits.tasks);
+}
+
+std::vector<std::string> LiftSharedLimits(const std::string& proc_sys) {
+  std::vector<std::string> problems;
+  for (const SharedLimit& limit : kSharedLimits) {
+    const std::string path = proc_sys + "/" + limit.path;
+    if (!PathExists(path)) continue;  // a kernel without it
+    if (const Status status = WriteKnob(path, limit.value); !status)
+      problems.push_back(status.error().message());
+  }
+  return problems;
 }
 
 }  // namespace kata::agent

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -20,8 +21,14 @@ struct ContainerLimits {
 // there is.
 ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_tasks, uint64_t other_tasks);
 
-// Sets them by what the guest has now; to be repeated when that has changed. A controller that is missing is
-// no error.
+// Sets them by what the guest has now; to be repeated when that has changed. A controller
+// that is missing is no error.
 Status LimitContainers(const std::string& cgroup_root);
+
+// Lifts the limits of what the kernel counts for all processes together, or for one user in all of them: a
+// container could take it all from the agent and other containers. What such things cost is counted as memory
+// of the cgroup that makes them, which is limited. One line for each limit that could not be set. `proc_sys`
+// is "/proc/sys" but for tests.
+std::vector<std::string> LiftSharedLimits(const std::string& proc_sys = "/proc/sys");
 
 }  // namespace kata::agent

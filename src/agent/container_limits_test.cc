@@ -1,7 +1,11 @@
 // Tests of agent/container_limits.h.
 #include "agent/container_limits.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "support/result_matchers.h"
 
 namespace kata::agent {
 namespace {
@@ -18,6 +22,17 @@ TEST(ContainerLimitsTest, TheReserveOfASmallGuestIsAQuarter) {
   const ContainerLimits limits = PlanContainerLimits(64 * kMiB, 400, 90);
   EXPECT_EQ(limits.memory_bytes, 48 * kMiB);
   EXPECT_EQ(limits.tasks, 300u);
+}
+
+TEST(LiftSharedLimitsTest, SetsWhatTheKernelHasAndTellsWhatItCannot) {
+  ASSERT_OK_AND_ASSIGN(const TempDir directory, TempDir::Create());
+  ASSERT_OK(MakeDirectories(directory.path() + "/fs/epoll"));
+  ASSERT_OK(WriteFileAtomic(directory.path() + "/fs/file-max", "25000\n"));
+  ASSERT_OK(MakeDirectories(directory.path() + "/fs/epoll/max_user_watches"));
+  EXPECT_THAT(LiftSharedLimits(directory.path()),
+              testing::ElementsAre(testing::HasSubstr("epoll/max_user_watches")));
+  ASSERT_OK_AND_ASSIGN(const std::string value, ReadFile(directory.path() + "/fs/file-max"));
+  EXPECT_TRUE(value.starts_with("9223372036854775807")) << value;
 }
 
 }  // namespace

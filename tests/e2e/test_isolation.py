@@ -1,5 +1,7 @@
 """A container against its own guest: it must not reach the agent, nor use up what the agent needs."""
 
+import json
+import os
 import time
 
 import harness
@@ -10,6 +12,71 @@ ALL_CAPABILITIES = [f"CAP_{name}" for name in (
     "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
     "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE").split()]
+
+
+# Opens descriptors of one kind after the other in processes of their own until there are no more.
+HOARD = """
+import ctypes, os, select, socket, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(name, *args):
+    fd = getattr(libc, name)(*args)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
+
+epolls = []
+def epoll_watch():
+    if not epolls or len(epolls[-1][1]) > 1000:
+        epolls.append((select.epoll(), []))
+    r, w = os.pipe()
+    epolls[-1][0].register(r)
+    epolls[-1][1].append(r)
+
+def inotify_watch():
+    fd = call("inotify_init1", 0)
+    call("inotify_add_watch", fd, b"/tmp", 2)
+
+kinds = {
+    "file": lambda: os.open("/dev/null", os.O_RDONLY),
+    "pipe": os.pipe,
+    "unix": lambda: [s.detach() for s in socket.socketpair()],
+    "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach(),
+    "eventfd": lambda: call("eventfd", 0, 0),
+    "epoll": epoll_watch,
+    "inotify": inotify_watch,
+    "pty": lambda: os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY),
+}
+for name, take in kinds.items():
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.close(r)
+        count = 0
+        try:
+            while count < (30000 if name == "file" else 5000):
+                take()
+                count += 1
+            why = "enough"
+        except OSError as error:
+            why = error.strerror
+        os.write(w, f"{name}: {count} ({why})\\n".encode())
+        os.close(w)
+        time.sleep(100000)
+    os.close(w)
+    # Nothing comes from one that the kernel has killed for its memory: its files are closed then.
+    sys.stdout.write(os.read(r, 1000).decode())
+    os.close(r)
+print("all taken", flush=True)
+time.sleep(100000)
+"""
+WATCH = """
+import ctypes, os, select
+libc = ctypes.CDLL(None)
+assert libc.inotify_add_watch(libc.inotify_init1(0), b"/tmp", 2) >= 0, "inotify"
+r, w = os.pipe()
+select.epoll().register(r)
+print("watches")
+"""
 
 
 class Isolation(KataTest):
@@ -126,6 +193,31 @@ class Isolation(KataTest):
             return len(seen) > 8 and len(seen[-1]) > 20 and len(set(seen[-8:])) == 1
         wait_until(stands_still, "the memory to be full", harness.COMMAND_TIMEOUT_S)
         self.kata("exec", container, "true", check=False)
+        self.assertEqual(self.state(container)["status"], "running")
+        self.end(container)
+
+    def test_open_files_of_every_kind_leave_others_theirs(self):
+        """What the kernel counts for all together, or for the user root wherever it is, must not be used up by one."""
+        bundle = self.bundle("python3", "-c", HOARD, env=["PATH=/usr/bin:/bin"])
+        bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 200000, "soft": 200000}]
+        bundle.config["linux"]["resources"] = {"memory": {"limit": 128 << 20}}
+        for path in ("/usr", "/lib", "/lib64"):
+            if os.path.exists(path):
+                bundle.add_mount(destination=path, type="bind", source=path, options=["rbind", "ro"])
+        container = self.started(bundle)
+        wait_until(lambda: "all taken" in self.read_output(container), "the files to be open", harness.COMMAND_TIMEOUT_S)
+        taken = dict(line.split(": ", 1) for line in self.read_output(container).splitlines() if ": " in line)
+        # The kernel by itself would stop a guest of this size at half of that.
+        self.assertEqual(taken["file"], "30000 (enough)")
+        # By processes that may be given no more than any other container's: without CAP_SYS_ADMIN.
+        for flags in ([], ["--tty"]):
+            result = self.kata("exec", *flags, container, "sh", "-c", "cat /etc/group | head -n1; mknod /tmp/p p; echo works",
+                               check=False)
+            self.assertIn("works", result.stdout, result.stderr)
+            self.kata("exec", container, "rm", "/tmp/p")
+        result = self.kata("exec", container, "python3", "-c", WATCH, check=False)
+        self.assertEqual(result.stdout, "watches\n", result.stderr)
+        self.assertGreater(json.loads(self.kata("events", "--stats", container).stdout)["data"]["pids"]["current"], 1)
         self.assertEqual(self.state(container)["status"], "running")
         self.end(container)
 
