@@ -65,7 +65,7 @@ ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_ta
   return limits;
 }
 
-Status LimitContainers(const std::string& cgroup_root) {
+Result<ContainerLimits> LimitContainers(const std::string& cgroup_root) {
   const linux::CgroupDir cgroup = TRY(linux::CgroupDir::Create(cgroup_root, kContainersCgroup));
   struct sysinfo info{};
   if (sysinfo(&info) != 0) return SysError("read the size of the guest");
@@ -76,7 +76,8 @@ Status LimitContainers(const std::string& cgroup_root) {
   const ContainerLimits limits = PlanContainerLimits(uint64_t{info.totalram} * info.mem_unit,
                                                      std::min(threads_max, pid_max), other_tasks);
   TRY(WriteLimit(cgroup, "memory.max", limits.memory_bytes));
-  return WriteLimit(cgroup, "pids.max", limits.tasks);
+  TRY(WriteLimit(cgroup, "pids.max", limits.tasks));
+  return limits;
 }
 
 std::vector<std::string> LiftSharedLimits(const std::string& proc_sys) {

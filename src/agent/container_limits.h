@@ -21,9 +21,9 @@ struct ContainerLimits {
 // there is.
 ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_tasks, uint64_t other_tasks);
 
-// Sets them by what the guest has now; to be repeated when that has changed. A controller
+// Sets them by what the guest has now, and returns them; to be repeated when that has changed. A controller
 // that is missing is no error.
-Status LimitContainers(const std::string& cgroup_root);
+Result<ContainerLimits> LimitContainers(const std::string& cgroup_root);
 
 // Lifts the limits of what the kernel counts for all processes together, or for one user in all of them: a
 // container could take it all from the agent and other containers. What such things cost is counted as memory

@@ -70,8 +70,11 @@ Status AdaptSpec(oci::Spec& spec) {
 void RefreshLimits(const Settings& settings) {
   // Elsewhere than in a guest of its own the agent has no say over what others use.
   if (!settings.is_init || settings.cgroup_root.empty()) return;
-  if (const Status status = LimitContainers(settings.cgroup_root); !status) {
-    log::Warning("limits of all containers were not set", {{"error", status.error().message()}});
+  const Result<ContainerLimits> limits = LimitContainers(settings.cgroup_root);
+  if (limits) {
+    log::Debug("limits of all containers", {{"memory", limits->memory_bytes}, {"tasks", limits->tasks}});
+  } else {
+    log::Warning("limits of all containers were not set", {{"error", limits.error().message()}});
   }
 }
 

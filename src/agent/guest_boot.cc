@@ -182,7 +182,8 @@ std::vector<std::string> ProtectAgent(const std::string& cgroup_root, bool allow
     } else {
       problems.push_back(cgroup.error().message());
     }
-    Note(problems, LimitContainers(cgroup_root));
+    const Result<ContainerLimits> limits = LimitContainers(cgroup_root);
+    if (!limits) problems.push_back(limits.error().message());
   }
   for (std::string& problem : LiftSharedLimits()) problems.push_back(std::move(problem));
   Note(problems, WriteKnob("/proc/self/oom_score_adj", "-1000"));

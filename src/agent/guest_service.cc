@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/container_setup.h"
 #include "agent/cpu_memory.h"
 #include "agent/device/devices.h"
 #include "agent/guest_system.h"
@@ -46,7 +47,10 @@ Status Online(const grpc::OnlineCPUMemRequest& request, const Settings& settings
   if (request.nb_cpus() > 0) {
     TRY_CTX(OnlineCpus(request.nb_cpus(), Deadline::After(settings.hotplug_timeout)), "bring CPUs online");
   }
-  if (!request.cpu_only()) TRY_CTX(OnlineMemory(), "bring memory online");
+  if (!request.cpu_only()) {
+    TRY_CTX(OnlineMemory(), "bring memory online");
+    RefreshLimits(settings);
+  }
   return {};
 }
 

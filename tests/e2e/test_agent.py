@@ -3,6 +3,7 @@ machine of their own. The test speaks the agent API itself (ttrpc over the virti
 
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -176,7 +177,7 @@ class Machine(unittest.TestCase):
         command += [
             "-kernel", harness.KERNEL, "-initrd", harness.INITRD, "-append",
             "clocksource=hpet tsc=unstable no_timer_check noreplace-smp reboot=t net.ifnames=0 console=hvc0 panic=1 "
-            "agent.server_addr=serial://agent.channel.0 agent.hotplug_timeout=60"
+            "agent.server_addr=serial://agent.channel.0 agent.hotplug_timeout=60 agent.log=debug"
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
@@ -251,6 +252,13 @@ class Machine(unittest.TestCase):
             return int(self.agent.metrics()[total]) - int(before[total]) >= 120 * MIB
 
         harness.wait_until(grown, "the memory")
+        # Containers may take of it what they may take of the rest: all but the reserve.
+        total = int(self.agent.metrics()['kata_guest_meminfo{item="mem_total"}'])
+
+        def limits():
+            with open(self.path("console"), errors="replace") as f:
+                return [int(l) for l in re.findall(r'"limits of all containers".*"memory":"(\d+)"', f.read())]
+        harness.wait_until(lambda: abs((limits() or [0])[-1] - (total - 32 * MIB)) < 4 * MIB, "the limit of the containers")
         with self.assertRaisesRegex(Refused, "12: .*no probe interface"):
             self.agent.call("MemHotplugByProbe", field(1, bytes([0])))
         for method in "ResizeVolume", "SetPolicy", "MemAgentMemcgSet", "MemAgentCompactSet":
