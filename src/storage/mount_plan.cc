@@ -76,13 +76,23 @@ oci::Mount GuestShm(const oci::Mount& mount, uint64_t bytes) {
   return shm;
 }
 
+bool WantsIdMap(const oci::Mount& mount) {
+  const auto maps = [](const std::string& option) { return option == "idmap" || option == "ridmap"; };
+  return !mount.uid_mappings.empty() || !mount.gid_mappings.empty() ||
+         std::any_of(mount.options.begin(), mount.options.end(), maps);
+}
+
 class Planner {
  public:
   Planner(const std::string& bundle, const SourceProbe& probe) : bundle_(bundle), probe_(probe) {}
 
   Status Add(const oci::Mount& mount) {
-    if (!mount.uid_mappings.empty() || !mount.gid_mappings.empty()) {
-      return Refuse(mount, Code::kUnimplemented, "id-mapped mounts are not supported");
+    if (WantsIdMap(mount)) {
+      // The guest's kernel could (FUSE_ALLOW_IDMAP, Linux 6.12), when the daemon says that it may.
+      return Refuse(
+          mount, Code::kUnimplemented,
+          "ids cannot be mapped: virtiofsd, which brings files of the host into the guest, does not let the "
+          "guest's kernel do it");
     }
     if (IsBind(mount)) return AddBind(mount);
     if (std::find(std::begin(kGuestFileSystems), std::end(kGuestFileSystems), mount.type) ==

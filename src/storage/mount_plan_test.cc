@@ -134,7 +134,10 @@ TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
               IsError(Code::kUnimplemented, HasSubstr("type 'ext4'")));
   oci::Mount mapped = MakeMount("/s", "bind", "/data");
   mapped.uid_mappings = {{0, 1000, 1}};
-  EXPECT_THAT(Plan(mapped), IsError(Code::kUnimplemented, HasSubstr("id-mapped")));
+  EXPECT_THAT(Plan(mapped), IsError(Code::kUnimplemented, HasSubstr("ids cannot be mapped: virtiofsd")));
+  oci::Mount by_option = MakeMount("/s", "bind", "/data");
+  by_option.options.emplace_back("ridmap");
+  EXPECT_THAT(Plan(by_option), IsError(Code::kUnimplemented, HasSubstr("ids cannot be mapped: virtiofsd")));
 }
 
 TEST(ProbeSourceTest, TellsKinds) {
