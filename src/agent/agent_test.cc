@@ -314,6 +314,35 @@ TEST_F(AgentTest, DestroyRemovesAllContainers) {
   EXPECT_EQ(Wait("c1", "c1").value_or(-1), 6);
 }
 
+TEST_F(AgentTest, UsersByNameAreThoseOfTheContainer) {
+  ASSERT_OK(WriteFileAtomic(rootfs_ + "/etc/passwd", "root:x:0:0::/:\nworker:x:1234:55::/:\n"));
+  ASSERT_OK(WriteFileAtomic(rootfs_ + "/etc/group", "root:x:0:\nmore:x:77:\n"));
+  ASSERT_EQ(symlink("busybox", (rootfs_ + "/bin/id").c_str()), 0);
+  grpc::CreateContainerRequest request = ShellRequest("c1", "id -u; id -g; id -G; exec sleep 1000");
+  request.mutable_string_user()->set_uid("worker");
+  request.mutable_string_user()->add_additionalgids("more");
+  ASSERT_OK(Create(request));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  EXPECT_OK(ReadUntil("c1", "c1", "1234\n55\n55 77\n"));
+  auto exec = For<grpc::ExecProcessRequest>("c1", "e1");
+  for (const char* word : {"/bin/sh", "-c", "id -u; id -g"}) exec.mutable_process()->add_args(word);
+  exec.mutable_process()->set_cwd("/");
+  exec.mutable_string_user()->set_uid("worker");
+  exec.mutable_string_user()->set_gid("more");
+  ASSERT_OK(Call("ExecProcess", exec));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "e1").value_or("error"), "1234\n77\n");
+  exec.set_exec_id("e2");
+  exec.mutable_string_user()->set_uid("stranger");
+  EXPECT_THAT(Call("ExecProcess", exec),
+              IsError(Code::kNotFound, HasSubstr("user 'stranger' is not in /etc/passwd of the container")));
+  // A file outside of the container is not read, whatever leads there.
+  ASSERT_EQ(unlink((rootfs_ + "/etc/passwd").c_str()), 0);
+  ASSERT_OK(WriteFileAtomic(directory_->path() + "/passwd", "stranger:x:1:1::/:\n"));
+  ASSERT_EQ(symlink("../../passwd", (rootfs_ + "/etc/passwd").c_str()), 0);
+  exec.set_exec_id("e3");
+  EXPECT_THAT(Call("ExecProcess", exec), IsErrorCode(Code::kNotFound));
+}
+
 TEST_F(AgentTest, StoragesAreMountedAndReleased) {
   grpc::CreateContainerRequest request = ShellRequest("c1", "cat /data/file");
   grpc::Storage& storage = *request.add_storages();

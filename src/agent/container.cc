@@ -20,15 +20,13 @@ constexpr std::chrono::seconds kForgetTime{60};
 
 struct ExecPlan {
   oci::Process process;
+  jail::UserNames user_names;
   std::string cgroup;
 };
 
 // What a new process of the container takes over from init's description where the request is silent. Rlimits
 // and the OOM score are the request's own alone.
 Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
-  if (request.has_string_user()) {
-    return Error(Code::kUnimplemented, "users by name are not supported");
-  }
   if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
     return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
   }
@@ -39,7 +37,9 @@ Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Pr
   process.no_new_privileges |= init.no_new_privileges;
   if (!process.oom_score_adj) process.oom_score_adj = 0;
   TRY(oci::Validate(process));
-  return ExecPlan{std::move(process), request.cgroup()};
+  ExecPlan plan{.process = std::move(process), .user_names = {}, .cgroup = request.cgroup()};
+  if (request.has_string_user()) plan.user_names = ToUserNames(request.string_user());
+  return plan;
 }
 
 Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const Settings& settings) {
@@ -49,6 +49,7 @@ Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const
   jail::ExecOptions options;
   options.stdio = exec.stdio.ForJail();
   options.cgroup = plan.cgroup;
+  options.user_names = plan.user_names;
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
   options.deadline = Deadline::After(kJailTimeout);

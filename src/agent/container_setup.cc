@@ -23,9 +23,6 @@ constexpr std::chrono::seconds kJailTimeout{30};
 
 Status CheckSupported(const grpc::CreateContainerRequest& request) {
   if (request.shared_mounts_size() > 0) return Error(Code::kUnimplemented, "shared mounts are not supported");
-  if (request.has_string_user()) {
-    return Error(Code::kUnimplemented, "users by name are not supported");
-  }
   if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
     return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
   }
@@ -46,6 +43,12 @@ Status MakeBundle(const std::string& directory, const oci::Spec& spec) {
 }
 
 }  // namespace
+
+jail::UserNames ToUserNames(const grpc::StringUser& user) {
+  return {.user = user.uid(),
+          .group = user.gid(),
+          .additional_groups = {user.additionalgids().begin(), user.additionalgids().end()}};
+}
 
 Status AdaptSpec(oci::Spec& spec) {
   if (!spec.process) return Error(Code::kInvalidArgument, "the specification has no process");
@@ -111,6 +114,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   if (shared_pid != nullptr && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
   if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   options.stdio = created.stdio.ForJail();
+  if (request.has_string_user()) options.user_names = ToUserNames(request.string_user());
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;
   options.deadline = Deadline::After(kJailTimeout);

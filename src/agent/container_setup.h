@@ -43,6 +43,8 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
                                     std::shared_ptr<const GuestHooks> hooks,
                                     const grpc::CreateContainerRequest& request);
 
+jail::UserNames ToUserNames(const grpc::StringUser& user);
+
 // Fits the limits of all containers together to the memory that the guest has now; the host may have plugged
 // more in.
 void RefreshLimits(const Settings& settings);

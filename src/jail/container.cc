@@ -72,6 +72,7 @@ class Container::Impl {
     Request request;
     request.operation = Request::Operation::kCreate;
     request.spec = container_spec;
+    request.user_names = options.user_names;
     request.container_id = options.container_id;
     request.bundle = options.bundle;
     request.rootfs = options.rootfs;
@@ -195,6 +196,7 @@ Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOp
   request.spec.hooks = {};
   request.spec.process = process;
   if (!process.capabilities) request.spec.process->capabilities = impl_->spec.process->capabilities;
+  request.user_names = options.user_names;
   request.namespaces = impl_->namespaces;
   request.enable_seccomp = options.enable_seccomp;
   std::map<int, int> fds{{kInitPidfd, impl_->pidfd.get()}};

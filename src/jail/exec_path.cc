@@ -7,16 +7,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
-#include <optional>
 #include <string_view>
 
-#include "base/file.h"
+#include "jail/accounts.h"
 
 namespace kata::jail {
 namespace {
 
-constexpr size_t kMaxPasswdBytes = 1u << 20;
 // As a shell that is told nothing.
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -76,24 +73,6 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
   return MakeError(Code::kNotFound, "execute '{}': executable file not found in $PATH", program);
 }
 
-std::string HomeDirectory(const std::string& passwd, uint32_t uid) {
-  std::string_view text = passwd;
-  while (!text.empty()) {
-    std::string_view line = NextField(text, '\n');
-    NextField(line, ':');  // name
-    NextField(line, ':');  // password
-    const std::string_view id = NextField(line, ':');
-    NextField(line, ':');  // group
-    NextField(line, ':');  // real name
-    const std::string_view home = NextField(line, ':');
-    uint32_t number = 0;
-    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-    const bool valid = error == std::errc() && !id.empty() && end == id.data() + id.size();
-    if (valid && number == uid && !home.empty()) return std::string(home);
-  }
-  return {};
-}
-
 std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& environment, uint32_t uid) {
   std::vector<std::string> result;
   for (const std::string& entry : environment) {
@@ -109,14 +88,7 @@ std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& env
   }
   if (Find(result, "HOME=", {}).empty()) {
     std::erase_if(result, [](const std::string& entry) { return entry.starts_with("HOME="); });
-    // Whatever stands in the image under that name: a device or pipe must not be waited for.
-    std::string home;
-    const Result<UniqueFd> file = Open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    struct stat info{};
-    if (file && fstat(file->get(), &info) == 0 && S_ISREG(info.st_mode)) {
-      const Result<std::string> passwd = ReadFd(file->get(), kMaxPasswdBytes);
-      if (passwd) home = HomeDirectory(*passwd, uid);
-    }
+    const std::string home = HomeDirectory(ReadPasswd(), uid);
     result.push_back("HOME=" + (home.empty() ? "/" : home));
   }
   return result;

@@ -21,9 +21,6 @@ Error CannotExecute(const std::string& program, int sys_errno);
 // where it is not set ("/" if the user is not found there).
 std::vector<std::string> CompleteEnvironment(const std::vector<std::string>& environment, uint32_t uid);
 
-// The home directory of `uid` in the text of a passwd(5) file; empty if there is none.
-std::string HomeDirectory(const std::string& passwd, uint32_t uid);
-
 // argv or envp of execve(2): pointers into `strings`, which must outlive them, and a null pointer.
 std::vector<char*> PointersTo(const std::vector<std::string>& strings);
 

@@ -55,14 +55,5 @@ TEST(EnvironmentTest, TheLastSettingCountsAndHomeIsAdded) {
   EXPECT_THAT(CompleteEnvironment({"HOME="}, 4000000000), ElementsAre("HOME=/"));
 }
 
-TEST(EnvironmentTest, HomeDirectoryComesFromPasswd) {
-  const std::string passwd =
-      "root:x:0:0:root:/root:/bin/sh\nbad line\nu:x:10:10::/home/u:/bin/sh\nn:x:11:1:::";
-  EXPECT_EQ(HomeDirectory(passwd, 0), "/root");
-  EXPECT_EQ(HomeDirectory(passwd, 10), "/home/u");
-  EXPECT_EQ(HomeDirectory(passwd, 11), "");
-  EXPECT_EQ(HomeDirectory(passwd, 1), "");
-}
-
 }  // namespace
 }  // namespace kata::jail

@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "base/file.h"
+#include "jail/accounts.h"
 #include "jail/console.h"
 #include "jail/credentials.h"
 #include "jail/exec_path.h"
@@ -130,7 +131,8 @@ Status AssumeLastRights(const Credentials& credentials, const std::optional<Secc
 // The common end: becomes the container's user, finds the program, waits at the gate, executes. Returns on
 // failure.
 Status ExecuteProcess(const Request& request, SyncChannel& channel) {
-  const oci::Process& process = *request.spec.process;
+  oci::Process process = *request.spec.process;
+  process.user = TRY(ResolveUser(request.user_names, process.user));
   TRY(ApplyAttributes(process, request.spec, request.operation == Request::Operation::kExec));
 
   std::optional<SeccompFilter> filter;

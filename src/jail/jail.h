@@ -18,6 +18,7 @@
 #include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "jail/accounts.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
@@ -42,6 +43,7 @@ struct CreateOptions {
   int ipc_namespace_fd = -1;
   int uts_namespace_fd = -1;
   int pid_namespace_fd = -1;
+  UserNames user_names;  // looked up in the container's files, over the process's user
   StdioFds stdio;
   bool enable_seccomp = true;
   // The executable to run as `<self> init`; /proc/self/exe by default. Tests name the built agent.
@@ -54,6 +56,7 @@ struct ExecOptions {
   // A cgroup below the container's, "/" for that itself. Empty: the container's own; where that has handed
   // its controllers on to children, and therefore takes no processes, init's.
   std::string cgroup;
+  UserNames user_names;  // as for Create
   bool enable_seccomp = true;
   std::string self_executable = "/proc/self/exe";
   Deadline deadline = Deadline::After(std::chrono::seconds(30));

@@ -23,6 +23,9 @@ std::string SerializeRequest(const Request& request) {
   const nlohmann::json json = {
       {"exec", request.operation == Request::Operation::kExec},
       {"spec", oci::ToJson(request.spec)},
+      {"user", request.user_names.user},
+      {"group", request.user_names.group},
+      {"additional_groups", request.user_names.additional_groups},
       {"container_id", request.container_id},
       {"bundle", request.bundle},
       {"rootfs", request.rootfs},
@@ -39,6 +42,9 @@ Result<Request> ParseRequest(std::string_view text) {
   Request request;
   try {
     request.operation = json.at("exec").get<bool>() ? Request::Operation::kExec : Request::Operation::kCreate;
+    request.user_names.user = json.at("user").get<std::string>();
+    request.user_names.group = json.at("group").get<std::string>();
+    request.user_names.additional_groups = json.at("additional_groups").get<std::vector<std::string>>();
     request.container_id = json.at("container_id").get<std::string>();
     request.bundle = json.at("bundle").get<std::string>();
     request.rootfs = json.at("rootfs").get<std::string>();

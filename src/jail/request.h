@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "jail/accounts.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
@@ -38,7 +39,8 @@ class InheritedFds {
 struct Request {
   enum class Operation { kCreate, kExec };
   Operation operation = Operation::kCreate;
-  oci::Spec spec;  // for kExec with the process to execute in place of init's
+  oci::Spec spec;        // for kExec with the process to execute in place of init's
+  UserNames user_names;  // looked up in the container, over the process's user
   std::string container_id;
   std::string bundle;  // as hooks are told
   std::string rootfs;  // kCreate: absolute, in the agent's mount namespace
