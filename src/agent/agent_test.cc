@@ -343,6 +343,32 @@ TEST_F(AgentTest, UsersByNameAreThoseOfTheContainer) {
   EXPECT_THAT(Call("ExecProcess", exec), IsErrorCode(Code::kNotFound));
 }
 
+TEST_F(AgentTest, AMountOfOneContainerIsSharedWithAnother) {
+  grpc::CreateContainerRequest first = ShellRequest("c1", "echo from first > /shared/file; exec sleep 1000");
+  (*first.mutable_oci()->mutable_annotations())["io.kubernetes.cri.container-name"] = "web";
+  grpc::Mount& mount = *first.mutable_oci()->add_mounts();
+  mount.set_destination("/shared");
+  mount.set_source("tmpfs");
+  mount.set_type("tmpfs");
+  ASSERT_OK(Create(first));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  grpc::CreateContainerRequest second =
+      ShellRequest("c2", "until test -e /new/place/file; do sleep 0.05; done; cat /new/place/file");
+  grpc::SharedMount& shared = *second.add_shared_mounts();
+  shared.set_name("volume");
+  shared.set_src_ctr("web");
+  shared.set_src_path("/shared");
+  shared.set_dst_ctr("c2");
+  shared.set_dst_path("/new/place");
+  ASSERT_OK(Create(second));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
+  EXPECT_EQ(ReadAll("ReadStdout", "c2", "c2").value_or("error"), "from first\n");
+  second.set_container_id("c3");
+  second.mutable_shared_mounts(0)->set_src_ctr("nosuch");
+  EXPECT_THAT(Create(second), IsError(Code::kInvalidArgument,
+                                      HasSubstr("shared mount 'volume': unknown container 'nosuch'")));
+}
+
 TEST_F(AgentTest, StoragesAreMountedAndReleased) {
   grpc::CreateContainerRequest request = ShellRequest("c1", "cat /data/file");
   grpc::Storage& storage = *request.add_storages();

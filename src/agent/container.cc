@@ -1,6 +1,7 @@
 #include "agent/container.h"
 
 #include <csignal>
+#include <set>
 #include <utility>
 
 #include "agent/stats.h"
@@ -17,6 +18,17 @@ constexpr std::chrono::seconds kFreezeTimeout{10};
 constexpr std::chrono::seconds kJailTimeout{30};
 // How long the output of an exec that was waited for stays readable.
 constexpr std::chrono::seconds kForgetTime{60};
+
+// By which other containers of the sandbox refer to it: its id, and its name where Kubernetes' runtimes gave
+// it one.
+std::set<std::string> NamesOf(const ContainerParts& parts) {
+  std::set<std::string> names{parts.id};
+  for (const char* key : {"io.kubernetes.cri.container-name", "io.kubernetes.container.name"}) {
+    const auto found = parts.hook_state.annotations.find(key);
+    if (found != parts.hook_state.annotations.end()) names.insert(found->second);
+  }
+  return names;
+}
 
 struct ExecPlan {
   oci::Process process;
@@ -78,6 +90,7 @@ Container::Container(Context context, ContainerParts parts, oci::Process process
       process_spec_(std::move(process)),
       cgroup_directory_(parts.jail->cgroup_directory()),
       termination_log_(parts.termination_log),
+      names_(NamesOf(parts)),
       parts_(std::make_shared<ContainerParts>(std::move(parts))),
       jobs_(context.jobs) {}
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ class Container : public std::enable_shared_from_this<Container> {
   const std::string& id() const { return id_; }
   // Init's pid in the agent's pid namespace.
   const std::shared_ptr<Process>& init() const { return init_; }
+  bool HasName(const std::string& name) const { return names_.contains(name); }
   // Where its termination log lies in the guest; empty: it has none.
   const std::string& termination_log() const { return termination_log_; }
   // An empty exec id, or the container's own, means init. kNotFound for an unknown one.
@@ -86,6 +88,7 @@ class Container : public std::enable_shared_from_this<Container> {
   const oci::Process process_spec_;  // init's, of which execs inherit parts
   const std::string cgroup_directory_;
   const std::string termination_log_;
+  const std::set<std::string> names_;
   // Touched by jobs of jobs_ only, which run one at a time.
   std::shared_ptr<ContainerParts> parts_;
   JobQueue jobs_;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/scope_exit.h"
+#include "jail/shared_mounts.h"
 #include "linux/mounts.h"
 #include "oci/json.h"
 #include "protocol/constants.h"
@@ -20,9 +21,10 @@ namespace kata::agent {
 namespace {
 
 constexpr std::chrono::seconds kJailTimeout{30};
+// As Kata's agent: the other container may be about to mount it.
+constexpr std::chrono::seconds kSharedMountTimeout{10};
 
 Status CheckSupported(const grpc::CreateContainerRequest& request) {
-  if (request.shared_mounts_size() > 0) return Error(Code::kUnimplemented, "shared mounts are not supported");
   if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
     return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
   }
@@ -84,6 +86,7 @@ void RefreshLimits(const Settings& settings) {
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
                                     std::shared_ptr<const GuestHooks> hooks,
+                                    const std::vector<SharedMountSource>& shared_mounts,
                                     const grpc::CreateContainerRequest& request) {
   TRY(CheckSupported(request));
   NewContainer created;
@@ -123,6 +126,11 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
     shared_pid->fd = TRY(linux::NamespaceFd::OfProcess(parts.jail->init_pid(), CLONE_NEWPID));
   }
   if (spec.process->terminal) created.stdio = TRY(TerminalEnds(parts.jail->TakeTerminal()));
+  const Deadline shared_mounts_deadline = Deadline::After(kSharedMountTimeout);
+  for (const SharedMountSource& mount : shared_mounts) {
+    TRY(jail::ShareMount(mount.pidfd->get(), mount.source_path, parts.jail->init_pidfd(),
+                         mount.destination_path, shared_mounts_deadline));
+  }
   parts.hooks = std::move(hooks);
   parts.hook_state = {spec.oci_version,       parts.id,        "created", parts.jail->init_pid(),
                       parts.bundle_directory, spec.annotations};

@@ -11,6 +11,7 @@
 #include "agent/stdio_stream.h"
 #include "base/process.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "jail/jail.h"
 #include "oci/spec.h"
 #include "proto/agent.pb.h"
@@ -35,12 +36,20 @@ struct NewContainer {
   StdioEnds stdio;
 };
 
+// A mount of another container of the sandbox that is to be seen in a new one.
+struct SharedMountSource {
+  std::shared_ptr<const UniqueFd> pidfd;  // of the other's init
+  std::string source_path;
+  std::string destination_path;
+};
+
 // `shared_pid`: joined when it is there, else filled from this container, which becomes its owner; null: the
 // container has a pid namespace of its own. The prestart hooks have run when this returns; the others follow
 // later. What was made is undone on failure.
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
                                     std::shared_ptr<const GuestHooks> hooks,
+                                    const std::vector<SharedMountSource>& shared_mounts,
                                     const grpc::CreateContainerRequest& request);
 
 jail::UserNames ToUserNames(const grpc::StringUser& user);

@@ -38,6 +38,10 @@ bool Process::finished() const {
   return waited_for_ && stdout_->finished() && (!stderr_ || stderr_->finished());
 }
 
+Result<UniqueFd> Process::DuplicatePidfd() const {
+  return pidfd_.Duplicate();
+}
+
 Status Process::Signal(int signal) const {
   if (ended()) return {};
   Status status = SignalPidfd(pidfd_.get(), signal);

@@ -36,6 +36,7 @@ class Process : public std::enable_shared_from_this<Process> {
   // Nobody has anything more to learn from this process: it was waited for and its output is read to its end.
   bool finished() const;
 
+  Result<UniqueFd> DuplicatePidfd() const;
   // Success for a process that has ended: the caller cannot know yet.
   Status Signal(int signal) const;
   // kill(2)'s rule for the first process of a pid namespace: a signal for which it has no handler does not

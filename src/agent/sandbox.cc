@@ -1,5 +1,6 @@
 #include "agent/sandbox.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/sandbox_setup.h"
@@ -54,15 +55,19 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   const std::string container_id = request.container_id();
   if (Status status = CheckNewContainerId(container_id); !status) return callback(std::move(status));
   if (state_ != State::kReady) return callback(Error(Code::kFailedPrecondition, "there is no sandbox"));
+  Result<std::vector<SharedMountSource>> shared_mounts = FindSharedMounts(request);
+  if (!shared_mounts) return callback(std::move(shared_mounts).error());
   if (!containers_.emplace(container_id, nullptr).second) {
     return callback(MakeError(Code::kAlreadyExists, "container '{}' exists already", container_id));
   }
   const bool share_pid = request.sandbox_pidns();
   Job job = [this, settings = context_.settings, namespaces = namespaces_,
-             shared_pid = share_pid ? shared_pid_ : nullptr, hooks = hooks_, request = std::move(request),
+             shared_pid = share_pid ? shared_pid_ : nullptr, hooks = hooks_,
+             shared_mounts = std::move(*shared_mounts), request = std::move(request),
              callback = std::move(callback)]() mutable -> Completion {
     Result<NewContainer> created = CatchExceptions([&] {
-      return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), hooks, request);
+      return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), hooks, shared_mounts,
+                            request);
     });
     return [this, container_id = request.container_id(), created = std::move(created),
             callback = std::move(callback)]() mutable {
@@ -74,6 +79,24 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   } else {
     context_.jobs.Run(std::move(job));
   }
+}
+
+Result<std::vector<SharedMountSource>> Sandbox::FindSharedMounts(
+    const grpc::CreateContainerRequest& request) const {
+  std::vector<SharedMountSource> sources;
+  for (const grpc::SharedMount& mount : request.shared_mounts()) {
+    const auto found = std::find_if(containers_.begin(), containers_.end(), [&](const auto& entry) {
+      return entry.second && entry.second->HasName(mount.src_ctr());
+    });
+    if (found == containers_.end()) {
+      return MakeError(Code::kInvalidArgument, "shared mount '{}': unknown container '{}'", mount.name(),
+                       mount.src_ctr());
+    }
+    UniqueFd pidfd = TRY_CTX(found->second->init()->DuplicatePidfd(), "shared mount '{}'", mount.name());
+    sources.push_back(
+        {std::make_shared<const UniqueFd>(std::move(pidfd)), mount.src_path(), mount.dst_path()});
+  }
+  return sources;
 }
 
 void Sandbox::FinishContainer(const std::string& container_id, Result<NewContainer> created,

@@ -44,6 +44,7 @@ class Sandbox {
   enum class State { kNone, kCreating, kReady, kDestroying };
 
   void FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hooks, StatusCallback callback);
+  Result<std::vector<SharedMountSource>> FindSharedMounts(const grpc::CreateContainerRequest& request) const;
   void FinishContainer(const std::string& container_id, Result<NewContainer> created,
                        StatusCallback callback);
   // Goes on with the destruction when the last container is gone.
