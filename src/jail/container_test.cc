@@ -122,7 +122,7 @@ TEST_F(ContainerTest, ProgramThatIsNotExecutableIsReportedAtCreate) {
   EXPECT_THAT(Container::Create(spec, Options()),
               IsError(Code::kPermissionDenied, "execute '/etc/passwd': permission denied"));
   spec.process->args = {"/etc"};
-  EXPECT_THAT(Container::Create(spec, Options()), IsError(_, "execute '/etc': is a directory"));
+  EXPECT_THAT(Container::Create(spec, Options()), IsError(_, "execute '/etc': permission denied"));
   // Executable for root only, but the process is another user.
   ASSERT_OK(WriteFileAtomic(rootfs_ + "/bin/mine", "#!/bin/sh\n", 0700));
   spec.process->args = {"mine"};

@@ -107,6 +107,7 @@ Status GuestNetwork::Configure(AgentClient& agent) {
 
 void GuestNetwork::Follow(std::shared_ptr<Machine> machine, std::shared_ptr<AgentClient> agent) {
   thread_.loop().Post([this, machine = std::move(machine), agent = std::move(agent)]() mutable {
+    if (!events_) return;  // closed meanwhile
     machine_ = std::move(machine);
     agent_ = std::move(agent);
     for (auto& [index, card] : cards_) card.endpoint->CloseDescriptors();
@@ -129,11 +130,12 @@ void GuestNetwork::Settle(std::move_only_function<void()> done) {
 // --- following changes ---
 
 void GuestNetwork::WaitForEvents() {
+  // Close cancels both waits, but a handler may be on its way already, without an error.
   events_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const std::error_code& error) {
-    if (error) return;
+    if (error || !settle_timer_) return;
     settle_timer_->expires_after(kQuietTime);
     settle_timer_->async_wait([this](const std::error_code& timer_error) {
-      if (timer_error) return;
+      if (timer_error || !events_) return;
       if (HasEvents()) Sync();
       WaitForEvents();
     });

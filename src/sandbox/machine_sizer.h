@@ -18,9 +18,8 @@ namespace kata::sandbox {
 // Thread safe.
 class MachineSizer {
  public:
-  // `config` is borrowed and must outlive the object.
-  MachineSizer(const config::Config& config, std::shared_ptr<Guest> guest)
-      : config_(config), guest_(std::move(guest)) {}
+  MachineSizer(config::Config config, std::shared_ptr<Guest> guest)
+      : config_(std::move(config)), guest_(std::move(guest)) {}
 
   // What `container_id` may use, in place of what it might before; empty resources are no limits. The machine
   // is left as it is.
@@ -39,7 +38,7 @@ class MachineSizer {
   void Shrink() { guest_->Shrink(wanted()); }
 
  private:
-  const config::Config& config_;
+  const config::Config config_;
   const std::shared_ptr<Guest> guest_;
   mutable std::mutex mutex_;
   std::map<std::string, oci::Resources> containers_;

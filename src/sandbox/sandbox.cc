@@ -593,9 +593,12 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
           const Status unshared = machine->UnshareContainer(id);
           if (!unshared)
             log::LogError("a container's files stay shared", {{"error", unshared.error().message()}});
-          self->loop_.Post(std::move(erase));
-          self->sizer_->Forget(id);
-          self->sizer_->Shrink();
+          // Neither must the sandbox's. Nobody waits for the machine to become smaller.
+          const std::shared_ptr<MachineSizer> sizer = self->sizer_;
+          EventLoop& loop = self->loop_;
+          loop.Post([self = std::move(self), erase = std::move(erase)]() mutable { erase(); });
+          sizer->Forget(id);
+          sizer->Shrink();
         });
       });
 }
