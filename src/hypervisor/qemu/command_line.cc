@@ -185,7 +185,12 @@ class CommandLine {
   }
 
   void AddMachine() {
-    Properties machine = {{"type", spec_.machine_type}, {"accel", kvm_ ? "kvm" : "tcg"}};
+    Properties machine = {{"type", spec_.machine_type}};
+    // With a thread for each processor QEMU's emulator may miss that another one has changed the code that it
+    // is translating. Linux changes its own while it runs, and panics then ("Oops: int3").
+    AddOptions("-accel", kvm_               ? Properties{{"accel", "kvm"}}
+                         : spec_.vcpus == 1 ? Properties{{"accel", "tcg"}}
+                                            : Properties{{"accel", "tcg"}, {"thread", "single"}});
     // The APIC stays in the kernel, the legacy controllers leave it: less of KVM is open to the guest.
     if (kvm_) machine["kernel_irqchip"] = "split";
     // Chipset parts that a guest without BIOS services, keyboard and disks on SATA has no use for.

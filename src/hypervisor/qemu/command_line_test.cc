@@ -112,6 +112,13 @@ TEST(QemuPlanTest, BigWithImageAndDisks) {
   ExpectGolden(spec, "big");
 }
 
+TEST(QemuPlanTest, SeveralProcessorsAreEmulatedByOneThread) {
+  VmSpec spec = SmallSpec();
+  spec.vcpus = spec.max_vcpus = 2;
+  ASSERT_OK_AND_ASSIGN(const LaunchPlan plan, QemuDriver().Plan(spec));
+  EXPECT_THAT(plan.args, testing::Contains("tcg,thread=single"));
+}
+
 TEST(QemuPlanTest, GrowsLater) {
   VmSpec spec = SmallSpec();
   spec.max_vcpus = 4;
