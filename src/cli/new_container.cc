@@ -119,9 +119,8 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   }
   stand_in_ = TRY(StartStandIn(request_.id, "", stdio_, {network_namespace, cgroup_},
                                /*die_with_us=*/!request_.stdio.detach));
-  log::Debug(
-      "processes on the host",
-      {{"container", request_.id}, {"server", server_->pid()}, {"kata-shim", stand_in_.process.pid()}});
+  if (server_) log::Debug("sandbox server", {{"container", request_.id}, {"pid", server_->pid()}});
+  log::Debug("kata-shim", {{"container", request_.id}, {"pid", stand_in_.process.pid()}});
   return scope_ ? EnterSystemdScope(bundle) : Status();
 }
 

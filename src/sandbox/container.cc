@@ -391,8 +391,7 @@ Status Container::GrowFor(const ResourcesUpdate& update) {
   context_.sizer->Set(id(), update.result);
   oci::Resources memory;
   memory.memory = update.changes.memory;
-  const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), memory, context_.sizer->overhead());
-  TRY_CTX(cgroup_.Apply(limits.at_creation), "control group on the host");
+  TRY(LimitOnHost(memory));
   return context_.sizer->Grow();
 }
 
@@ -420,17 +419,28 @@ void Container::UpdateGuest(ResourcesUpdate update, Reply<void> reply) {
 void Container::UpdateHost(const oci::Resources& changes, Reply<void> reply) {
   // To lower a limit of memory may take the kernel a while.
   context_.workers.Post([self = shared_from_this(), changes, reply = std::move(reply)]() mutable {
-    self->context_.sizer->Shrink();
-    const cgroup::Limits limits =
-        cgroup::PlanLimits(self->cgroup_.unified(), changes, self->context_.sizer->overhead());
-    Status status = self->cgroup_.Apply(limits.at_creation);
-    if (status) status = self->cgroup_.Apply(limits.when_created);
+    Status status = self->LimitOnHost(changes);
     EventLoop& loop = self->context_.loop;
-    loop.Post([self = std::move(self), status = std::move(status), reply = std::move(reply)]() mutable {
-      if (!status) status = std::move(status).error().Wrap("control group on the host");
-      reply(std::move(status));
-    });
+    loop.Post(
+        [self, status = std::move(status), reply = std::move(reply)]() mutable { reply(std::move(status)); });
+    // The limit of memory is not below what the machine has; when that has become less, so does the limit.
+    self->context_.sizer->Shrink();
+    oci::Resources memory;
+    memory.memory = self->context_.sizer->limits(self->id()).memory;
+    if (const Status lowered = self->LimitOnHost(memory); !lowered) {
+      log::Debug("the host's limit of memory stays",
+                 {{"container", self->id()}, {"error", lowered.error().message()}});
+    }
+    loop.Post([self = std::move(self)] {});  // the last reference must not end here
   });
+}
+
+Status Container::LimitOnHost(const oci::Resources& resources) {
+  const std::lock_guard lock(host_limits_mutex_);
+  const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), resources, context_.sizer->overhead());
+  TRY_CTX(cgroup_.Apply(limits.at_creation), "control group on the host");
+  TRY_CTX(cgroup_.Apply(limits.when_created), "control group on the host");
+  return {};
 }
 
 void Container::Stats(Reply<grpc::StatsContainerResponse> reply) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -142,6 +143,8 @@ class Container : public std::enable_shared_from_this<Container> {
   Status GrowFor(const ResourcesUpdate& update);
   void UpdateGuest(ResourcesUpdate update, Reply<void> reply);
   void UpdateHost(const oci::Resources& changes, Reply<void> reply);
+  // Blocks; for workers.
+  Status LimitOnHost(const oci::Resources& resources);
   void SetStatus(ContainerStatus status);
   Status Persist();
   void OnInitExit(const ProcessExit& exit);
@@ -160,7 +163,8 @@ class Container : public std::enable_shared_from_this<Container> {
   std::map<std::string, Exec> execs_;
   std::vector<std::function<void()>> when_not_paused_;
   const cgroup::HostCgroup cgroup_;
-  oci::Resources resources_;  // limits that hold
+  std::mutex host_limits_mutex_;  // one change of the host's limits at a time
+  oci::Resources resources_;      // limits that hold
   std::vector<oci::Hook> start_container_;
   std::vector<oci::Hook> poststart_;
   UniqueFd hooks_cancel_;

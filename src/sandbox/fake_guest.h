@@ -530,8 +530,9 @@ class FakeMachine : public Machine {
     return size_;
   }
   Result<MachineSize> Resize(MachineSize size, Deadline) override {
-    script_->Record(fmt::format("resize to {} vcpus {} MiB", size.vcpus, size.memory_mib));
     const std::lock_guard lock(mutex_);
+    if (size == size_) return size_;
+    script_->Record(fmt::format("resize to {} vcpus {} MiB", size.vcpus, size.memory_mib));
     if (!script_->behaviour().fixed_size) size_ = size;
     return size_;
   }

@@ -169,7 +169,6 @@ Status Guest::Grow(MachineSize size) {
   if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");
   const MachineSize now = machine->size();
   const MachineSize target{std::max(now.vcpus, size.vcpus), std::max(now.memory_mib, size.memory_mib)};
-  if (target == now) return {};
   const MachineSize after = TRY_CTX(Resize(*machine, target, kGrowTime), "grow virtual machine");
   if (after.vcpus >= target.vcpus && after.memory_mib >= target.memory_mib) return {};
   log::Warning("the virtual machine cannot be as large as its containers' limits",
@@ -180,15 +179,17 @@ Status Guest::Grow(MachineSize size) {
   return {};
 }
 
-void Guest::Shrink(MachineSize size) {
+std::optional<MachineSize> Guest::Shrink(MachineSize size) {
   const std::lock_guard lock(resize_mutex_);
   const std::shared_ptr<Machine> machine = this->machine();
-  if (!machine || !agent()) return;
+  if (!machine || !agent()) return std::nullopt;
   const MachineSize now = machine->size();
   const MachineSize target{std::min(now.vcpus, size.vcpus), std::min(now.memory_mib, size.memory_mib)};
-  if (target == now) return;
+  if (target == now) return std::nullopt;
   const Result<MachineSize> after = Resize(*machine, target, kShrinkTime);
-  if (!after) log::Debug("the virtual machine stays as large as it is", {{"error", after.error().message()}});
+  if (after) return *after;
+  log::Debug("the virtual machine stays as large as it is", {{"error", after.error().message()}});
+  return std::nullopt;
 }
 
 // --- any thread ---

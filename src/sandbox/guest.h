@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,11 +43,11 @@ class Guest : public std::enable_shared_from_this<Guest> {
   // Worker thread, once. Starts the machine, waits for the agent, creates the sandbox in it. After a failure
   // nothing is left running; the error has the machine's last words.
   Status Boot(BootRequest request);
-  // Worker thread. Makes the machine at least, or at most, as large as `size`, as far as it can be
-  // (Machine::Resize). What the guest does not take when it grows is a failure; what it keeps when it shrinks
-  // is logged.
+  // Worker thread. Makes the machine at least as large as `size`, as far as it can be (Machine::Resize).
   Status Grow(MachineSize size);
-  void Shrink(MachineSize size);
+  // Worker thread. Makes it at most as large. A guest gives memory back when it finds the time, so this waits
+  // for a moment only and returns the size then; nullopt when there is nothing to wait for any more.
+  std::optional<MachineSize> Shrink(MachineSize size);
   // Any thread. A Boot under way or to come fails with kCancelled and this reason.
   void CancelBoot(const std::string& reason);
 
@@ -70,8 +71,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   static constexpr std::chrono::seconds kMachineStopTime{10};
   static constexpr std::chrono::seconds kDestroySandboxTime{5};
   static constexpr std::chrono::seconds kGrowTime{30};
-  // Unplugging waits for nothing but the guest, and nobody needs it.
-  static constexpr std::chrono::seconds kShrinkTime{2};
+  // Short, as growing waits for it.
+  static constexpr std::chrono::seconds kShrinkTime{1};
   // From the end of the agent's stream until the machine's end must have explained it.
   static constexpr std::chrono::seconds kExplanationTime{2};
 

@@ -75,10 +75,12 @@ class Machine {
   // Waits until the guest has let go of it.
   virtual Status DetachDevice(const std::string& device_id, Deadline deadline) = 0;
 
+  // After the last Resize. A guest that was slow to give memory back may have less by now.
   virtual MachineSize size() const = 0;
   // Plugs processors and memory into the running machine, or out of it again, and returns the size that it
   // has then: it is never more than it was made for nor less than it was started with. A guest that keeps
-  // what it uses, or does not take what it is given, is no failure here. One call at a time.
+  // what it uses, or does not take what it is given, is no failure here. Does nothing when it has that size,
+  // and had reached it. One call at a time.
   virtual Result<MachineSize> Resize(MachineSize size, Deadline deadline) = 0;
 
   virtual pid_t vmm_pid() const = 0;

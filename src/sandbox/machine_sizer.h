@@ -25,6 +25,8 @@ class MachineSizer {
   // is left as it is.
   void Set(const std::string& container_id, const oci::Resources& resources);
   void Forget(const std::string& container_id);
+  // As set; none for a container that is not known.
+  oci::Resources limits(const std::string& container_id) const;
   // How large the machine should be.
   MachineSize wanted() const;
   // What a machine takes of the host that is as large as it is, or as it should be where that is more.
@@ -34,8 +36,9 @@ class MachineSizer {
   // Plugs in what the running machine lacks. It never becomes larger than it was made for; then that is
   // logged, and no failure.
   Status Grow() { return guest_->Grow(wanted()); }
-  // Takes back what is too much, as far as the guest lets go of it; never below the size at the start.
-  void Shrink() { guest_->Shrink(wanted()); }
+  // Takes back what is too much, for as long as the guest goes on to let go of it; never below the size at
+  // the start. Grow is let in between.
+  void Shrink();
 
  private:
   const config::Config config_;

@@ -469,6 +469,7 @@ TEST_F(SandboxServerTest, AnUpdateResizesTheMachine) {
   update.mutable_resources()->set_value(R"({"memory": {"limit": 536870912}})");
   ASSERT_OK(Call<Empty>("Update", update));
   // What grows does so before the limit is raised, what shrinks after it was lowered.
+  AwaitEvent("online 0 cpus and memory");
   EXPECT_THAT(Events({"resize", "online", "update"}),
               ElementsAre("resize to 3 vcpus 1088 MiB", "online 2 cpus and memory", "update 1073741824",
                           "update 536870912", "resize to 3 vcpus 576 MiB", "online 0 cpus and memory"));

@@ -151,6 +151,7 @@ class VirtualMachine : public Machine {
   bool stopped_ = false;
   MachineSize size_;
   MachineSize max_size_;
+  bool settled_ = true;  // the memory was as wanted after the last Resize
   std::shared_ptr<storage::SharedDirectory> shared_directory_;
   std::shared_ptr<storage::Virtiofsd> virtiofsd_;
   std::shared_ptr<AgentChannel> channel_;
@@ -313,20 +314,24 @@ Status VirtualMachine::DetachDevice(const std::string& device_id, Deadline deadl
 
 Result<MachineSize> VirtualMachine::Resize(MachineSize size, Deadline deadline) {
   const std::shared_ptr<hypervisor::Vm> vm = TRY(RunningVm());
+  const MachineSize smallest = options_.size;
   MachineSize now;
   MachineSize target;
+  bool settled = false;
   {
     const std::lock_guard lock(mutex_);
     now = size_;
-    target.vcpus = std::min(size.vcpus, max_size_.vcpus);
-    target.memory_mib = std::min(size.memory_mib, max_size_.memory_mib);
+    settled = std::exchange(settled_, max_size_.memory_mib == smallest.memory_mib);
+    target.vcpus = std::clamp(size.vcpus, smallest.vcpus, max_size_.vcpus);
+    target.memory_mib = std::clamp(size.memory_mib, smallest.memory_mib, max_size_.memory_mib);
   }
-  if (target.memory_mib != now.memory_mib) {
+  if (!settled || target.memory_mib != now.memory_mib) {
     now.memory_mib = TRY(vm->control().SetMemory(target.memory_mib, deadline));
   }
   if (target.vcpus != now.vcpus) now.vcpus = TRY(vm->control().SetVcpus(target.vcpus, deadline));
   const std::lock_guard lock(mutex_);
   size_ = now;
+  settled_ = now.memory_mib <= target.memory_mib + hypervisor::kMemoryUnitMib;
   return now;
 }
 
