@@ -38,6 +38,10 @@ class EngineTest(KataTest):
         """A tar of a busybox root file system with what that lacks: names (it crashes) and datagrams."""
         rootfs = os.path.join(self.dir, "image")
         harness.make_rootfs(rootfs)
+        # For programs of the host's /usr, where that is bound.
+        for name in ("lib", "lib64"):
+            os.makedirs(os.path.join(rootfs, "usr", name), exist_ok=True)
+            os.symlink("usr/" + name, os.path.join(rootfs, name))
         for program in ("/usr/bin/getent", "/usr/bin/perl"):
             self.copy_program(program, rootfs)
         path = os.path.join(self.dir, "image.tar")

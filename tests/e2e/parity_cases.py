@@ -224,5 +224,48 @@ BAD_INPUT = Case("bad", [
     Step("{run} --rm nosuch/image true", code=125, contains="nosuch/image"),
 ])
 
+NO_TMPFILE = {"temporary_file": "virtiofsd does not know O_TMPFILE; programs fall back to a name"}
+
+VOLUMES = Case("volumes", [
+    Step("mkdir -p {dir}/bound/below {dir}/other && echo host > {dir}/bound/file && chown 7:8 {dir}/bound/file && "
+         "ln -s file {dir}/bound/link", host=True),
+    Step("{run} -d --name {box} -v {box}:/named -v /anonymous -v {dir}/bound:/bound -v {dir}/bound:/read:ro "
+         "-v {dir}/bound/file:/etc/one -v {dir}/bound/file:/etc/two:ro -v {dir}/other:/bound/below "
+         "--tmpfs /bound/memory:size=1m --mount type=tmpfs,destination=/memory,tmpfs-size=2m "
+         "-v {dir}/made/by/docker:/made -v /usr:/usr:ro -v {dir}/../volume_checks.py:/checks.py:ro {image} " + LOOP), READY,
+    Step("exec {box} " + show(
+        "file cat /bound/file /bound/link /etc/one", "owner stat -c %u:%g /bound/file", "readonly touch /read/x",
+        "readonly-file echo x > /etc/two", "nested touch /bound/below/nested; ls /bound /read", "memory df -k /memory | tail -1 "
+        "| tr -s ' ' | cut -d' ' -f 2", "below df -k /bound/memory | tail -1 | tr -s ' ' | cut -d' ' -f 2",
+        # The guest keeps what it knows of a file for a second, for each mount by which it is seen.
+        "write echo more >> /etc/one; sleep 2; cat /read/file", "named echo x > /named/x; ls /named", "anonymous echo y > /anonymous/y",
+        "made touch /made/by", "remove rm /etc/one 2>&1; rmdir /named 2>&1")),
+    Step("cat {dir}/bound/file; ls {dir}/other {dir}/made/by/docker {dir}/bound", host=True),
+    # What the host does meanwhile is seen.
+    Step("echo new > {dir}/bound/new; echo changed > {dir}/other/nested", host=True),
+    Step("exec {box} cat /bound/new /bound/below/nested"),
+    Step("exec {box} /usr/bin/python3 /checks.py /named", differs=NO_TMPFILE),
+    Step("exec {box} /usr/bin/python3 /checks.py /bound/below", differs=NO_TMPFILE),
+    Step("exec {box} /usr/bin/python3 /checks.py /root", differs=NO_TMPFILE),
+    Step("{run} --pull never --rm --volumes-from {box} {image} " + show("named ls -A /named | head -3", "anonymous cat /anonymous/y",
+                                                          "bound cat /bound/new", "readonly touch /read/x")),
+    Step("rm --force --volumes {box}"), Step("volume ls --quiet --filter name={box}"), Step("volume rm {box}"),
+    # What the image has is copied into a new volume.
+    Step("{run} --rm -v {box}:/etc {image} " + show("passwd head -1 /etc/passwd", "count ls /etc | wc -l")),
+    Step("volume rm {box}"),
+])
+
+PROPAGATION = Case("propagation", [
+    Step("mkdir {dir}/slave {dir}/private && for d in slave private; do mount --bind {dir}/$d {dir}/$d && "
+         "mount --make-shared {dir}/$d && mkdir {dir}/$d/late && mkdir {dir}/$d/early && "
+         "mount -t tmpfs early {dir}/$d/early && echo early > {dir}/$d/early/file; done", host=True),
+    Step("{run} -d --name {box} -v {dir}/slave:/slave:rslave -v {dir}/private:/private {image} " + LOOP), READY,
+    Step("exec {box} cat /slave/early/file /private/early/file"),
+    Step("for d in slave private; do mount -t tmpfs late {dir}/$d/late && echo late > {dir}/$d/late/file; done", host=True),
+    Step("exec {box} " + show("slave cat /slave/late/file", "private ls /private/late")),
+    Step("rm --force {box}"),
+    Step("umount {dir}/*/late {dir}/*/early {dir}/slave {dir}/private", host=True),
+])
+
 # The slow ones first.
-CASES = [LIFE, EXEC, ALL_SIGNALS, OOM, BAD_INPUT, HEALTH, ATTACH, RESTART, FOREGROUND, LOGS, SECURITY, STOP, OPTIONS]
+CASES = [VOLUMES, LIFE, EXEC, ALL_SIGNALS, OOM, BAD_INPUT, HEALTH, ATTACH, RESTART, FOREGROUND, LOGS, SECURITY, STOP, PROPAGATION, OPTIONS]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import harness
 import parity
@@ -10,9 +11,10 @@ from parity_cases import CASES
 
 
 def make_inputs(directory):
-    """What the cases find beside their own directories: a large file, and a program of another machine."""
+    """What the cases find beside their own directories: a large file, a program of another machine, checks of volumes."""
     with open(os.path.join(directory, "big"), "wb") as f:
         f.write(bytes(range(256)) * 20000)
+    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "volume_checks.py"), directory)
     with open("/bin/busybox", "rb") as f:
         program = bytearray(f.read())
     program[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
