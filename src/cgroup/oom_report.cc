@@ -54,8 +54,7 @@ Status CheckAlone(const std::string& directory, const std::vector<pid_t>& bystan
 Status ReportOomKill(const HostCgroup& cgroup, const std::vector<pid_t>& bystanders, Deadline deadline) {
   const std::string* const directory = cgroup.FindController("memory");
   if (directory == nullptr) return {};
-  const std::string limit_file =
-      *directory + (cgroup.unified() ? "/memory.max" : "/memory.limit_in_bytes");
+  const std::string limit_file = *directory + (cgroup.unified() ? "/memory.max" : "/memory.limit_in_bytes");
   TRY(CheckAlone(*directory, bystanders));
   const UniqueFd procs = TRY(Open(*directory + "/cgroup.procs", O_WRONLY));
   const std::string limit = TRY(ReadFile(limit_file));

@@ -286,7 +286,8 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
   guest.rootfs = TRY(shared->AddRootfs(container_id, files.rootfs, /*read_only=*/false));
   for (const storage::ShareRequest& request : plan.shares) {
     plan.mounts[request.mount].source = TRY(shared->AddBindMount(
-        container_id, request.source, request.destination, request.read_only, request.recursive));
+        container_id, request.source, request.destination,
+        {.read_only = request.read_only, .recursive = request.recursive, .slave = request.slave}));
   }
   guest.mounts = std::move(plan.mounts);
   if (files.shared_memory) ShareMemory(guest);

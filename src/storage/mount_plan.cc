@@ -38,6 +38,12 @@ bool IsReadOnly(const oci::Mount& mount) {
   return read_only;
 }
 
+// A mount in the guest never reaches the host: of "shared" only the other direction is left.
+bool IsSlave(const oci::Mount& mount) {
+  return HasOption(mount, "slave") || HasOption(mount, "rslave") || HasOption(mount, "shared") ||
+         HasOption(mount, "rshared");
+}
+
 // Lexically: no "//", "/./", "x/..", no slash at the end.
 std::string CleanPath(const std::string& path) {
   std::vector<std::string_view> parts;
@@ -162,8 +168,12 @@ class Planner {
 
   Status Share(const oci::Mount& mount, const std::string& source) {
     PushBind(mount);
-    plan_.shares.push_back(
-        {plan_.mounts.size() - 1, source, mount.destination, IsReadOnly(mount), HasOption(mount, "rbind")});
+    plan_.shares.push_back({.mount = plan_.mounts.size() - 1,
+                            .source = source,
+                            .destination = mount.destination,
+                            .read_only = IsReadOnly(mount),
+                            .recursive = HasOption(mount, "rbind"),
+                            .slave = IsSlave(mount)});
     return {};
   }
 

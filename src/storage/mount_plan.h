@@ -30,6 +30,7 @@ struct ShareRequest {
   std::string destination;
   bool read_only = false;
   bool recursive = false;
+  bool slave = false;  // also what the host mounts below later
 };
 
 struct MountPlan {

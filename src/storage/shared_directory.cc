@@ -99,23 +99,24 @@ Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, 
   std::lock_guard lock(mutex_);
   const Source source =
       TRY_CTX(OpenSource(rootfs, /*recursive=*/true), "share root file system '{}'", rootfs);
-  TRY_CTX(Add(container_id, source, name, read_only), "share root file system '{}'", rootfs);
+  const BindOptions options{.read_only = read_only, .recursive = true, .slave = true};
+  TRY_CTX(Add(container_id, source, name, options), "share root file system '{}'", rootfs);
   return GuestPath(name);
 }
 
 Result<std::string> SharedDirectory::AddBindMount(const std::string& container_id, const std::string& source,
-                                                  const std::string& destination, bool read_only,
-                                                  bool recursive) {
+                                                  const std::string& destination,
+                                                  const BindOptions& options) {
   TRY(ValidateContainerId(container_id));
   const std::string name = fmt::format("{}-{}-{}", container_id, TRY(RandomHex()), BaseName(destination));
   std::lock_guard lock(mutex_);
   Source opened;
   const auto open = [&]() -> Status {
-    opened = TRY(OpenSource(source, recursive));
+    opened = TRY(OpenSource(source, options.recursive));
     return {};
   };
   TRY_CTX(linux::CallInMountNamespace(source_namespace_, open), "share '{}'", source);
-  TRY_CTX(Add(container_id, opened, name, read_only), "share '{}'", source);
+  TRY_CTX(Add(container_id, opened, name, options), "share '{}'", source);
   return GuestPath(name);
 }
 
@@ -132,10 +133,12 @@ Result<SharedDirectory::Source> SharedDirectory::OpenSource(const std::string& p
 }
 
 Status SharedDirectory::Add(const std::string& container_id, const Source& source, const std::string& name,
-                            bool read_only) {
-  // Complete before anybody can see it: slave, so that an unmount in here never reaches the host.
-  TRY(linux::SetMountPropagation(source.mount.get(), MS_SLAVE | MS_REC));
-  if (read_only) TRY(linux::SetMountAttributes(source.mount.get(), MOUNT_ATTR_RDONLY, 0, false));
+                            const BindOptions& options) {
+  // Complete before anybody can see it: slave or private, so that an unmount in here never reaches the host.
+  TRY(linux::SetMountPropagation(source.mount.get(), (options.slave ? MS_SLAVE : MS_PRIVATE) | MS_REC));
+  if (options.read_only) {
+    TRY(linux::SetMountAttributes(source.mount.get(), MOUNT_ATTR_RDONLY, 0, false));
+  }
 
   const std::string target = mounts_path_ + "/" + name;
   const UniqueFd mount_point = TRY(CreateMountPoint(target, source.is_directory));

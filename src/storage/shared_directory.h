@@ -11,6 +11,12 @@
 
 namespace kata::storage {
 
+struct BindOptions {
+  bool read_only = false;
+  bool recursive = false;  // with the mounts below
+  bool slave = false;      // what the host mounts or unmounts below later is followed
+};
+
 // Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only
 // view of it that is exported, so that the guest can write into what is mounted but not beside it. Layout of
 // both: <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>. The calls
@@ -31,13 +37,13 @@ class SharedDirectory {
   // What to give to virtiofsd or the VMM.
   const std::string& export_path() const { return export_path_; }
 
-  // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when `recursive`),
-  // and those that the host makes there later. `read_only` holds for `source` itself, not for mounts below
-  // it.
+  // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when
+  // options.recursive), and those that the host makes there later. `read_only` holds for `source` itself, not
+  // for mounts below it.
   Result<std::string> AddRootfs(const std::string& container_id, const std::string& rootfs, bool read_only);
   // `source`: a directory or a regular file; `destination`, the path in the container, only lends its name.
   Result<std::string> AddBindMount(const std::string& container_id, const std::string& source,
-                                   const std::string& destination, bool read_only, bool recursive);
+                                   const std::string& destination, const BindOptions& options);
 
   // Unmounts, detached, and removes all of a container, the newest first; goes on after an error and returns
   // the first. A container without anything is success.
@@ -54,7 +60,8 @@ class SharedDirectory {
   struct Source;
   static Result<Source> OpenSource(const std::string& path, bool recursive);
   // Mounts `source` on `name` below mounts_path_ and records it. REQUIRES: mutex_ held.
-  Status Add(const std::string& container_id, const Source& source, const std::string& name, bool read_only);
+  Status Add(const std::string& container_id, const Source& source, const std::string& name,
+             const BindOptions& options);
   Status RemoveLocked(const std::string& container_id);
 
   const std::string mounts_path_;

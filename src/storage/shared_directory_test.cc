@@ -52,6 +52,7 @@ class SharedDirectoryTest : public testing::Test {
     if (!shared_) return;
     shared_.reset();
     EXPECT_OK(linux::UnmountAll(source_ + "/nested"));
+    EXPECT_OK(linux::UnmountAll(source_));
     EXPECT_EQ(MountCount(), mounts_before_);
     EXPECT_FALSE(PathExists(state_ + "/mounts"));
     EXPECT_FALSE(PathExists(state_ + "/shared"));
@@ -91,33 +92,47 @@ TEST_F(SharedDirectoryTest, RootfsIsWritableButNothingBesideIt) {
 TEST_F(SharedDirectoryTest, ReadOnlyIsEnforcedOnTheHost) {
   ASSERT_OK_AND_ASSIGN(const std::string rootfs, shared_->AddRootfs("c1", source_, true));
   EXPECT_EQ(CreateErrno(Exported(rootfs) + "/new"), EROFS);
-  ASSERT_OK_AND_ASSIGN(const std::string writable,
-                       shared_->AddBindMount("c1", source_, "/data", false, false));
+  ASSERT_OK_AND_ASSIGN(const std::string writable, shared_->AddBindMount("c1", source_, "/data", {}));
   EXPECT_EQ(CreateErrno(Exported(writable) + "/new"), 0);
 }
 
 TEST_F(SharedDirectoryTest, SingleFilesAndNames) {
   ASSERT_OK_AND_ASSIGN(const std::string file,
-                       shared_->AddBindMount("c1", source_ + "/file", "/etc/app.conf", true, false));
+                       shared_->AddBindMount("c1", source_ + "/file", "/etc/app.conf", {.read_only = true}));
   EXPECT_THAT(file, MatchesRegex(std::string(kGuestPrefix) + "c1-[0-9a-f]{16}-app.conf"));
   ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(Exported(file)));
   EXPECT_EQ(text, "content");
-  ASSERT_OK_AND_ASSIGN(const std::string top, shared_->AddBindMount("c1", source_, "/", true, false));
+  ASSERT_OK_AND_ASSIGN(const std::string top, shared_->AddBindMount("c1", source_, "/", {.read_only = true}));
   EXPECT_THAT(top, MatchesRegex(".*-root"));
-  ASSERT_OK_AND_ASSIGN(const std::string longest,
-                       shared_->AddBindMount("c1", source_, "/" + std::string(255, 'n'), true, false));
+  ASSERT_OK_AND_ASSIGN(
+      const std::string longest,
+      shared_->AddBindMount("c1", source_, "/" + std::string(255, 'n'), {.read_only = true}));
   EXPECT_TRUE(PathExists(Exported(longest) + "/file"));
 }
 
 TEST_F(SharedDirectoryTest, MountsBelowTheSourceComeAlongWhenRecursive) {
   ASSERT_OK(linux::Mount("tmpfs", source_ + "/nested", "tmpfs", 0));
   ASSERT_OK(WriteFileAtomic(source_ + "/nested/deep", "x"));
-  ASSERT_OK_AND_ASSIGN(const std::string recursive, shared_->AddBindMount("c1", source_, "/r", false, true));
-  ASSERT_OK_AND_ASSIGN(const std::string flat, shared_->AddBindMount("c1", source_, "/f", false, false));
+  ASSERT_OK_AND_ASSIGN(const std::string recursive,
+                       shared_->AddBindMount("c1", source_, "/r", {.recursive = true}));
+  ASSERT_OK_AND_ASSIGN(const std::string flat, shared_->AddBindMount("c1", source_, "/f", {}));
   EXPECT_TRUE(PathExists(Exported(recursive) + "/nested/deep"));
   EXPECT_FALSE(PathExists(Exported(flat) + "/nested/deep"));
   EXPECT_OK(shared_->Remove("c1"));
   EXPECT_TRUE(PathExists(source_ + "/nested/deep")) << "an unmount reached the source";
+}
+
+TEST_F(SharedDirectoryTest, LaterMountsBelowTheSourceAreFollowedOnlyAsASlave) {
+  ASSERT_OK(linux::Mount(source_, source_, "", MS_BIND));
+  ASSERT_OK(linux::Mount("", source_, "", MS_SHARED));
+  ASSERT_OK_AND_ASSIGN(const std::string slave,
+                       shared_->AddBindMount("c1", source_, "/s", {.recursive = true, .slave = true}));
+  ASSERT_OK_AND_ASSIGN(const std::string other,
+                       shared_->AddBindMount("c1", source_, "/p", {.recursive = true}));
+  ASSERT_OK(linux::Mount("tmpfs", source_ + "/nested", "tmpfs", 0));
+  ASSERT_OK(WriteFileAtomic(source_ + "/nested/late", "x"));
+  EXPECT_TRUE(PathExists(Exported(slave) + "/nested/late"));
+  EXPECT_FALSE(PathExists(Exported(other) + "/nested/late"));
 }
 
 TEST_F(SharedDirectoryTest, ReachesMountNamespacesCopiedBefore) {
@@ -147,7 +162,7 @@ TEST_F(SharedDirectoryTest, ReachesMountNamespacesCopiedBefore) {
 TEST_F(SharedDirectoryTest, RemoveIsIdempotentAndSurvivesAVanishedSource) {
   const std::string gone = directory_.path() + "/gone";
   ASSERT_OK(MakeDirectories(gone));
-  ASSERT_OK(shared_->AddBindMount("c1", gone, "/g", false, false));
+  ASSERT_OK(shared_->AddBindMount("c1", gone, "/g", {}));
   ASSERT_OK(shared_->AddRootfs("c1", source_, false));
   ASSERT_OK(shared_->AddRootfs("c2", source_, false));
   ASSERT_EQ(rmdir(gone.c_str()), 0);
@@ -167,7 +182,7 @@ TEST_F(SharedDirectoryTest, RemovesWhatIsInUse) {
 TEST_F(SharedDirectoryTest, RefusesWhatCannotBeShared) {
   EXPECT_THAT(shared_->AddRootfs("c1", "/nonexistent/rootfs", false),
               IsError(Code::kNotFound, HasSubstr("share root file system '/nonexistent/rootfs': ")));
-  EXPECT_THAT(shared_->AddBindMount("c1", "/dev/null", "/n", false, false),
+  EXPECT_THAT(shared_->AddBindMount("c1", "/dev/null", "/n", {}),
               IsError(Code::kInvalidArgument, "share '/dev/null': neither a directory nor a regular file"));
   for (const std::string id : {"", ".", "..", "a/b"}) {
     EXPECT_THAT(shared_->AddRootfs(id, source_, false), IsErrorCode(Code::kInvalidArgument));
