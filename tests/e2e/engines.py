@@ -103,19 +103,35 @@ class DockerTest(EngineTest):
             "cgroup-parent": "/" + self.marker,
             "runtimes": {"kata": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.configuration]}},
             **self.daemon_options}
-        path = os.path.join(self.dir, "daemon.json")
-        with open(path, "w", encoding="utf-8") as f:
+        with open(os.path.join(self.dir, "daemon.json"), "w", encoding="utf-8") as f:
             json.dump(configuration, f)
-        with open(os.path.join(self.dir, "dockerd.log"), "wb") as log:
-            # In "/": containerd looks for its shims in its working directory first.
-            self.daemon = subprocess.Popen(self.inside("/usr/sbin/dockerd", "--config-file", path), cwd="/",
-                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
-                                           start_new_session=True)
+        self.start_daemon()
         self.addCleanup(self.stop_daemon)
-        wait_until(lambda: self.daemon.poll() is not None or self.docker("version", check=False).returncode == 0,
-                   "dockerd to answer", harness.COMMAND_TIMEOUT_S)
         with open(self.image_archive(), "rb") as archive:
             self.docker("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
+
+    def start_daemon(self):
+        command = self.inside("/usr/sbin/dockerd", "--config-file", os.path.join(self.dir, "daemon.json"))
+        with open(os.path.join(self.dir, "dockerd.log"), "ab") as log:
+            # In "/": containerd looks for its shims in its working directory first.
+            self.daemon = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                           env=self.environment, start_new_session=True)
+        wait_until(lambda: self.daemon.poll() is not None or self.docker("version", check=False).returncode == 0,
+                   "dockerd to answer", harness.COMMAND_TIMEOUT_S)
+
+    def restart_daemon(self, number):
+        """Ends the daemon, and the containerd that it manages, by a signal and starts it again."""
+        managed = os.path.join(self.exec_root, "containerd/containerd.pid")
+        with open(managed, encoding="utf-8") as f:
+            containerd = int(f.read())
+        self.daemon.send_signal(number)
+        self.daemon.wait(harness.COMMAND_TIMEOUT_S)
+        if number == signal.SIGKILL:
+            os.kill(containerd, number)
+        wait_until(lambda: not os.path.exists(f"/proc/{containerd}"), "containerd to end", harness.COMMAND_TIMEOUT_S)
+        if os.path.exists(os.path.join(self.dir, "docker.pid")):
+            os.unlink(os.path.join(self.dir, "docker.pid"))
+        self.start_daemon()
 
     def docker(self, *args, **options):
         return self.run_engine(["/usr/bin/docker", "--host", "unix://" + self.socket, *args], **options)
@@ -140,7 +156,9 @@ class DockerTest(EngineTest):
             self.daemon.wait()
         self.remove_cgroups()
         # dockerd keeps its own network namespace by name once a container has asked for it.
-        subprocess.run(["umount", os.path.join(self.exec_root, "netns/default")], stderr=subprocess.DEVNULL, check=False)
+        # So it does with the mount that it makes of its data, when it was killed before.
+        for mount in (os.path.join(self.exec_root, "netns/default"), os.path.join(self.dir, "data")):
+            subprocess.run(["umount", mount], stderr=subprocess.DEVNULL, check=False)
         left = [os.path.join(root, name) for root, names, _ in os.walk(self.exec_root) for name in names
                 if root.endswith("runtime-runc/moby")]
         self.assertEqual(left, [], "state directories are left")

@@ -90,7 +90,7 @@ class Session:
         stdin = {"input": step.input} if step.input is not None else {"stdin": subprocess.DEVNULL}
         try:
             result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False,
-                                    env=self.environment, timeout=harness.COMMAND_TIMEOUT_S, **stdin)
+                                    env=self.environment, cwd=self.directory, timeout=harness.COMMAND_TIMEOUT_S, **stdin)
         except subprocess.TimeoutExpired as timeout:
             raise Differences(f"{self.box}: {step.command}: runs on; so far {timeout.stdout!r} {timeout.stderr!r}") from timeout
         return result.stdout, result.stderr, result.returncode
@@ -100,7 +100,7 @@ class Session:
         end = time.monotonic() + harness.COMMAND_TIMEOUT_S
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
-        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=self.environment,
+        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=self.environment, cwd=self.directory,
                               start_new_session=True) as process:
             os.close(slave)
             text, typed = b"", step.input

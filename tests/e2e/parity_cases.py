@@ -231,7 +231,7 @@ VOLUMES = Case("volumes", [
          "ln -s file {dir}/bound/link", host=True),
     Step("{run} -d --name {box} -v {box}:/named -v /anonymous -v {dir}/bound:/bound -v {dir}/bound:/read:ro "
          "-v {dir}/bound/file:/etc/one -v {dir}/bound/file:/etc/two:ro -v {dir}/other:/bound/below "
-         "--tmpfs /bound/memory:size=1m --mount type=tmpfs,destination=/memory,tmpfs-size=2m "
+         "--tmpfs /bound/memory:size=1m --tmpfs /memory:size=2m "
          "-v {dir}/made/by/docker:/made -v /usr:/usr:ro -v {dir}/../volume_checks.py:/checks.py:ro {image} " + LOOP), READY,
     Step("exec {box} " + show(
         "file cat /bound/file /bound/link /etc/one", "owner stat -c %u:%g /bound/file", "readonly touch /read/x",
