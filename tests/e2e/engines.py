@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 
 import harness
+from debian_tree import debian_tree
 from harness import KataTest, wait_until
 
 IMAGE = "localhost/busybox:latest"
@@ -111,7 +112,7 @@ class DockerTest(EngineTest):
             self.docker("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
 
     def start_daemon(self):
-        command = self.inside("/usr/sbin/dockerd", "--config-file", os.path.join(self.dir, "daemon.json"))
+        command = self.inside(*self.daemon_command(), "--config-file", os.path.join(self.dir, "daemon.json"))
         with open(os.path.join(self.dir, "dockerd.log"), "ab") as log:
             # In "/": containerd looks for its shims in its working directory first.
             self.daemon = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -133,8 +134,14 @@ class DockerTest(EngineTest):
             os.unlink(os.path.join(self.dir, "docker.pid"))
         self.start_daemon()
 
+    def daemon_command(self):
+        return ["/usr/sbin/dockerd"]
+
+    def client_command(self, args):
+        return ["/usr/bin/docker", "--host", "unix://" + self.socket, *args]
+
     def docker(self, *args, **options):
-        return self.run_engine(["/usr/bin/docker", "--host", "unix://" + self.socket, *args], **options)
+        return self.run_engine(self.client_command(args), **options)
 
     def docker_run(self, *args, **options):
         """`docker run --rm` under kata; the image is named in `args`."""
@@ -162,6 +169,19 @@ class DockerTest(EngineTest):
         left = [os.path.join(root, name) for root, names, _ in os.walk(self.exec_root) for name in names
                 if root.endswith("runtime-runc/moby")]
         self.assertEqual(left, [], "state directories are left")
+
+
+class NewerDockerTest(DockerTest):
+    """Docker of Debian 13. Its programs and their libraries lie over those of this machine, in dockerd's mount namespace:
+    a newer C library serves older programs, as QEMU and kata-runtime, too."""
+
+    def daemon_command(self):
+        tree = debian_tree(["docker.io", "docker-cli", "docker-compose", "containerd", "runc", "iptables"], "trixie")
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c",
+                f'mount -t overlay -o lowerdir={tree}/usr:/usr overlay /usr && exec /usr/sbin/dockerd "$@"', "dockerd"]
+
+    def client_command(self, args):
+        return ["nsenter", f"--mount=/proc/{self.daemon.pid}/ns/mnt", *super().client_command(args)]
 
 
 class PodmanTest(EngineTest):

@@ -115,7 +115,9 @@ class DockerInDocker(DockerTest):
         inner("stop", "-t", "1", "box")
 
 
-class Compose(DockerTest):
+class ComposedApplication:
+    """A test of whatever Docker the class is mixed with."""
+
     FILE = """
 version: "3.8"
 services:
@@ -142,11 +144,9 @@ services:
 volumes: {{data: {{}}, pages: {{}}}}
 """
 
-    def compose_command(self):
-        return ["/usr/bin/docker-compose"]
-
     def compose(self, *args, **options):
         environment = dict(self.environment, DOCKER_HOST="unix://" + self.socket)
+        environment["COMPOSE_ANSI"] = "never"
         result = subprocess.run([*self.compose_command(), "--project-name", "app", "--file", self.file, *args],
                                 capture_output=True, text=True, check=False, env=environment, cwd=self.dir,
                                 timeout=harness.COMMAND_TIMEOUT_S, stdin=subprocess.DEVNULL, **options)
@@ -179,6 +179,11 @@ volumes: {{data: {{}}, pages: {{}}}}
         self.assertEqual(self.compose("logs", "--no-color", "worker").count("working"), 2)
         self.compose("down", "--timeout", "1", "--volumes")
         self.assertEqual(self.docker("ps", "--all", "--quiet").stdout + self.docker("volume", "ls", "--quiet").stdout, "")
+
+
+class Compose(ComposedApplication, DockerTest):
+    def compose_command(self):
+        return ["/usr/bin/docker-compose"]
 
 
 if __name__ == "__main__":

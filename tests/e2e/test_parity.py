@@ -32,7 +32,7 @@ class Docker(DockerTest):
     def test_parity(self):
         make_inputs(self.dir)
         found = parity.run_cases(
-            chosen(CASES), lambda arguments: ["/usr/bin/docker", "--host", "unix://" + self.socket, *arguments],
+            chosen(CASES), self.client_command,
             {"runc": "--runtime runc", "kata": "--runtime kata"}, self.dir, IMAGE, self.environment)
         self.assertEqual(found, [], "\n".join(["", *found]))
 
