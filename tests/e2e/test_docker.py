@@ -1,4 +1,4 @@
-"""Docker with kata-runtime as a runtime: what its users type."""
+"""Docker with kata-runtime as a runtime: what differs from runc. What does not is in test_parity."""
 
 import json
 import os
@@ -10,63 +10,13 @@ from harness import wait_until
 
 class Docker(DockerTest):
     def test_run(self):
-        host = os.uname().release
-        self.assertNotEqual(self.docker_run("--network", "none", IMAGE, "uname", "-r").stdout.strip(), host)
-        self.assertEqual(self.docker_run("--network", "none", IMAGE, "sh", "-c", "exit 7", check=False).returncode, 7)
-        self.assertEqual(self.docker_run("-i", "--network", "none", IMAGE, "cat", input="hello\n").stdout, "hello\n")
-        self.assertEqual(self.docker_run("-t", "--network", "none", IMAGE, "tty").stdout.strip(), "/dev/pts/0")
-
-    def test_run_options(self):
-        source = os.path.join(self.dir, "source")
-        os.mkdir(source)
-        with open(os.path.join(source, "file"), "w", encoding="utf-8") as f:
-            f.write("from the host\n")
-        script = ("id; pwd; echo $A; hostname; grep foo /etc/hosts; ulimit -n; cat /proc/sys/kernel/msgmax;"
-                  "grep CapEff /proc/self/status; df /dev/shm | tail -1 | awk '{print $2}'; cat /host/file;"
-                  "touch /host/x 2>/dev/null || echo ro; touch /volume/x && echo rw; touch /x 2>/dev/null || echo ro;"
-                  "touch /t/x && df /t | tail -1 | awk '{print $2}'; tr '\\0' ' ' </proc/1/cmdline | cut -d' ' -f1;"
-                  "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max; nproc;"
-                  # The VM is as large as the container's limit asks for; 256 MiB is what it has without.
-                  "awk '/MemTotal/ {print ($2 > 400 * 1024 && $2 < 470 * 1024)}' /proc/meminfo")
-        result = self.docker_run(
-            "--network", "none", "--read-only", "--tmpfs", "/t:size=1m,mode=1777", "-v", source + ":/host:ro",
-            "-v", "data:/volume", "--ulimit", "nofile=123:456", "--sysctl", "kernel.msgmax=4096", "--group-add", "9",
-            "-w", "/tmp", "-e", "A=b", "--hostname", "box", "--add-host", "foo:192.0.2.1", "--shm-size", "32m",
-            "--cap-drop", "ALL", "--pids-limit", "50", "--memory", "400m", "--cpus", "2", "--init", IMAGE, "sh", "-c",
-            script)
-        self.assertEqual(result.stdout.splitlines(), [
-            "uid=0(root) gid=0(root) groups=0(root),9", "/tmp", "b", "box", "192.0.2.1\tfoo", "123", "4096",
-            "CapEff:\t0000000000000000", "32768", "from the host", "ro", "rw", "ro", "1024", "/sbin/docker-init",
-            "419430400", "50", "200000 100000", "2", "1"])
-        user = self.docker_run("--network", "none", "--user", "5:6", "--entrypoint", "/bin/id", IMAGE)
-        self.assertEqual(user.stdout.strip(), "uid=5 gid=6 groups=6")
-
-    def test_life_of_a_container(self):
-        self.docker("run", "-d", "--name", "box", "--runtime", "kata", "--network", "none", "--health-cmd", "true",
-                    "--health-interval", "1s", IMAGE, "sh", "-c",
-                    "trap 'echo usr1' USR1; trap 'exit 3' TERM; while :; do echo tick; sleep 0.2; done")
-        self.assertEqual(self.docker("exec", "box", "sh", "-c", "echo $0; exit 4", check=False).returncode, 4)
-        self.assertEqual(self.docker("exec", "-t", "box", "tty").stdout.strip(), "/dev/pts/0")
-        self.assertIn("kata-shim", self.docker("top", "box").stdout)
-        self.assertIn("%", self.docker("stats", "--no-stream", "box").stdout)
-        wait_until(lambda: "(healthy)" in self.docker("ps").stdout, "the health check", harness.COMMAND_TIMEOUT_S)
-        self.docker("pause", "box")
-        self.assertIn("(Paused)", self.docker("ps").stdout)
-        self.docker("unpause", "box")
-        self.docker("cp", self.configuration, "box:/root/copied")
-        self.assertIn("[hypervisor.qemu]", self.docker("exec", "box", "cat", "/root/copied").stdout)
-        self.assertIn("/root/copied", self.docker("diff", "box").stdout)
-        self.docker("kill", "--signal", "USR1", "box")
-        wait_until(lambda: "usr1" in self.docker("logs", "box").stdout, "the signal to be handled")
-        self.docker("stop", "box")
-        state = json.loads(self.docker("inspect", "box").stdout)[0]
-        self.assertEqual((state["State"]["Status"], state["State"]["ExitCode"], state["HostConfig"]["Runtime"]),
-                         ("exited", 3, "kata"))
-        self.docker("restart", "box")
-        self.assertEqual(self.docker("exec", "box", "cat", "/proc/1/comm").stdout.strip(), "sh")
-        self.docker("kill", "box")
-        self.assertEqual(self.docker("wait", "box").stdout.strip(), "137")
-        self.docker("rm", "box")
+        # A kernel of its own, in a machine as large as the container's limits ask for; 256 MiB and one processor without.
+        script = "uname -r; awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo; nproc"
+        kernel, memory, processors = self.docker_run(
+            "--network", "none", "--memory", "400m", "--cpus", "2", IMAGE, "sh", "-c", script).stdout.split()
+        self.assertNotEqual(kernel, os.uname().release)
+        self.assertTrue(400 < int(memory) < 470, memory)
+        self.assertEqual(processors, "2")
 
     def test_networks(self):
         self.docker("network", "create", "--ipv6", "--subnet", "fd00:5::/64", "blue")
@@ -118,12 +68,7 @@ class Docker(DockerTest):
             outside = self.docker("exec", client, "getent", "ahostsv4", "name.example", check=False)
             self.assertEqual((outside.returncode, outside.stdout), (2, ""), outside.stderr)
 
-    def test_refusals_and_exit_codes(self):
-        missing = self.docker_run("--network", "none", IMAGE, "nosuch", check=False)
-        self.assertEqual((missing.returncode, "executable file not found in $PATH" in missing.stderr), (127, True),
-                         missing.stderr)
-        denied = self.docker_run("--network", "none", IMAGE, "/etc/passwd", check=False)
-        self.assertEqual((denied.returncode, "permission denied" in denied.stderr), (126, True), denied.stderr)
+    def test_namespaces_of_the_host_are_refused(self):
         for kind, option in (("network", "--network"), ("pid", "--pid"), ("ipc", "--ipc")):
             network = () if kind == "network" else ("--network", "none")
             refused = self.docker_run(*network, option, "host", IMAGE, "true", check=False)

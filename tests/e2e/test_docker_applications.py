@@ -39,7 +39,7 @@ class Postgres(DockerTest):
         self.docker("run", "-d", "--name", "db", "--runtime", "kata", "--network", "none", "--memory", "256m", "--user",
                     self.USER, "-v", "data:/data", "localhost/postgres", "postgres", "-D", "/data", "-k", "/tmp")
         self.await_ready()
-        self.in_database("pgbench", "--initialize", "--quiet", "--host", "/tmp")
+        self.in_database("pgbench", "--initialize", "--init-steps", "dtGvp", "--host", "/tmp")
 
     def in_database(self, *command, **options):
         return self.docker("exec", "db", *command, **options)
