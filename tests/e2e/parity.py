@@ -36,7 +36,7 @@ class Step:
     code: int = 0  # that both have to end with
     input: str = None
     terminal: bool = False  # the command's stdio is a terminal of 24 rows and 90 columns; `input` is typed,
-    prompt: str = ""  # when this is to be seen
+    prompt: str = ""  # when this line is to be seen
     until: str = None  # the command is repeated until its output contains this
     contains: str = ""  # what both have to say; then the rest of the text is each runtime's own
     differs: dict = dataclasses.field(default_factory=dict)  # label of a line ("label: value") -> why it differs
@@ -104,8 +104,9 @@ class Session:
                               start_new_session=True) as process:
             os.close(slave)
             text, typed = b"", step.input
+            prompt = step.prompt.encode() + b"\r\n" if step.prompt else b""
             while True:
-                if typed and step.prompt.encode() in text and not termios.tcgetattr(master)[3] & termios.ICANON:
+                if typed and prompt in text and not termios.tcgetattr(master)[3] & termios.ICANON:
                     os.write(master, typed.encode())
                     typed = None
                 readable, _, _ = select.select([master], [], [], 0.1)
