@@ -75,6 +75,9 @@ class Daemon(DockerTest):
         self.assertTrue(out.endswith("x\n"), out)
 
     def test_ten_at_once(self):
+        # All share the processors until the last has started.
+        self.write_configuration(agent="dial_timeout = 600", runtime="create_container_timeout = 600")
+
         def run(number):
             return self.docker_run("--network", "none", IMAGE, "sh", "-c", f"exit {number}", check=False).returncode
         with concurrent.futures.ThreadPoolExecutor(10) as pool:
