@@ -63,6 +63,25 @@ class Daemon(DockerTest):
                    "the machine to end")
         self.docker("rm", "box")
 
+    def test_a_vmm_that_the_host_kills_for_memory_is_an_oom_kill(self):
+        self.start("box")
+        self.ticks("box")
+        with open(f"/proc/{self.state('box')['Pid']}/cgroup", encoding="utf-8") as f:
+            groups = [line.strip().split(":", 2) for line in f]
+        unified = not any("memory" in controllers.split(",") for _, controllers, _ in groups)
+        path = next(p for _, controllers, p in groups if (not unified and "memory" in controllers.split(","))
+                    or (unified and controllers == ""))
+        directory = ("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/memory") + path
+        usage, limit = ("memory.current", "memory.max") if unified else ("memory.usage_in_bytes", "memory.limit_in_bytes")
+        with open(os.path.join(directory, usage), encoding="utf-8") as f:
+            room = int(f.read()) + (1 << 20)
+        with open(os.path.join(directory, limit), "w", encoding="utf-8") as f:
+            f.write(str(room))
+        self.docker("exec", "box", "dd", "if=/dev/zero", "of=/dev/shm/x", "bs=1M", "count=60", check=False)
+        state = self.await_state("box", "exited")
+        self.assertEqual((state["ExitCode"], state["OOMKilled"]), (255, True))
+        self.assertIn("lack of memory", self.docker("logs", "box").stderr)
+
     def test_a_full_disk_is_the_containers_problem(self):
         small = os.path.join(self.dir, "small")
         os.mkdir(small)
