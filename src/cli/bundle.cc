@@ -1,15 +1,21 @@
 #include "cli/bundle.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <utility>
 
 #include "base/file.h"
+#include "linux/namespaces.h"
 #include "oci/json.h"
+#include "sandbox/pod.h"
 
 namespace kata::cli {
 namespace {
@@ -56,6 +62,48 @@ Status CheckHostNamespaces(const oci::Linux& section) {
   return {};
 }
 
+// The process of "/proc/<pid>/ns/<kind>", by which engines name the namespaces of a container; 0: another
+// path.
+pid_t ProcessOfNamespace(std::string_view path) {
+  constexpr std::string_view kProc = "/proc/";
+  if (!path.starts_with(kProc)) return 0;
+  path.remove_prefix(kProc.size());
+  const std::string_view digits = path.substr(0, path.find('/'));
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
+  return error == std::errc() && end == digits.data() + digits.size() ? pid : 0;
+}
+
+// Containers have a mount namespace of their own; those of this runtime are a kata-shim.
+Result<bool> IsOfContainer(pid_t pid) {
+  char program[PATH_MAX];
+  const ssize_t length = readlink(fmt::format("/proc/{}/exe", pid).c_str(), program, sizeof program);
+  if (length > 0 && std::string_view(program, static_cast<size_t>(length)).ends_with("/kata-shim"))
+    return true;
+  const linux::NamespaceFd own = TRY(linux::NamespaceFd::OfProcess(0, CLONE_NEWNS));
+  return !TRY(own.IsSameAs(TRY(linux::NamespaceFd::OfProcess(pid, CLONE_NEWNS))));
+}
+
+// A pod's containers are in one machine and share what they like. Others cannot share a kernel's objects; and
+// the network would be taken away from the container that has it.
+Status CheckOthersNamespaces(const oci::Spec& spec) {
+  if (!sandbox::PodSandboxOf(spec.annotations).empty()) return {};
+  for (const oci::Namespace& entry : spec.linux->namespaces) {
+    if (entry.type != "network" && entry.type != "pid" && entry.type != "ipc") continue;
+    const pid_t pid = ProcessOfNamespace(entry.path);
+    if (pid == 0 || !TRY_CTX(IsOfContainer(pid), "join {} namespace '{}'", entry.type, entry.path)) continue;
+    return MakeError(
+        Code::kInvalidArgument,
+        "the {0} namespace of another container cannot be shared: each container has a virtual machine "
+        "of its own; {1} (linux.namespaces names '{2}')",
+        entry.type,
+        entry.type == "network" ? "connect both to one network of the engine, or create them in a pod"
+                                : "create both in a pod",
+        entry.path);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Bundle> LoadBundle(const std::string& path) {
@@ -71,6 +119,7 @@ Result<Bundle> LoadBundle(const std::string& path) {
   TRY_CTX(oci::Validate(bundle.spec), "read specification '{}'", file);
   TRY_CTX(CheckSections(bundle.spec), "read specification '{}'", file);
   TRY(CheckHostNamespaces(*bundle.spec.linux));
+  TRY(CheckOthersNamespaces(bundle.spec));
 
   const std::string& root = bundle.spec.root->path;
   bundle.rootfs = root.starts_with('/') ? root : bundle.path + "/" + root;

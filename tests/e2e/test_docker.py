@@ -74,6 +74,15 @@ class Docker(DockerTest):
             refused = self.docker_run(*network, option, "host", IMAGE, "true", check=False)
             self.assertEqual(refused.returncode, 125, refused.stderr)
             self.assertIn(f"host {kind} ", refused.stderr)
+        # What another container has: of either runtime.
+        for runtime in ("kata", "runc"):
+            self.docker("run", "-d", "--name", runtime + "-box", "--runtime", runtime, "--network", "none", "--ipc",
+                        "shareable", IMAGE, "sleep", "1000")
+            for kind, option in (("network", "--network"), ("pid", "--pid"), ("ipc", "--ipc")):
+                network = () if kind == "network" else ("--network", "none")
+                refused = self.docker_run(*network, option, f"container:{runtime}-box", IMAGE, "true", check=False)
+                self.assertEqual(refused.returncode, 125, refused.stderr)
+                self.assertIn(f"the {kind} namespace of another container cannot be shared", refused.stderr)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ class Podman(PodmanTest):
     def test_network_none(self):
         self.assertEqual(self.podman_run("--network", "none", IMAGE, "ls", "/sys/class/net").stdout.split(), ["lo"])
 
+    def test_refusals(self):
+        self.podman_run("-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+        for kind, option in (("network", "--network"), ("pid", "--pid"), ("ipc", "--ipc")):
+            network = () if kind == "network" else ("--network", "none")
+            for value, text in (("host", f"host {kind} "),
+                                ("container:box", f"the {kind} namespace of another container cannot be shared")):
+                refused = self.podman_run(*network, option, value, IMAGE, "true", check=False)
+                self.assertEqual(refused.returncode, 126, refused.stderr)
+                self.assertIn(text, refused.stderr)
+
     def pods(self, *args, **options):
         return self.podman("--runtime", self.wrapper, *args, **options).stdout
 
