@@ -67,7 +67,7 @@ struct ChildPlan {
   std::vector<FdMove> moves;
   int first_high_fd = 3;
   int error_fd = -1;
-  pid_t parent = -1;
+  int parent_pidfd = -1;
   uint64_t signal_mask = 0;  // of the parent
 };
 
@@ -143,7 +143,9 @@ void PlaceFds(ChildPlan& plan, int error_fd) {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, command.parent_death_signal, 0, 0, 0) < 0) {
       FailChild(error_fd, Step::kParentDeath);
     }
-    if (syscall(SYS_getppid) != plan.parent) {
+    // Not getppid(2), which knows no parent in another pid namespace.
+    pollfd parent{plan.parent_pidfd, POLLIN, 0};
+    if (syscall(SYS_poll, &parent, 1, 0) != 0) {
       errno = ESRCH;
       FailChild(error_fd, Step::kParentDeath);
     }
@@ -254,7 +256,7 @@ Status CheckCommand(const Command& command) {
   return {};
 }
 
-ChildPlan MakePlan(const Command& command, int null_fd, int error_fd) {
+ChildPlan MakePlan(const Command& command, int null_fd, int error_fd, int parent_pidfd) {
   ChildPlan plan;
   plan.command = &command;
   plan.executables = ExecutableCandidates(command.program);
@@ -279,7 +281,7 @@ ChildPlan MakePlan(const Command& command, int null_fd, int error_fd) {
   for (const auto& [target, source] : command.inherited_fds) plan.moves.push_back({source, target});
   for (const FdMove& move : plan.moves) plan.first_high_fd = std::max(plan.first_high_fd, move.target + 1);
   plan.error_fd = error_fd;
-  plan.parent = getpid();
+  plan.parent_pidfd = parent_pidfd;
   return plan;
 }
 
@@ -291,7 +293,7 @@ Result<ChildProcess> CloneChild(ChildPlan& plan) {
   }
   int pidfd = -1;
   clone_args args{};
-  args.flags = CLONE_PIDFD;
+  args.flags = CLONE_PIDFD | (plan.command->new_pid_namespace ? CLONE_NEWPID : 0);
   args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
@@ -300,6 +302,17 @@ Result<ChildProcess> CloneChild(ChildPlan& plan) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &plan.signal_mask, nullptr, kKernelSigsetSize);
   if (pid < 0) return ErrnoError(clone_errno, "clone");
   return ChildProcess(pid, UniqueFd(pidfd));
+}
+
+// setns(2) with a pid namespace moves the children to come of the calling thread; so it is moved back.
+Result<ChildProcess> CloneInPidNamespace(ChildPlan& plan) {
+  const int pid_namespace = plan.command->pid_namespace_fd;
+  if (pid_namespace < 0) return CloneChild(plan);
+  const UniqueFd own = TRY(Open("/proc/thread-self/ns/pid", O_RDONLY));
+  if (setns(pid_namespace, CLONE_NEWPID) < 0) return SysError("enter pid namespace");
+  Result<ChildProcess> child = CloneChild(plan);
+  if (setns(own.get(), CLONE_NEWPID) < 0) return SysError("return from pid namespace");
+  return child;
 }
 
 // Nothing when the child reached execve, which closed its end of the pipe.
@@ -419,8 +432,9 @@ Result<ChildProcess> Spawn(const Command& command) {
   TRY(CheckCommand(command));
   const UniqueFd null_fd = TRY_CTX(Open("/dev/null", O_RDWR), "execute '{}'", command.program);
   PipeEnds error_pipe = TRY_CTX(MakePipe(), "execute '{}'", command.program);
-  ChildPlan plan = MakePlan(command, null_fd.get(), error_pipe.write.get());
-  ChildProcess child = TRY_CTX(CloneChild(plan), "execute '{}'", command.program);
+  const UniqueFd own_pidfd = TRY_CTX(OpenPidfd(getpid()), "execute '{}'", command.program);
+  ChildPlan plan = MakePlan(command, null_fd.get(), error_pipe.write.get(), own_pidfd.get());
+  ChildProcess child = TRY_CTX(CloneInPidNamespace(plan), "execute '{}'", command.program);
   error_pipe.write.Reset();
   TRY(ReadChildFailure(command, error_pipe.read.get()));
   return child;

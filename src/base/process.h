@@ -68,9 +68,11 @@ struct Command {
   std::map<int, int> inherited_fds;
 
   bool new_session = false;
-  int controlling_tty_fd = -1;        // made the controlling terminal; needs new_session
-  int parent_death_signal = 0;        // PR_SET_PDEATHSIG; follows the *thread* that calls Spawn (prctl(2))
-  std::vector<int> namespace_fds;     // setns(2), in this order, before exec (borrowed)
+  int controlling_tty_fd = -1;     // made the controlling terminal; needs new_session
+  int parent_death_signal = 0;     // PR_SET_PDEATHSIG; follows the *thread* that calls Spawn (prctl(2))
+  std::vector<int> namespace_fds;  // setns(2), in this order, before exec (borrowed); not for pid namespaces
+  bool new_pid_namespace = false;  // it is the first process of one
+  int pid_namespace_fd = -1;       // it is born in this one (borrowed)
   std::vector<int> cgroup_procs_fds;  // open cgroup.procs files; the child writes "0" into each
   bool reset_signals = true;          // default dispositions and an empty mask
   bool allow_core_dump = false;

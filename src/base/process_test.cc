@@ -280,6 +280,27 @@ TEST_F(SpawnTest, EntersNamespacesBeforeExec) {
   EXPECT_EQ(outcome.output, "kata-test-host\n");
 }
 
+TEST_F(SpawnTest, IsBornInAPidNamespace) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  Command first = Sleeper();
+  first.new_pid_namespace = true;
+  first.parent_death_signal = SIGKILL;
+  ASSERT_OK_AND_ASSIGN(const ChildProcess child, Spawn(first));
+  EXPECT_THAT(ReadFile(fmt::format("/proc/{}/status", child.pid())).value_or(""),
+              testing::ContainsRegex(fmt::format("NSpid:\t{}\t1\n", child.pid())));
+  ASSERT_OK_AND_ASSIGN(const UniqueFd pids, Open(fmt::format("/proc/{}/ns/pid", child.pid()), O_RDONLY));
+  Command second = Shell("echo $$");
+  second.pid_namespace_fd = pids.get();
+  second.parent_death_signal = SIGKILL;
+  ASSERT_OK_AND_ASSIGN(Outcome outcome, RunToEnd(second));
+  EXPECT_EQ(outcome.output, "2\n");
+  // The next one is born where this process lives.
+  ASSERT_OK_AND_ASSIGN(outcome, RunToEnd(Shell("readlink /proc/self/ns/pid")));
+  char own[64] = {};
+  ASSERT_GT(readlink("/proc/self/ns/pid", own, sizeof own - 1), 0);
+  EXPECT_EQ(outcome.output, std::string(own) + "\n");
+}
+
 TEST_F(SpawnTest, WritesItselfIntoCgroups) {
   // Any writable file shows what the kernel would get.
   ASSERT_OK_AND_ASSIGN(const TempDir dir, TempDir::Create());

@@ -20,6 +20,8 @@ struct ShimMessage {
 
 // kata-shim's end of the channel is inherited under this number.
 inline constexpr int kShimChannelFd = 3;
+// A mount namespace that it enters, if there is one.
+inline constexpr int kShimMountsFd = 4;
 // kata-shim's exit code when the server vanished without a word.
 inline constexpr int kShimServerGoneExitCode = 255;
 

@@ -110,11 +110,13 @@ class NewProcess {
     const log::Step step("start process", {{"container", container_.id()}, {"process", exec_id_}});
     TaskClient& server = *container_.server();
     signals_fd_ = signals.fd();
-    const linux::NamespaceFd network_namespace =
-        TRY(linux::NamespaceFd::OfProcess(container_.state().shim.pid, CLONE_NEWNET));
+    const pid_t init = container_.state().shim.pid;
+    const linux::NamespaceFd network_namespace = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNET));
+    const linux::NamespaceFd mounts = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNS));
     stdio_ = TRY(OpenStdio(process, options_.stdio));
     const cgroup::HostCgroup cgroup(container_.state().cgroups);
-    stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, stdio_, {network_namespace, cgroup},
+    stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, process, stdio_,
+                                 {network_namespace, cgroup, mounts, init},
                                  /*die_with_us=*/!options_.stdio.detach));
     log::Debug("process on the host", {{"process", exec_id_}, {"kata-shim", stand_in_.process.pid()}});
     TRY(Attach());

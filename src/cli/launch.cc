@@ -1,6 +1,7 @@
 #include "cli/launch.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -158,28 +159,35 @@ void SandboxServer::Detach() {
   stderr_.Reset();
 }
 
-Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
-                             const StandInPlace& place, bool die_with_us) {
+Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
+                             const Stdio& stdio, const StandInPlace& place, bool die_with_us) {
   SocketPairEnds channel = TRY(MakeSocketPair(SOCK_SEQPACKET));
   Command command;
   command.program = TRY(FindProgram(kShimProgram));
-  // Only for those who look at the list of processes.
-  command.args = {id};
-  if (!exec_id.empty()) command.args.push_back(exec_id);
-  command.environment.emplace();
+  command.argv0 = process.args.front();
+  command.args.assign(process.args.begin() + 1, process.args.end());
+  command.environment = {"KATA_CONTAINER=" + id};
+  if (!exec_id.empty()) command.environment->push_back("KATA_EXEC=" + exec_id);
   command.working_directory = "/";
   command.stdin_fd = stdio.in.get();
   command.stdout_fd = stdio.out.get();
   command.stderr_fd = stdio.err.get();
-  command.inherited_fds = {{kShimChannelFd, channel.second.get()}};
+  command.inherited_fds = {{kShimChannelFd, channel.second.get()}, {kShimMountsFd, place.mounts.get()}};
   command.new_session = true;
   if (stdio.terminal) command.controlling_tty_fd = stdio.in.get();
   if (die_with_us) command.parent_death_signal = SIGKILL;
   command.namespace_fds = {place.network_namespace.get()};
+  linux::NamespaceFd pids;
+  if (place.init == 0) {
+    command.new_pid_namespace = true;
+  } else {
+    pids = TRY_CTX(linux::NamespaceFd::OfProcess(place.init, CLONE_NEWPID), "start kata-shim");
+    command.pid_namespace_fd = pids.get();
+  }
   const std::vector<UniqueFd> cgroup_procs = TRY(place.cgroup.OpenProcs());
   for (const UniqueFd& fd : cgroup_procs) command.cgroup_procs_fds.push_back(fd.get());
-  ChildProcess process = TRY_CTX(Spawn(command), "start kata-shim");
-  return StandIn{std::move(process), std::move(channel.first)};
+  ChildProcess child = TRY_CTX(Spawn(command), "start kata-shim");
+  return StandIn{std::move(child), std::move(channel.first)};
 }
 
 }  // namespace kata::cli

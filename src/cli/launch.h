@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "linux/namespaces.h"
+#include "oci/spec.h"
 #include "sandbox/state_directory.h"
 
 namespace kata::cli {
@@ -64,11 +65,14 @@ struct StandIn {
 struct StandInPlace {
   const linux::NamespaceFd& network_namespace;
   const cgroup::HostCgroup& cgroup;
+  const linux::NamespaceFd& mounts;
+  pid_t init = 0;  // kata-shim of the container's init, whose pid namespace it shares; 0: it is that
 };
 
-// Starts kata-shim with `stdio` in `place`, in a session of its own. `die_with_us`: it is killed when this
-// program ends, however that happens; else it is left to the engine.
-Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const Stdio& stdio,
-                             const StandInPlace& place, bool die_with_us);
+// Starts kata-shim with `stdio` in `place`, in a session of its own. Lists of processes show the command line
+// of `process`, for which it stands; its environment names the container. `die_with_us`: it is killed when
+// this program ends, however that happens; else it is left to the engine.
+Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
+                             const Stdio& stdio, const StandInPlace& place, bool die_with_us);
 
 }  // namespace kata::cli

@@ -8,6 +8,7 @@
 #include "cli/host_cgroup.h"
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
+#include "cli/stand_in_mounts.h"
 #include "sandbox/hooks.h"
 #include "sandbox/pod.h"
 #include "sandbox/removal.h"
@@ -113,12 +114,14 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
 Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file) {
   const log::Step step("start sandbox server and kata-shim", {{"container", request_.id}});
   const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
+  const linux::NamespaceFd mounts = TRY(MakeStandInMounts(bundle));
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   if (server_directory_.id() == request_.id) {
     server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
   }
-  stand_in_ = TRY(StartStandIn(request_.id, "", stdio_, {network_namespace, cgroup_},
-                               /*die_with_us=*/!request_.stdio.detach));
+  stand_in_ =
+      TRY(StartStandIn(request_.id, "", *bundle.spec.process, stdio_, {network_namespace, cgroup_, mounts},
+                       /*die_with_us=*/!request_.stdio.detach));
   if (server_) log::Debug("sandbox server", {{"container", request_.id}, {"pid", server_->pid()}});
   log::Debug("kata-shim", {{"container", request_.id}, {"pid", stand_in_.process.pid()}});
   return scope_ ? EnterSystemdScope(bundle) : Status();

@@ -5,10 +5,13 @@
 // exit code that the server names. One runs for every process of every container, so it allocates nothing and
 // needs libc only.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +21,7 @@
 namespace {
 
 using kata::kShimChannelFd;
+using kata::kShimMountsFd;
 using kata::kShimServerGoneExitCode;
 using kata::ShimMessage;
 using kata::ShimMessageType;
@@ -98,13 +102,30 @@ void WriteError(const char* text, size_t size) {
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, size);
 }
 
+// Engines look for a container's files, and list its processes, in the mount namespace of the pid that they
+// know. In the host's they would find the host's. False if that cannot be prevented.
+bool EnterMounts() {
+  if (fcntl(kShimMountsFd, F_GETFD) < 0) return true;  // none was given, and nothing else opened yet
+  if (setns(kShimMountsFd, CLONE_NEWNS) < 0) return false;
+  close(kShimMountsFd);
+  // For the first process of a pid namespace: what stands for the container's processes. Without a directory
+  // for it there is no list.
+  if (getpid() == 1) mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
+  return true;
+}
+
 }  // namespace
 
-// The arguments (container and exec id) only make the process recognizable in ps.
+// The arguments are those of the process in the guest: lists of processes show them.
 int main() {
   const sigset_t forwarded = ForwardedSignals();
   sigprocmask(SIG_SETMASK, &forwarded, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  if (!EnterMounts()) {
+    constexpr char kText[] = "kata-shim: it cannot enter the mount namespace that it was given\n";
+    WriteError(kText, sizeof(kText) - 1);
+    return kShimServerGoneExitCode;
+  }
   const int signal_fd = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
 
   int type = 0;

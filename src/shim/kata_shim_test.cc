@@ -40,6 +40,7 @@ class KataShimTest : public test::LeakCheckedTest {
     command.stdin_fd = stdin_fd;
     command.inherited_fds = {{kShimChannelFd, ends.second.get()}};
     command.new_session = true;
+    command.new_pid_namespace = geteuid() == 0;
     Result<ChildProcess> child = Spawn(command);
     ASSERT_OK(child);
     shim_ = std::move(*child);

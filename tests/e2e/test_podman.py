@@ -20,6 +20,20 @@ class Podman(PodmanTest):
         self.podman("pause", "box")
         self.podman("unpause", "box")
         self.assertIn("tick", self.podman("logs", "box").stdout)
+        # What stands on the host for the container's processes, and nothing else of the host.
+        self.podman("exec", "-d", "box", "sleep", "999")
+        wait_until(lambda: "sleep 999" in self.podman("top", "box", "args").stdout, "the second process")
+        top = [line.split()[:2] for line in self.podman("top", "box", "pid", "args").stdout.splitlines()[1:]]
+        self.assertEqual([top[0], [args for _, args in top]], [["1", "sh"], ["sh", "sleep"]])
+        # The guest's own list, by a program in the container.
+        self.assertIn("ps -o pid,args", self.podman("top", "box", "-o", "pid,args").stdout)
+        # Both ways while it runs.
+        self.podman("cp", self.configuration, "box:/root/copied")
+        self.assertIn("[hypervisor.qemu]", self.podman("exec", "box", "cat", "/root/copied").stdout)
+        self.podman("exec", "box", "sh", "-c", "echo back > /root/back")
+        self.podman("cp", "box:/root/back", os.path.join(self.dir, "back"))
+        with open(os.path.join(self.dir, "back"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "back\n")
         self.podman("stop", "box")
 
     def serve(self, name, *options):
