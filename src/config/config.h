@@ -40,6 +40,7 @@ struct HypervisorConfig {
   bool enable_mem_prealloc = false;
   bool enable_hugepages = false;
   bool reclaim_guest_freed_memory = false;
+  bool disable_vhost_net = false;
   std::string entropy_source = "/dev/urandom";
   std::vector<std::string> valid_entropy_sources;
   std::vector<std::string> enable_annotations;

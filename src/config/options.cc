@@ -158,6 +158,8 @@ std::vector<Option> OptionsOf(Config& config) {
        "take all of the guest's memory from the host at once"},
       {Section::kHypervisor, "enable_hugepages", &hypervisor.enable_hugepages,
        "back the guest's memory with huge pages"},
+      {Section::kHypervisor, "disable_vhost_net", &hypervisor.disable_vhost_net,
+       "let the VMM move the packets of network cards itself where the host's kernel could"},
       {Section::kHypervisor, "reclaim_guest_freed_memory", &hypervisor.reclaim_guest_freed_memory,
        "give memory that the guest has freed back to the host"},
       {Section::kHypervisor, "entropy_source", &hypervisor.entropy_source,

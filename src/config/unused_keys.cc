@@ -47,7 +47,6 @@ constexpr std::string_view kUnusedKeys[] = {
     "hypervisor.disable_nesting_checks",
     "hypervisor.disable_seccomp",
     "hypervisor.disable_selinux",
-    "hypervisor.disable_vhost_net",
     "hypervisor.enable_guest_swap",
     "hypervisor.enable_iommu",
     "hypervisor.enable_iommu_platform",

@@ -35,21 +35,22 @@ Result<Model> ParseModel(const std::string& name) {
   return MakeError(Code::kInvalidArgument, "internetworking_model '{}' is unknown", name);
 }
 
-Result<std::unique_ptr<Endpoint>> Endpoint::Join(linux::RouteSocket& socket, Model model,
-                                                 const linux::Link& interface, const std::string& tap_name,
-                                                 uint32_t queues) {
+Result<std::unique_ptr<Endpoint>> Endpoint::Join(linux::RouteSocket& socket, const linux::Link& interface,
+                                                 const std::string& tap_name, const Options& options) {
   // What a virtio network card is on the guest's side.
   if (interface.type != ARPHRD_ETHER || interface.hardware_address.size() != kEthernetAddressBytes) {
     return MakeError(Code::kUnimplemented, "join interface '{}': only Ethernet can be passed on to a VM ({})",
                      interface.name, interface.kind.empty() ? "a device" : interface.kind);
   }
   std::unique_ptr<Endpoint> endpoint(new Endpoint(socket, interface, tap_name));
-  if (model == Model::kMacvtap) {
-    TRY_CTX(endpoint->JoinByMacvtap(queues), "join interface '{}'", interface.name);
+  if (options.model == Model::kMacvtap) {
+    TRY_CTX(endpoint->JoinByMacvtap(options.queues), "join interface '{}'", interface.name);
   } else {
-    TRY_CTX(endpoint->JoinByTcFilter(queues), "join interface '{}'", interface.name);
+    TRY_CTX(endpoint->JoinByTcFilter(options.queues), "join interface '{}'", interface.name);
   }
-  endpoint->vhost_fds_ = TRY_CTX(OpenVhostNet(queues), "join interface '{}'", interface.name);
+  if (options.vhost) {
+    endpoint->vhost_fds_ = TRY_CTX(OpenVhostNet(options.queues), "join interface '{}'", interface.name);
+  }
   return endpoint;
 }
 

@@ -26,11 +26,15 @@ Result<Model> ParseModel(const std::string& name);
 // interface or the whole namespace has gone meanwhile does no harm.
 class Endpoint {
  public:
-  // `socket` is borrowed and outlives the object. `tap_name`: for the new device. `model` is not kNone.
-  // After a failure nothing is left; the error names the interface.
-  static Result<std::unique_ptr<Endpoint>> Join(linux::RouteSocket& socket, Model model,
-                                                const linux::Link& interface, const std::string& tap_name,
-                                                uint32_t queues);
+  struct Options {
+    Model model = Model::kTcFilter;  // not kNone
+    uint32_t queues = 1;
+    bool vhost = true;  // the kernel moves the packets, where it has vhost-net
+  };
+  // `socket` is borrowed and outlives the object. `tap_name`: for the new device. After a failure nothing is
+  // left; the error names the interface.
+  static Result<std::unique_ptr<Endpoint>> Join(linux::RouteSocket& socket, const linux::Link& interface,
+                                                const std::string& tap_name, const Options& options);
   ~Endpoint();
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;

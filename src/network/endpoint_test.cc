@@ -19,6 +19,7 @@
 #include "base/process.h"
 #include "linux/namespaces.h"
 #include "linux/netlink/traffic_control.h"
+#include "network/tap.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -110,7 +111,8 @@ class EndpointTest : public test::LeakCheckedTest {
 TEST_F(EndpointTest, TcFilterPassesFramesBothWays) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
     const size_t links = CountLinks(socket);
-    ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kTcFilter, eth0, "tap0_kata", 1));
+    ASSERT_OK_AND_ASSIGN(auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}));
     EXPECT_EQ(endpoint->interface_index(), eth0.index);
     EXPECT_EQ(endpoint->hardware_address(), kAddress);
     ASSERT_EQ(endpoint->tap_fds().size(), 1u);
@@ -124,9 +126,9 @@ TEST_F(EndpointTest, TcFilterPassesFramesBothWays) {
     ExpectFramesPass(endpoint->tap_fds()[0]);
     // Nobody else joins it.
     EXPECT_THAT(
-        Endpoint::Join(socket, Model::kTcFilter, eth0, "tap1_kata", 1),
+        Endpoint::Join(socket, eth0, "tap1_kata", {.model = Model::kTcFilter, .queues = 1}),
         IsError(Code::kAlreadyExists, AllOf(HasSubstr("join interface 'eth0'"), HasSubstr("ingress qdisc"))));
-    EXPECT_THAT(Endpoint::Join(socket, Model::kTcFilter, eth0, "tap0_kata", 1),
+    EXPECT_THAT(Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}),
                 IsError(Code::kAlreadyExists, HasSubstr("'tap0_kata': it exists")));
     EXPECT_EQ(CountLinks(socket), links + 1) << "the failures left something";
 
@@ -136,9 +138,60 @@ TEST_F(EndpointTest, TcFilterPassesFramesBothWays) {
   });
 }
 
+// What an engine puts beside a parent interface instead of a pair.
+TEST_F(EndpointTest, JoinsAMacvlan) {
+  WithInterface([](RouteSocket& socket, const Link& eth0) {
+    Ip({"link", "set", "eth0", "address", "02:00:00:00:00:0c"});
+    Ip({"link", "add", "m0", "link", "eth0", "address", kAddress, "up", "type", "macvlan", "mode", "bridge"});
+    ASSERT_OK_AND_ASSIGN(const Link m0, socket.FindLink("m0"));
+    ASSERT_OK_AND_ASSIGN(const auto endpoint, Endpoint::Join(socket, m0, "tap0_kata", {}));
+    ExpectFramesPass(endpoint->tap_fds()[0]);
+    // Its parent is not touched.
+    EXPECT_OK(linux::AddIngressQdisc(socket, eth0.index));
+  });
+}
+
+// One whose other end a program holds, as slirp4netns does.
+TEST_F(EndpointTest, JoinsATap) {
+  WithInterface([](RouteSocket& socket, const Link&) {
+    ASSERT_OK_AND_ASSIGN(const std::vector<UniqueFd> program, CreateTap("t0", 1));
+    Ip({"link", "set", "t0", "address", kAddress, "up"});
+    ASSERT_OK_AND_ASSIGN(const Link t0, socket.FindLink("t0"));
+    ASSERT_OK_AND_ASSIGN(const auto endpoint, Endpoint::Join(socket, t0, "tap0_kata", {}));
+    const auto expect_passed = [](int from, int to, const std::string& frame) {
+      const std::string packet = std::string(kTapHeader, '\0') + frame;
+      ASSERT_EQ(write(from, packet.data(), packet.size()), static_cast<ssize_t>(packet.size()));
+      char buffer[2048];
+      for (std::string received; !received.ends_with(frame);) {
+        ASSERT_OK(WaitFd(to, POLLIN, Deadline::After(std::chrono::seconds(60)), "frame"));
+        const ssize_t size = read(to, buffer, sizeof buffer);
+        ASSERT_GT(size, 0);
+        received.assign(buffer, static_cast<size_t>(size));
+      }
+    };
+    const int guest = endpoint->tap_fds()[0];
+    expect_passed(guest, program[0].get(), Frame("02:00:00:00:00:0b", kAddress, "from the guest"));
+    expect_passed(program[0].get(), guest, Frame(kAddress, "02:00:00:00:00:0b", "to the guest"));
+  });
+}
+
+TEST_F(EndpointTest, UsesVhostWhereThereIsSome) {
+  WithInterface([](RouteSocket& socket, const Link& eth0) {
+    const size_t expected = PathExists("/dev/vhost-net") ? 2 : 0;
+    {
+      ASSERT_OK_AND_ASSIGN(const auto endpoint, Endpoint::Join(socket, eth0, "tap0_kata", {.queues = 2}));
+      EXPECT_EQ(endpoint->vhost_fds().size(), expected);
+    }
+    ASSERT_OK_AND_ASSIGN(const auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.queues = 2, .vhost = false}));
+    EXPECT_EQ(endpoint->vhost_fds().size(), 0u);
+  });
+}
+
 TEST_F(EndpointTest, HasAQueueForEachProcessor) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
-    ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kTcFilter, eth0, "tap0_kata", 4));
+    ASSERT_OK_AND_ASSIGN(auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 4}));
     EXPECT_EQ(endpoint->tap_fds().size(), 4u);
     ifreq request{};
     ASSERT_EQ(ioctl(endpoint->tap_fds()[3], TUNGETIFF, &request), 0);
@@ -150,7 +203,8 @@ TEST_F(EndpointTest, HasAQueueForEachProcessor) {
 // The VMM's descriptors are copies of ours.
 TEST_F(EndpointTest, TapEndsWithTheVmm) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
-    ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kTcFilter, eth0, "tap0_kata", 1));
+    ASSERT_OK_AND_ASSIGN(auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}));
     UniqueFd vmm(fcntl(endpoint->tap_fds()[0], F_DUPFD_CLOEXEC, 3));
     endpoint->CloseDescriptors();
     EXPECT_OK(socket.FindLink("tap0_kata"));
@@ -163,7 +217,8 @@ TEST_F(EndpointTest, TapEndsWithTheVmm) {
 
 TEST_F(EndpointTest, BearsThatTheInterfaceHasGone) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
-    ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kTcFilter, eth0, "tap0_kata", 1));
+    ASSERT_OK_AND_ASSIGN(auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}));
     ASSERT_OK(socket.DeleteLink(eth0.index));
     endpoint.reset();
     EXPECT_THAT(socket.FindLink("tap0_kata"), IsErrorCode(Code::kNotFound));
@@ -174,13 +229,16 @@ TEST_F(EndpointTest, MacvtapPassesFramesBothWays) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
     const size_t links = CountLinks(socket);
     {
-      ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kMacvtap, eth0, "tap0_kata", 2));
+      ASSERT_OK_AND_ASSIGN(
+          auto endpoint, Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kMacvtap, .queues = 2}));
       EXPECT_EQ(endpoint->tap_fds().size(), 2u);
       EXPECT_EQ(socket.FindLink("tap0_kata").value().mtu, 1400u);
     }
-    ASSERT_OK_AND_ASSIGN(auto endpoint, Endpoint::Join(socket, Model::kMacvtap, eth0, "tap0_kata", 1));
+    ASSERT_OK_AND_ASSIGN(auto endpoint,
+                         Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kMacvtap, .queues = 1}));
     ExpectFramesPass(endpoint->tap_fds()[0]);
-    EXPECT_FALSE(Endpoint::Join(socket, Model::kMacvtap, eth0, "tap1_kata", 1)) << "nobody else joins it";
+    EXPECT_FALSE(Endpoint::Join(socket, eth0, "tap1_kata", {.model = Model::kMacvtap, .queues = 1}))
+        << "nobody else joins it";
     endpoint.reset();
     EXPECT_EQ(CountLinks(socket), links);
   });
@@ -190,13 +248,15 @@ TEST_F(EndpointTest, RefusesWhatItCannotJoin) {
   WithInterface([](RouteSocket& socket, const Link& eth0) {
     Ip({"link", "add", "m0", "link", "eth0", "type", "macvlan", "mode", "bridge"});
     Ip({"tuntap", "add", "t0", "mode", "tun"});
-    EXPECT_THAT(Endpoint::Join(socket, Model::kMacvtap, socket.FindLink("m0").value(), "tap0_kata", 1),
+    EXPECT_THAT(Endpoint::Join(socket, socket.FindLink("m0").value(), "tap0_kata",
+                               {.model = Model::kMacvtap, .queues = 1}),
                 IsError(Code::kUnimplemented, AllOf(HasSubstr("'m0'"), HasSubstr("tcfilter"))));
-    EXPECT_THAT(Endpoint::Join(socket, Model::kTcFilter, socket.FindLink("t0").value(), "tap0_kata", 1),
+    EXPECT_THAT(Endpoint::Join(socket, socket.FindLink("t0").value(), "tap0_kata",
+                               {.model = Model::kTcFilter, .queues = 1}),
                 IsError(Code::kUnimplemented, HasSubstr("'t0': only Ethernet")));
     Link gone = eth0;
     gone.index = 4711;
-    EXPECT_THAT(Endpoint::Join(socket, Model::kTcFilter, gone, "tap0_kata", 1),
+    EXPECT_THAT(Endpoint::Join(socket, gone, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}),
                 IsError(testing::_, HasSubstr("join interface 'eth0'")));
     EXPECT_THAT(socket.FindLink("tap0_kata"), IsErrorCode(Code::kNotFound));
   });

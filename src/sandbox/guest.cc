@@ -85,7 +85,10 @@ Result<std::shared_ptr<GuestNetwork>> Guest::ConnectNetwork(const MachineOptions
   const auto network_namespace =
       TRY(linux::NamespaceFd::FromFd(TRY(options.network_namespace.Duplicate()), CLONE_NEWNET));
   std::shared_ptr<GuestNetwork> network =
-      TRY(GuestNetwork::Create(loop_, network_namespace, {.model = model, .queues = options.size.vcpus}));
+      TRY(GuestNetwork::Create(loop_, network_namespace,
+                               {.model = model,
+                                .queues = options.size.vcpus,
+                                .vhost = !options.config->hypervisor.disable_vhost_net}));
   const std::lock_guard lock(mutex_);
   network_ = network;
   return network;

@@ -79,8 +79,7 @@ Result<GuestNetwork::Card> GuestNetwork::Join(const linux::Link& link) {
   const unsigned number = next_number_++;
   Card card;
   card.device_id = fmt::format("net{}", number);
-  card.endpoint = TRY(network::Endpoint::Join(*socket_, options_.model, link,
-                                              fmt::format("tap{}_kata", number), options_.queues));
+  card.endpoint = TRY(network::Endpoint::Join(*socket_, link, fmt::format("tap{}_kata", number), options_));
   return card;
 }
 

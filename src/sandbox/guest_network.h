@@ -29,10 +29,7 @@ namespace kata::sandbox {
 // which can do nothing else any more. The members that block are not for the loop thread.
 class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
  public:
-  struct Options {
-    network::Model model = network::Model::kTcFilter;  // not kNone
-    uint32_t queues = 1;                               // of each network card
-  };
+  using Options = network::Endpoint::Options;  // of each network card
 
   // `loop` is borrowed and must outlive the object. Enters `network_namespace`, joins the interfaces that are
   // there with tap devices. Blocks. Refuses the namespace that this process lives in: a host must not lose

@@ -108,9 +108,11 @@ class Network(KataTest):
         self.kill_and_delete(container_id)
         self.assert_nothing_left_in_namespace({"lo", "eth0"})
 
-    def check_traffic(self):
+    def check_traffic(self, queues=1):
         self.serve(self.peer, "--bind", "::")
         container_id = self.start("sh", "-c", "mkdir /www; echo guest > /www/file; exec httpd -f -p 80 -h /www")
+        self.assertEqual(self.guest(container_id, "ls", "/sys/class/net/eth0/queues").stdout.split(),
+                         [f"{kind}-{number}" for kind in ("rx", "tx") for number in range(queues)])
         self.assertEqual(self.guest(container_id, "wget", "-qO-", "http://192.0.2.1:8080/file").stdout, "served\n")
         self.assertEqual(self.guest(container_id, "wget", "-qO-", "http://[2001:db8::1]:8080/file").stdout, "served\n")
         for address in ("192.0.2.1", "2001:db8::1"):
@@ -130,8 +132,8 @@ class Network(KataTest):
         self.check_traffic()
 
     def test_several_queues(self):
-        self.write_configuration(hypervisor="default_vcpus = 2")
-        self.check_traffic()
+        self.write_configuration(hypervisor="default_vcpus = 2\ndisable_vhost_net = true")
+        self.check_traffic(queues=2)
 
     def test_model_none(self):
         self.write_configuration(runtime='internetworking_model = "none"')
