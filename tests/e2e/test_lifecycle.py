@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import subprocess
 
 import harness
 from harness import KataTest, wait_until
@@ -28,11 +29,25 @@ class Lifecycle(KataTest):
 
     def test_pid_file_process_is_real_and_exits_with_the_code(self):
         bundle = self.bundle("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done")
+        volume = os.path.join(self.dir, "volume")
+        os.mkdir(volume)
+        bundle.add_mount(destination="/data/volume", source=volume, type="bind", options=["rbind", "ro"])
         container = self.create(bundle)
         pid = self.pid(container)
         os.kill(pid, 0)
         self.kata("start", container)
         wait_until(lambda: "ready" in self.read_output(container), "the container to be ready")
+        # What engines look through it at: the container's files and processes, not the host's.
+        with open(os.path.join(volume, "file"), "w", encoding="utf-8") as f:
+            f.write("x")
+        inside = ["nsenter", f"--target={pid}", "--mount"]
+        listed = subprocess.run([*inside, "/bin/busybox", "ls", "/", "/data/volume"], capture_output=True, text=True,
+                                check=True).stdout.split()
+        self.assertEqual(listed, ["/:", *sorted(os.listdir(bundle.rootfs)), "/data/volume:", "file"])
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as f:
+            self.assertEqual([line.split()[4] for line in f], ["/", "/data/volume", "/proc"])
+        processes = subprocess.run([*inside, "/bin/busybox", "ls", "/proc"], capture_output=True, text=True, check=True)
+        self.assertEqual([name for name in processes.stdout.split() if name.isdigit()], ["1"])
         os.kill(pid, signal.SIGTERM)  # what an engine does to an exec's pid, and people to containers
         self.wait_status(container, "stopped")
         wait_until(lambda: not harness.os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
