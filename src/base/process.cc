@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -338,8 +339,11 @@ ExitStatus ToExitStatus(const siginfo_t& info) {
 
 std::string ExitStatus::Describe() const {
   if (signal == 0) return fmt::format("exit status {}", code);
-  const char* name = sigdescr_np(signal);
-  return fmt::format("signal {} ({})", signal, name != nullptr ? name : "unknown");
+  const char* known = sigdescr_np(signal);
+  std::string name = known != nullptr ? known : "unknown";
+  // As the rest of the sentence that this becomes a part of.
+  name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  return fmt::format("signal {} ({})", signal, name);
 }
 
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept

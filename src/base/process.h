@@ -20,7 +20,7 @@ struct ExitStatus {
   int signal = 0;  // that ended the process
   // As a shell and an OCI engine count: code, or 128 + signal.
   int ShellCode() const { return signal != 0 ? 128 + signal : code; }
-  std::string Describe() const;  // "exit status 3", "signal 9 (Killed)"
+  std::string Describe() const;  // "exit status 3", "signal 9 (killed)"
 };
 
 // A child of this process. Killed (SIGKILL) and reaped on destruction unless waited for or detached.

@@ -80,7 +80,7 @@ TEST_F(SpawnTest, ReportsTheSignalThatEndedTheChild) {
   ASSERT_OK_AND_ASSIGN(const Outcome outcome, RunToEnd(Shell("kill -9 $$")));
   EXPECT_EQ(outcome.status.signal, SIGKILL);
   EXPECT_EQ(outcome.status.ShellCode(), 137);
-  EXPECT_EQ(outcome.status.Describe(), "signal 9 (Killed)");
+  EXPECT_EQ(outcome.status.Describe(), "signal 9 (killed)");
 }
 
 TEST_F(SpawnTest, LooksProgramsWithoutSlashUpInPath) {

@@ -141,7 +141,7 @@ TEST_F(VmTest, DestructionEndsTheVmm) {
 TEST_F(VmTest, AKilledVmmIsReportedOnce) {
   ASSERT_OK_AND_ASSIGN(const auto vm, StartQemu());
   ASSERT_EQ(kill(vm->pid(), SIGKILL), 0);
-  EXPECT_THAT(WaitExitReason(), StartsWith("signal 9 (Killed)"));
+  EXPECT_THAT(WaitExitReason(), StartsWith("signal 9 (killed)"));
   EXPECT_FALSE(vm->running());
   EXPECT_OK(vm->Stop(Soon()));
   std::lock_guard lock(mutex_);
@@ -225,7 +225,7 @@ TEST_F(VmTest, ConsoleLinesArriveAndAPanicIsTheReason) {
   ASSERT_OK_AND_ASSIGN(const auto vm, Start(driver));
   ASSERT_EQ(kill(vm->pid(), SIGTERM), 0);
   EXPECT_EQ(WaitExitReason(),
-            "signal 15 (Terminated): broken: guest console: Kernel panic - not syncing: VFS");
+            "signal 15 (terminated): broken: guest console: Kernel panic - not syncing: VFS");
   EXPECT_EQ(vm->LastWords(), WaitExitReason());
   std::lock_guard lock(mutex_);
   EXPECT_THAT(console_, testing::ElementsAre("booting", "[    0.5] Kernel panic - not syncing: VFS", "rest"));

@@ -303,16 +303,17 @@ TEST_F(ContainerTest, AStartHookThatFailsIsNamedAndEndsTheContainer) {
     TRY(WaitFd(container->init_pidfd(), POLLIN, Deadline::After(std::chrono::seconds(30)), "end of init"));
     return status;
   };
-  EXPECT_THAT(
-      start({"/bin/sh", {"sh", "-c", "echo no table >&2; exit 3"}, {}, {}}),
-      IsError(Code::kFailedPrecondition, "hooks.startContainer[0]: '/bin/sh': exit status 3: no table"));
+  EXPECT_THAT(start({"/bin/sh", {"sh", "-c", "echo no table >&2; exit 3"}, {}, {}}),
+              IsError(Code::kFailedPrecondition,
+                      "error running hook: hooks.startContainer[0]: '/bin/sh': exit status 3: no table"));
   EXPECT_THAT(start({"/bin/nosuch", {}, {}, {}}),
               IsError(_,
-                      "hooks.startContainer[0]: '/bin/nosuch': exit status 127: execute: No such file or "
+                      "error running hook: hooks.startContainer[0]: '/bin/nosuch': exit status 127: execute: "
+                      "No such file or "
                       "directory"));
-  EXPECT_THAT(
-      start({"/bin/sleep", {"sleep", "1000"}, {}, 1}),
-      IsError(Code::kDeadlineExceeded, "hooks.startContainer[0]: '/bin/sleep': did not end within 1 s"));
+  EXPECT_THAT(start({"/bin/sleep", {"sleep", "1000"}, {}, 1}),
+              IsError(Code::kDeadlineExceeded,
+                      "error running hook: hooks.startContainer[0]: '/bin/sleep': did not end within 1 s"));
   EXPECT_FALSE(PathExists(rootfs_ + "/tmp/ran"));
 }
 

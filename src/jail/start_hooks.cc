@@ -88,7 +88,8 @@ Status RunHook(const oci::Hook& hook, const std::string& state_json, const std::
 Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& state_json,
                      const std::function<Status()>& assume) {
   for (size_t i = 0; i < hooks.size(); ++i) {
-    TRY_CTX(RunHook(hooks[i], state_json, assume), "hooks.startContainer[{}]: '{}'", i, hooks[i].path);
+    TRY_CTX(RunHook(hooks[i], state_json, assume), "error running hook: hooks.startContainer[{}]: '{}'", i,
+            hooks[i].path);
   }
   return {};
 }

@@ -15,7 +15,7 @@ namespace kata::jail {
 // directory, with `state_json` as their stdin and their own environment alone. Each child calls `assume` last
 // before it executes the hook, to become what the container's program will be. The first hook that cannot be
 // executed, does not end with status 0, or exceeds its timeout (it is killed) makes the error, with what it
-// wrote: "hooks.startContainer[0]: '/bin/prepare': exit status 3: no such table".
+// wrote: "error running hook: hooks.startContainer[0]: '/bin/prepare': exit status 3: no such table".
 Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& state_json,
                      const std::function<Status()>& assume);
 

@@ -144,8 +144,8 @@ Status RunHooks(const std::vector<oci::Hook>& hooks, const HookRun& run) {
     Status status = RunHook(hooks[i], run);
     if (status) continue;
     const bool cancelled = status.error().code() == Code::kCancelled;
-    Error error =
-        std::move(status).error().Wrap(fmt::format("{} hook #{} '{}'", run.point, i, hooks[i].path));
+    Error error = std::move(status).error().Wrap(
+        fmt::format("error running hook: {} hook #{} '{}'", run.point, i, hooks[i].path));
     return cancelled ? std::move(error) : std::move(error).WithCode(Code::kAborted);
   }
   return {};

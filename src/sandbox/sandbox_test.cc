@@ -758,14 +758,14 @@ TEST_F(SandboxServerTest, ServerThatNobodyComesToEnds) {
 
 TEST_F(SandboxServerTest, DeathOfTheMachineStopsTheContainer) {
   ClientProcess process = Run({"sleep"});
-  script_->KillMachine("signal 9 (Killed)");
+  script_->KillMachine("signal 9 (killed)");
   EXPECT_EQ(process.AwaitExit(), 255);
   EXPECT_EQ(ClientProcess::ReadAll(process.stderr_read),
-            "kata-runtime: container 'c1': the virtual machine ended: signal 9 (Killed)\n");
+            "kata-runtime: container 'c1': the virtual machine ended: signal 9 (killed)\n");
   ASSERT_OK_AND_ASSIGN(const ContainerState state, directory_->ReadState());
   EXPECT_EQ(state.status, "stopped");
   EXPECT_EQ(state.exit_code, 255);
-  EXPECT_EQ(state.error, "the virtual machine ended: signal 9 (Killed)");
+  EXPECT_EQ(state.error, "the virtual machine ended: signal 9 (killed)");
   EXPECT_THAT(Kill(SIGTERM), IsError(_, "container not running"));
   EXPECT_OK(Delete());
 }

@@ -187,7 +187,7 @@ TEST_F(RealVirtiofsdTest, AKillIsReported) {
   const UniqueFd socket = daemon->TakeSocket();
   ExpectAnswersFeatures(socket.get());
   ASSERT_EQ(kill(daemon->pid(), SIGKILL), 0);
-  EXPECT_THAT(WaitReason(), StartsWith("virtiofsd ended: signal 9 (Killed)"));
+  EXPECT_THAT(WaitReason(), StartsWith("virtiofsd ended: signal 9 (killed)"));
   EXPECT_FALSE(daemon->running());
 }
 
