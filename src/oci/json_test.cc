@@ -1,6 +1,7 @@
 #include "oci/json.h"
 
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -138,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
          "annotations[\"a\\x00\"]: name contains a NUL byte"},
         {"Windows", R"({"windows": {}})", "windows: not supported on linux"},
         {"Solaris", R"({"solaris": {"milestone": "x"}})", "solaris: not supported on linux"},
+        {"Zos", R"({"zos": {"namespaces": []}})", "zos: not supported on linux"},
         {"Vm", R"({"vm": {"kernel": {"path": "/k"}}})",
          "vm: not supported: hypervisor, kernel and image are those of the runtime's configuration"},
     }),
@@ -227,6 +229,46 @@ void ReplaceEach(const json& document, json& value, const std::string& path) {
 TEST(ParseSpec, NamesThePlaceOfEveryWrongKind) {
   json document = json::parse(kFullSpecJson);
   for (auto& [name, member] : document.items()) ReplaceEach(document, member, name);
+}
+
+// Calls `check` with each value of `value` that is no list or object, and with its place.
+void ForEachLeaf(json& value, const std::string& path,
+                 const std::function<void(json& leaf, const std::string& path)>& check) {
+  if (value.is_object()) {
+    for (auto& [name, member] : value.items()) {
+      const bool plain = name.find_first_of("./") == std::string::npos;
+      ForEachLeaf(member, path.empty() ? name : path + (plain ? "." + name : "[\"" + name + "\"]"), check);
+    }
+  } else if (value.is_array()) {
+    for (size_t i = 0; i < value.size(); ++i) ForEachLeaf(value[i], path + fmt::format("[{}]", i), check);
+  } else {
+    check(value, path);
+  }
+}
+
+TEST(ParseSpec, NamesThePlaceOfEveryNumberThatDoesNotFit) {
+  json document = json::parse(kFullSpecJson);
+  ForEachLeaf(document, "", [&](json& leaf, const std::string& path) {
+    if (!leaf.is_number()) return;
+    const json original = leaf;
+    for (const json& wrong : {json(1e30), json(-1e30), json(0.5)}) {
+      leaf = wrong;
+      EXPECT_THAT(ParseSpec(document.dump()),
+                  IsError(Code::kInvalidArgument, StartsWith(path + ": expected an integer")));
+    }
+    leaf = original;
+  });
+}
+
+TEST(ParseSpec, NamesThePlaceOfEveryNul) {
+  json document = json::parse(kFullSpecJson);
+  ForEachLeaf(document, "", [&](json& leaf, const std::string& path) {
+    if (!leaf.is_string()) return;
+    const json original = leaf;
+    leaf = leaf.get<std::string>() + '\0';
+    EXPECT_THAT(ParseSpec(document.dump()), IsError(Code::kInvalidArgument, path + ": contains a NUL byte"));
+    leaf = original;
+  });
 }
 
 TEST(ParseSpec, SurvivesRandomDamage) {

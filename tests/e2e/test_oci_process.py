@@ -276,6 +276,22 @@ class BadConfig(KataTest):
         ("windows", {"layerFolders": []}, "windows"),
         ("solaris", {}, "solaris"),
         ("vm", {"kernel": {"path": "/x"}}, "vm"),
+        ("zos", {"namespaces": []}, "zos"),
+        ("process.args", ["true", "a\0b"], "process.args[1]"),
+        ("process.env", ["A=\0"], "process.env[0]"),
+        ("root.path", "root\0fs", "root.path"),
+        ("hostname", "a\0b", "hostname"),
+        ("annotations", {"a\0b": "x"}, "annotations"),
+        ("linux.cgroupsPath", "/a/../../b", "linux.cgroupsPath"),
+        ("linux.cgroupsPath", "/" + "x" * 5000, "linux.cgroupsPath"),
+        ("linux.devices", [{"path": "/dev/x", "type": "c", "major": 2 ** 40}], "linux.devices[0].major"),
+        ("linux.resources", {"devices": [{"allow": True, "type": "q", "access": "rwm"}]}, "linux.resources.devices[0].type"),
+        ("linux.resources", {"cpu": {"quota": "max"}}, "linux.resources.cpu.quota"),
+        ("linux.uidMappings", {"0": 1}, "linux.uidMappings"),
+        ("linux.readonlyPaths", "/proc", "linux.readonlyPaths"),
+        ("mounts", [{"destination": "/x", "type": "bind", "source": "/", "options": ["bind", "idmap"]}], "ids cannot be mapped"),
+        ("process.capabilities", {"bounding": "CAP_KILL"}, "process.capabilities.bounding"),
+        ("process.terminal", "yes", "process.terminal"),
     ]
 
     def test_every_field_is_named(self):
