@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "linux/namespaces.h"
 #include "protocol/oci_convert.h"
 
 namespace kata::sandbox {
@@ -33,6 +34,36 @@ bool JoinsNamespace(const oci::Spec& spec, std::string_view type) {
   return spec.linux &&
          std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
                      [type](const oci::Namespace& ns) { return ns.type == type && !ns.path.empty(); });
+}
+
+Status CheckGuestSeccomp(const oci::Spec& spec) {
+  if (!spec.linux || !spec.linux->seccomp) return {};
+  const oci::Seccomp& seccomp = *spec.linux->seccomp;
+  const auto check = [](const std::string& action, std::string_view member) -> Status {
+    if (action != "SCMP_ACT_NOTIFY") return {};
+    return MakeError(
+        Code::kUnimplemented,
+        "linux.seccomp.{}: SCMP_ACT_NOTIFY is not supported: nobody on the host can answer for processes "
+        "in a virtual machine",
+        member);
+  };
+  TRY(check(seccomp.default_action, "defaultAction"));
+  for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {
+    TRY(check(seccomp.syscalls[i].action, fmt::format("syscalls[{}].action", i)));
+  }
+  return {};
+}
+
+Status CheckNamespacePaths(const oci::Spec& spec) {
+  if (!spec.linux) return {};
+  for (size_t i = 0; i < spec.linux->namespaces.size(); ++i) {
+    const oci::Namespace& entry = spec.linux->namespaces[i];
+    // kata-shim was started in the one for the network.
+    if (entry.path.empty() || entry.type == "network") continue;
+    const linux::NamespaceKind kind = TRY(linux::FindNamespaceKind(entry.type));
+    TRY_CTX(linux::NamespaceFd::FromPath(entry.path, kind.clone_flag), "linux.namespaces[{}].path", i);
+  }
+  return {};
 }
 
 oci::Resources MakeGuestResources(const oci::Resources& resources) {

@@ -27,6 +27,14 @@ struct GuestSpecOptions {
 // mean nothing in the guest; memory, CPU time, process and huge page limits hold there as well.
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 
+// Refuses, before a virtual machine is started for it, a filter of system calls that asks a process on the
+// host about some: that could neither see nor answer for processes in another kernel.
+Status CheckGuestSeccomp(const oci::Spec& spec);
+
+// The namespaces of the host that linux.namespaces names are not joined, as the guest has its own, but what a
+// path leads to must be one of its type: else the specification means something else than it says.
+Status CheckNamespacePaths(const oci::Spec& spec);
+
 // MakeGuestSpec and what goes with it in the request.
 grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
                                                         const GuestSpecOptions& options);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "sandbox/machine_spec.h"
+#include "support/result_matchers.h"
 
 namespace kata::sandbox {
 namespace {
@@ -121,6 +122,38 @@ TEST(MakeVmSpec, FollowsTheConfiguration) {
   EXPECT_FALSE(spec.shared_memory);
   EXPECT_THAT(spec.kernel_parameters, Contains("agent.log=debug"));
   EXPECT_THAT(spec.kernel_parameters, Not(Contains("quiet")));
+}
+
+TEST(CheckGuestSeccompTest, NotificationsAreRefusedByPlace) {
+  oci::Spec spec;
+  spec.linux.emplace();
+  EXPECT_OK(CheckGuestSeccomp(spec));
+  spec.linux->seccomp.emplace();
+  spec.linux->seccomp->default_action = "SCMP_ACT_ERRNO";
+  spec.linux->seccomp->syscalls = {
+      {.names = {"open"}, .action = "SCMP_ACT_ALLOW", .errno_ret = {}, .args = {}},
+      {.names = {"mkdir"}, .action = "SCMP_ACT_NOTIFY", .errno_ret = {}, .args = {}}};
+  EXPECT_THAT(CheckGuestSeccomp(spec),
+              test::IsError(Code::kUnimplemented,
+                            testing::HasSubstr("linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY")));
+  spec.linux->seccomp->default_action = "SCMP_ACT_NOTIFY";
+  EXPECT_THAT(CheckGuestSeccomp(spec),
+              test::IsError(Code::kUnimplemented,
+                            testing::HasSubstr("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY")));
+}
+
+TEST(CheckNamespacePathsTest, APathMustLeadToItsType) {
+  oci::Spec spec;
+  spec.linux.emplace();
+  spec.linux->namespaces = {{"mount", ""}, {"pid", "/proc/self/ns/pid"}, {"ipc", "/proc/self/ns/ipc"}};
+  EXPECT_OK(CheckNamespacePaths(spec));
+  spec.linux->namespaces[2].path = "/proc/self/ns/uts";
+  EXPECT_THAT(CheckNamespacePaths(spec),
+              test::IsError(Code::kInvalidArgument,
+                            testing::AllOf(testing::HasSubstr("linux.namespaces[2].path"),
+                                           testing::HasSubstr("expected namespace of type ipc, found uts"))));
+  spec.linux->namespaces[2].path = "/nosuch/ns";
+  EXPECT_THAT(CheckNamespacePaths(spec), test::IsErrorCode(Code::kNotFound));
 }
 
 }  // namespace

@@ -205,6 +205,8 @@ Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
   TRY_CTX(oci::Validate(spec), "read '{}'", file);
   if (!spec.process) return MakeError(Code::kInvalidArgument, "read '{}': process: is missing", file);
   if (!spec.root) return MakeError(Code::kInvalidArgument, "read '{}': root: is missing", file);
+  TRY_CTX(CheckNamespacePaths(spec), "read '{}'", file);
+  if (!config.runtime.disable_guest_seccomp) TRY_CTX(CheckGuestSeccomp(spec), "read '{}'", file);
   if (spec.process->terminal != terminal) {
     return Error(Code::kInvalidArgument, "the process and its stdio do not agree on having a terminal");
   }
