@@ -435,7 +435,9 @@ Result<CommandLine> ParseCommandLine(const std::vector<std::string>& args, Globa
 }
 
 std::string VersionText() {
-  return fmt::format("kata-runtime  : {}\n   commit   : {}\n   OCI specs: {}\n", Version(), Commit(),
+  // Docker reads version and commit of its default runtime out of these lines, which are as runc and crun
+  // have them.
+  return fmt::format("kata-runtime version {}\ncommit: {}\nspec: {}\n", Version(), Commit(),
                      OciSpecVersion());
 }
 
