@@ -132,7 +132,7 @@ void CollectProcesses(const std::string& directory, int depth, std::set<std::str
   const Result<std::vector<std::string>> names = ListDirectory(directory);
   if (!names || depth == kMaxDepth) return;
   for (const std::string& name : *names) {
-    const std::string child = directory + "/" + name;
+    const std::string child = fmt::format("{}/{}", directory, name);
     struct stat info{};
     if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) CollectProcesses(child, depth + 1, pids);
   }
