@@ -195,11 +195,14 @@ void AgentClient::NextNameQuery(ResultCallback<NameQuery> callback) {
                                  });
 }
 
-void AgentClient::AnswerNameQuery(uint64_t id, std::string message) {
+void AgentClient::AnswerNameQuery(uint64_t id, std::string message, StatusCallback callback) {
   agent::v1::AnswerRequest request;
   request.set_id(id);
   request.set_message(std::move(message));
-  client_.Call<Empty>(kNameService, "Answer", request, kRequestTimeout, [](const Result<Empty>&) {});
+  client_.Call<Empty>(kNameService, "Answer", request, kRequestTimeout,
+                      [callback = std::move(callback)](Result<Empty> response) mutable {
+                        callback(response ? Status() : Status(std::move(response).error()));
+                      });
 }
 
 // A process may take its input, or write its next output, at any time: none of these calls has a limit.

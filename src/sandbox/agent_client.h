@@ -79,7 +79,7 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
 
   // Answers when there is a query, without a limit of time.
   void NextNameQuery(ResultCallback<NameQuery> callback);
-  void AnswerNameQuery(uint64_t id, std::string message);
+  void AnswerNameQuery(uint64_t id, std::string message, StatusCallback callback);
 
   // The streams of one process; they keep the client alive.
   std::shared_ptr<GuestStreams> Streams(const std::string& container_id, const std::string& exec_id);

@@ -158,7 +158,7 @@ NameRelay::~NameRelay() {
 }
 
 void NameRelay::AwaitQuery() {
-  if (awaiting_ || lookups_.size() >= kMaxLookups) return;
+  if (awaiting_ || lookups_.size() + answers_ >= kMaxLookups) return;
   awaiting_ = true;
   agent_->NextNameQuery([weak = weak_from_this(), post = post_](Result<NameQuery> query) {
     // The guest has gone, and its agent with it.
@@ -185,8 +185,15 @@ void NameRelay::OnQuery(const NameQuery& query) {
 
 void NameRelay::Finish(const std::shared_ptr<Lookup>& lookup, uint64_t id, std::string answer) {
   lookups_.erase(lookup);
-  agent_->AnswerNameQuery(id, std::move(answer));
-  AwaitQuery();
+  ++answers_;
+  agent_->AnswerNameQuery(id, std::move(answer), [weak = weak_from_this(), post = post_](const Status&) {
+    post([weak] {
+      const std::shared_ptr<NameRelay> self = weak.lock();
+      if (!self) return;
+      --self->answers_;
+      self->AwaitQuery();
+    });
+  });
 }
 
 }  // namespace kata::sandbox

@@ -42,6 +42,7 @@ class NameRelay : public std::enable_shared_from_this<NameRelay> {
   const Post post_;
   const std::shared_ptr<AgentClient> agent_;
   std::set<std::shared_ptr<Lookup>> lookups_;
+  size_t answers_ = 0;     // that the agent has not taken yet; a hostile one never does
   bool awaiting_ = false;  // the agent has been asked for a query
 };
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <future>
@@ -59,7 +60,11 @@ class FakeNameService {
         service, "Answer",
         [this](const ttrpc::CallContext&, const agent::v1::AnswerRequest& request,
                ttrpc::Responder<Empty> responder) {
-          responder.Respond(Empty());
+          if (takes_answers_) {
+            responder.Respond(Empty());
+          } else {
+            kept_.push_back(std::move(responder));
+          }
           const std::lock_guard lock(mutex_);
           answers_[request.id()] = request.message();
           changed_.notify_all();
@@ -82,6 +87,7 @@ class FakeNameService {
     EXPECT_TRUE(changed_.wait_for(lock, kTimeout, [&] { return answers_.contains(id); }));
     return answers_[id];
   }
+  void TakeNoAnswers() { takes_answers_ = false; }
   // Questions that the host has not taken.
   size_t Untaken() {
     size_t count = 0;
@@ -101,6 +107,8 @@ class FakeNameService {
   EventLoopThread thread_;
   std::optional<ttrpc::Responder<agent::v1::Query>> waiting_;
   std::deque<agent::v1::Query> queries_;
+  std::atomic<bool> takes_answers_ = true;
+  std::deque<ttrpc::Responder<Empty>> kept_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, std::string> answers_;
@@ -234,6 +242,17 @@ TEST_F(NameRelayTest, TakesSoManyQuestionsAtATime) {
   Start();
   guest_->Ask(1, false, "short");
   for (uint64_t id = 2; id < 302; ++id) guest_->Ask(id, false, Question("a"));
+  const Deadline deadline = Deadline::After(kTimeout);
+  while (guest_->Untaken() > 200 && !deadline.Passed())
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(guest_->Untaken(), 200u);
+}
+
+TEST_F(NameRelayTest, TakesNoMoreQuestionsThanItsAnswersAreTaken) {
+  Start();  // nobody serves: each question has its answer at once
+  guest_->TakeNoAnswers();
+  for (uint64_t id = 1; id <= 300; ++id) guest_->Ask(id, false, Question("a"));
   const Deadline deadline = Deadline::After(kTimeout);
   while (guest_->Untaken() > 200 && !deadline.Passed())
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -91,6 +91,12 @@ class Podman(PodmanTest):
     def pods(self, *args, **options):
         return self.podman("--runtime", self.wrapper, *args, **options).stdout
 
+    def remove_pod(self, name):
+        self.podman("pod", "stop", "--time", "0", name)
+        # Its processes may still be ending, and keep their control groups busy.
+        wait_until(lambda: self.podman("pod", "rm", "--force", "--time", "0", name, check=False).returncode == 0,
+                   "the pod to be removed")
+
     def machines(self):
         return [command for _, command in harness.processes_with(self.marker) if command.startswith(harness.QEMU)]
 
@@ -117,13 +123,13 @@ class Podman(PodmanTest):
         wait_until(lambda: not self.machines(), "the virtual machine to end")
         self.pods("pod", "start", "pod")
         self.assertEqual(self.pods("exec", "web", "cat", "/w/index.html"), "hello\n")
-        self.pods("pod", "rm", "--force", "--time", "0", "pod")
+        self.remove_pod("pod")
 
     def test_pod_of_another_runtime(self):
         self.podman("--runtime", "runc", "pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker)
         refused = self.podman("--runtime", self.wrapper, "run", "--pod", "pod", IMAGE, "true", check=False)
         self.assertIn("create the pod with this runtime", refused.stderr)
-        self.podman("pod", "rm", "--force", "--time", "0", "pod")
+        self.remove_pod("pod")
 
     def test_play_kube(self):
         path = os.path.join(self.dir, "pod.json")
