@@ -9,6 +9,7 @@
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
 #include "cli/stand_in_mounts.h"
+#include "sandbox/boot_slot.h"
 #include "sandbox/hooks.h"
 #include "sandbox/pod.h"
 #include "sandbox/removal.h"
@@ -73,7 +74,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   TRY(container->Launch(bundle, config.file));
   const oci::Hooks& hooks = bundle.spec.hooks;
   const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack +
-                          sandbox::HooksTimeLimit(hooks.prestart) +
+                          sandbox::kBootSlotTime + sandbox::HooksTimeLimit(hooks.prestart) +
                           sandbox::HooksTimeLimit(hooks.create_runtime) +
                           sandbox::HooksTimeLimit(hooks.create_container);
   TRY(container->CreateInServer(bundle, timeout));

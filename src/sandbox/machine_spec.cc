@@ -23,15 +23,10 @@ hypervisor::Acceleration ToAcceleration(const std::string& name) {
   return hypervisor::Acceleration::kAuto;
 }
 
-bool Emulates(const config::Config& config) {
-  return hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
-         hypervisor::Acceleration::kTcg;
-}
-
 uint32_t MaxVcpus(const config::Config& config, MachineSize size) {
   // Linux believes that a processor may come later only when it sees a hypervisor that it knows
   // (acpi_is_processor_usable in arch/x86/kernel/acpi/boot.c), and QEMU's emulator is none.
-  if (config.runtime.static_sandbox_resource_mgmt || Emulates(config)) return size.vcpus;
+  if (config.runtime.static_sandbox_resource_mgmt || EmulatesProcessors(config)) return size.vcpus;
   return std::max(size.vcpus, config.hypervisor.default_max_vcpus);
 }
 
@@ -44,7 +39,7 @@ uint64_t MaxMemoryMib(const config::Config& config, MachineSize size) {
   // QEMU's emulator has 40 bits of physical addresses, for devices as well.
   constexpr uint64_t kMaxEmulatedMib = 256 << 10;
   uint64_t max_mib = from.default_max_memory_mib;
-  if (Emulates(config)) max_mib = std::min(max_mib, kMaxEmulatedMib);
+  if (EmulatesProcessors(config)) max_mib = std::min(max_mib, kMaxEmulatedMib);
   if (max_mib <= size.memory_mib) return size.memory_mib;
   return max_mib - (max_mib - size.memory_mib) % hypervisor::kMemoryUnitMib;
 }
@@ -100,6 +95,11 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   return spec;
 }
 
+bool EmulatesProcessors(const config::Config& config) {
+  return hypervisor::ResolveAcceleration(ToAcceleration(config.hypervisor.acceleration)) ==
+         hypervisor::Acceleration::kTcg;
+}
+
 cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size) {
   constexpr uint64_t kMiB = 1u << 20;
   // VMM and virtiofsd with their queues and page tables.
@@ -107,7 +107,7 @@ cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size)
   // QEMU's emulator keeps the code that it has translated: 1 GiB at most.
   constexpr uint64_t kTranslatedCode = 1024 * kMiB;
   return {.vm_memory_bytes = size.memory_mib * kMiB,
-          .vmm_bytes = kMonitor + (Emulates(config) ? kTranslatedCode : 0)};
+          .vmm_bytes = kMonitor + (EmulatesProcessors(config) ? kTranslatedCode : 0)};
 }
 
 }  // namespace kata::sandbox

@@ -16,6 +16,9 @@ namespace kata::sandbox {
 hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& sandbox_id, MachineSize size,
                               const std::vector<std::string>& channel_parameters);
 
+// Whether the machine's processors are emulated by software on this host.
+bool EmulatesProcessors(const config::Config& config);
+
 // What such a machine takes of the host besides what the container in it uses.
 cgroup::Overhead MachineOverhead(const config::Config& config, MachineSize size);
 

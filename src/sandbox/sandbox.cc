@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <thread>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -15,9 +17,11 @@
 #include "linux/namespaces.h"
 #include "oci/json.h"
 #include "protocol/constants.h"
+#include "sandbox/boot_slot.h"
 #include "sandbox/container_devices.h"
 #include "sandbox/guest_spec.h"
 #include "sandbox/hooks.h"
+#include "sandbox/machine_spec.h"
 #include "sandbox/removal.h"
 
 namespace kata::sandbox {
@@ -188,6 +192,7 @@ struct Sandbox::CreateJob {
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
   Result<linux::ScopedMount> ImportRootfs(const std::string& rootfs) const;
   Status Boot(const oci::Spec& spec, const DevicePlan& devices) const;
+  Result<BootSlot> AwaitTurn() const;
   Status CreateInGuest(Machine& machine, CreateResult& container, const DevicePlan& devices) const;
 };
 
@@ -287,8 +292,21 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices
   for (const std::string& module : config.agent.kernel_modules) {
     *request.sandbox.add_kernel_modules() = ParseKernelModule(module);
   }
+  const BootSlot slot = TRY(AwaitTurn());
   const log::Step step("boot virtual machine");
   return guest->Boot(std::move(request));
+}
+
+Result<BootSlot> Sandbox::CreateJob::AwaitTurn() const {
+  if (!EmulatesProcessors(config)) return BootSlot();
+  const log::Step step("wait for the turn to boot");
+  Result<BootSlot> slot =
+      BootSlot::Take(kBootSlotDirectory, std::max(2U, std::thread::hardware_concurrency()),
+                     Deadline::After(kBootSlotTime), hooks_cancel_fd);
+  if (slot || slot.error().code() == Code::kCancelled) return slot;
+  // A convenience only: as well without.
+  log::Warning("the virtual machine boots out of turn", {{"error", slot.error().message()}});
+  return BootSlot();
 }
 
 Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& container,

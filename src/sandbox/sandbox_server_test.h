@@ -98,6 +98,7 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     options.id = "c1";
     options.state_directory = directory_->path();
     options.config.agent.dial_timeout = std::chrono::seconds(3);
+    options.config.hypervisor.acceleration = "kvm";  // nothing boots that would have to wait for its turn
     options.config.hypervisor.default_max_vcpus = 8;
     options.config.hypervisor.default_max_memory_mib = 8192;
     // Stand-ins live in the network namespace of the test, which nothing may be done to; see
