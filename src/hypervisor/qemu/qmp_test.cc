@@ -219,16 +219,19 @@ TEST_F(QmpClientTest, ConnectFailsWithoutGreeting) {
 }
 
 TEST_F(QmpClientTest, EventsReachTheCallback) {
-  std::string seen;
-  FakeQemu qemu([](FakeQemu& self, const json& command) {
-    self.Write("{\"event\": \"RESUME\"}\r\n");
-    self.Return(command, json::object());
-  });
-  ASSERT_OK_AND_ASSIGN(
-      const auto client,
-      QmpClient::Connect(qemu.TakeClientEnd(), [&](const QmpEvent& event) { seen = event.name; }, Soon()));
-  ASSERT_OK(client->Execute({.name = "cont"}, Soon()));
-  EXPECT_EQ(seen, "RESUME");
+  std::vector<std::string> seen;  // by the client's thread, until it has ended
+  {
+    FakeQemu qemu([](FakeQemu& self, const json& command) {
+      self.Write("{\"event\": \"RESUME\"}\r\n");
+      self.Return(command, json::object());
+    });
+    ASSERT_OK_AND_ASSIGN(
+        const auto client,
+        QmpClient::Connect(
+            qemu.TakeClientEnd(), [&](const QmpEvent& event) { seen.push_back(event.name); }, Soon()));
+    ASSERT_OK(client->Execute({.name = "cont"}, Soon()));
+  }
+  EXPECT_EQ(seen.front(), "RESUME");
 }
 
 TEST_F(QmpClientTest, AttachPassesTheDescriptorAndTakesAFreePort) {
