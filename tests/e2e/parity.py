@@ -48,6 +48,7 @@ class Case:
     name: str
     steps: list
     podman: bool = False  # the steps work with Podman as well
+    kata: str = "kata"  # Docker's name of the runtime
 
 
 class Differences(Exception):
@@ -63,7 +64,7 @@ class Session:
         self.box = f"{case.name}-{runtime}"
         self.directory = os.path.join(directory, self.box)
         os.makedirs(self.directory)
-        flags += " --network none"
+        flags = flags.replace("--runtime kata", "--runtime " + case.kata) + " --network none"
         self.values = {"engine": shlex.join(engine([])), "run": f"run {flags}", "create": f"create {flags}", "box": self.box, "image": image,
                        "dir": self.directory}
 
