@@ -33,7 +33,8 @@ while :; do sleep 0.1; done
 READY = Step("logs {box}", until="begin")
 
 # Without those that cannot be caught, SIGCHLD, which comes by itself, and two that the C library keeps for itself.
-SIGNALS = [n for n in range(1, 65) if n not in (9, 17, 19, 32, 33)]
+# SIGCONT comes first: the kernel drops it when a signal that stops comes before it was taken (kill(2)).
+SIGNALS = [18] + [n for n in range(1, 65) if n not in (9, 17, 18, 19, 32, 33)]
 
 # What options do to the process and its surroundings.
 OPTIONS = Case("options", podman=True, steps=[
