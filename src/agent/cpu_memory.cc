@@ -46,7 +46,13 @@ Status OnlineMemory(const std::string& sys_root) {
   for (const std::string& name : TRY(ListNumbered(directory, "memory"))) {
     const std::string knob = fmt::format("{}/{}/state", directory, name);
     const Result<std::string> state = ReadFile(knob);
-    if (state && state->starts_with("offline")) TRY_CTX(WriteKnob(knob, "online"), "bring '{}' online", name);
+    if (!state || !state->starts_with("offline")) continue;
+    const Status written = WriteKnob(knob, "online");
+    // The kernel brings most of it online itself, and refuses to do so twice.
+    const Result<std::string> now = ReadFile(knob);
+    if (!written && !(now && now->starts_with("online"))) {
+      return Error(written.error()).Wrap(fmt::format("bring '{}' online", name));
+    }
   }
   return {};
 }
