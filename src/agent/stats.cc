@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/take_field.h"
 #include "linux/cgroup2.h"
 
 namespace kata::agent {
@@ -88,13 +89,6 @@ std::optional<uint64_t> ParseNumber(std::string_view text) {
   return value;
 }
 
-// Cuts off the front of `rest` up to `separator`, which is dropped.
-std::string_view Cut(std::string_view& rest, char separator) {
-  const std::string_view part = rest.substr(0, rest.find(separator));
-  rest.remove_prefix(std::min(part.size() + 1, rest.size()));
-  return part;
-}
-
 struct IoKey {
   std::string_view key;
   const char* operation;
@@ -106,13 +100,13 @@ constexpr IoKey kIoKeys[] = {
 };
 
 void ParseIoLine(std::string_view line, grpc::BlkioStats& stats) {
-  std::string_view device = Cut(line, ' ');
-  const std::optional<uint64_t> major_number = ParseNumber(Cut(device, ':'));
+  std::string_view device = TakeField(line, ' ');
+  const std::optional<uint64_t> major_number = ParseNumber(TakeField(device, ':'));
   const std::optional<uint64_t> minor_number = ParseNumber(device);
   if (!major_number || !minor_number) return;
   while (!line.empty()) {
-    std::string_view word = Cut(line, ' ');
-    const std::string_view key = Cut(word, '=');
+    std::string_view word = TakeField(line, ' ');
+    const std::string_view key = TakeField(word, '=');
     const std::optional<uint64_t> value = ParseNumber(word);
     if (!value) continue;
     for (const IoKey& known : kIoKeys) {
@@ -130,7 +124,7 @@ void ParseIoLine(std::string_view line, grpc::BlkioStats& stats) {
 }  // namespace
 
 void ParseIoStat(std::string_view text, grpc::BlkioStats& stats) {
-  while (!text.empty()) ParseIoLine(Cut(text, '\n'), stats);
+  while (!text.empty()) ParseIoLine(TakeField(text, '\n'), stats);
 }
 
 Result<grpc::StatsContainerResponse> ReadCgroupStats(const std::string& cgroup_directory) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/take_field.h"
 #include "linux/mountinfo.h"
 
 namespace kata::cgroup {
@@ -13,13 +14,6 @@ using linux::MountInfo;
 // Where version 2 is mounted when it is the only one. Elsewhere (".../unified") it stands beside version 1,
 // which has the controllers.
 constexpr std::string_view kUnifiedMountPoint = "/sys/fs/cgroup";
-
-// Cuts off the front of `rest` up to `separator`, which is dropped.
-std::string_view Cut(std::string_view& rest, char separator) {
-  const std::string_view part = rest.substr(0, rest.find(separator));
-  rest.remove_prefix(std::min(part.size() + 1, rest.size()));
-  return part;
-}
 
 // A mount may show a part of the hierarchy only, `root`, as in a container.
 std::string PathBelow(const std::string& root, std::string_view path) {
@@ -45,9 +39,9 @@ Result<Hierarchies> ParseHierarchies(std::string_view mountinfo, std::string_vie
   Hierarchies hierarchies;
   hierarchies.unified = unified != nullptr && unified->fs_type == "cgroup2";
   while (!self_cgroup.empty()) {
-    std::string_view line = Cut(self_cgroup, '\n');  // "4:cpu,cpuacct:/path"
-    Cut(line, ':');
-    const std::string_view name = Cut(line, ':');
+    std::string_view line = TakeField(self_cgroup, '\n');  // "4:cpu,cpuacct:/path"
+    TakeField(line, ':');
+    const std::string_view name = TakeField(line, ':');
     if (name.empty() != hierarchies.unified) continue;
     const MountInfo* mount = hierarchies.unified ? unified : FindHierarchy(mounts, name);
     if (mount == nullptr) continue;

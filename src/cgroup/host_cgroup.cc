@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/scope_exit.h"
+#include "base/take_field.h"
 #include "linux/cgroup2.h"
 
 namespace kata::cgroup {
@@ -22,18 +23,15 @@ constexpr size_t kMaxPathBytes = 3800;  // below PATH_MAX, with room for mount p
 std::vector<std::string> SplitPath(std::string_view path) {
   std::vector<std::string> parts;
   while (!path.empty()) {
-    const std::string_view part = path.substr(0, path.find('/'));
+    const std::string_view part = TakeField(path, '/');
     if (!part.empty() && part != ".") parts.emplace_back(part);
-    path.remove_prefix(std::min(part.size() + 1, path.size()));
   }
   return parts;
 }
 
 bool HasController(std::string_view names, std::string_view controller) {
   while (!names.empty()) {
-    const std::string_view name = names.substr(0, names.find(','));
-    if (name == controller) return true;
-    names.remove_prefix(std::min(name.size() + 1, names.size()));
+    if (TakeField(names, ',') == controller) return true;
   }
   return false;
 }
@@ -108,8 +106,7 @@ std::string_view Trim(std::string_view text) {
 // The number behind `key` in lines of "key number"; 0 without one.
 uint64_t FindNumber(std::string_view text, std::string_view key) {
   while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    std::string_view line = TakeField(text, '\n');
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ' ') continue;
     line.remove_prefix(key.size() + 1);
     uint64_t number = 0;
@@ -125,9 +122,8 @@ void CollectProcesses(const std::string& directory, int depth, std::set<std::str
   constexpr size_t kMaxBytes = 4u << 20;
   const Result<std::string> text = ReadFile(directory + "/cgroup.procs", kMaxBytes);
   for (std::string_view rest = text ? *text : std::string_view(); !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::string_view line = TakeField(rest, '\n');
     if (!line.empty()) pids.emplace(line);
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
   }
   const Result<std::vector<std::string>> names = ListDirectory(directory);
   if (!names || depth == kMaxDepth) return;

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/take_field.h"
 #include "base/utf8.h"
 #include "cgroup/systemd_path.h"
 
@@ -45,8 +46,7 @@ Status CallManager(std::vector<std::string> arguments, Deadline deadline) {
 // of systemd's own hierarchy.
 bool IsInScope(std::string_view cgroups, const std::string& path) {
   while (!cgroups.empty()) {
-    const std::string_view line = cgroups.substr(0, cgroups.find('\n'));
-    cgroups.remove_prefix(std::min(line.size() + 1, cgroups.size()));
+    const std::string_view line = TakeField(cgroups, '\n');
     const size_t first = line.find(':');
     const size_t second = line.find(':', first + 1);
     if (second == std::string_view::npos) continue;

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/shim_message.h"
+#include "base/take_field.h"
 
 namespace kata::cli {
 namespace {
@@ -37,9 +38,8 @@ std::vector<std::string> PathDirectories() {
       path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   std::vector<std::string> directories;
   while (!rest.empty()) {
-    const std::string_view directory = rest.substr(0, rest.find(':'));
+    const std::string_view directory = TakeField(rest, ':');
     if (directory.starts_with('/')) directories.emplace_back(directory);
-    rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
   }
   return directories;
 }

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/take_field.h"
+
 namespace kata::cli {
 namespace {
 
@@ -17,16 +19,10 @@ std::vector<std::string_view> SplitWords(std::string_view line) {
   return words;
 }
 
-std::string_view CutLine(std::string_view& rest) {
-  const std::string_view line = rest.substr(0, rest.find('\n'));
-  rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-  return line;
-}
-
 }  // namespace
 
 Result<std::string> SelectProcesses(std::string_view ps_output, const std::vector<pid_t>& pids) {
-  const std::string_view title = CutLine(ps_output);
+  const std::string_view title = TakeField(ps_output, '\n');
   const std::vector<std::string_view> columns = SplitWords(title);
   const auto column = std::ranges::find(columns, "PID");
   if (column == columns.end()) {
@@ -35,7 +31,7 @@ Result<std::string> SelectProcesses(std::string_view ps_output, const std::vecto
   const auto index = static_cast<size_t>(column - columns.begin());
   std::string text = std::string(title) + "\n";
   while (!ps_output.empty()) {
-    const std::string_view line = CutLine(ps_output);
+    const std::string_view line = TakeField(ps_output, '\n');
     const std::vector<std::string_view> words = SplitWords(line);
     pid_t pid = 0;
     if (index >= words.size()) continue;

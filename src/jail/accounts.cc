@@ -8,19 +8,13 @@
 #include <optional>
 
 #include "base/file.h"
+#include "base/take_field.h"
 #include "linux/rooted_path.h"
 
 namespace kata::jail {
 namespace {
 
 constexpr size_t kMaxFileBytes = 1u << 20;
-
-std::string_view NextField(std::string_view& rest, char separator) {
-  const size_t end = rest.find(separator);
-  const std::string_view field = rest.substr(0, end);
-  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-  return field;
-}
 
 // The highest number means "none" to the kernel.
 std::optional<uint32_t> ParseId(std::string_view text) {
@@ -43,14 +37,14 @@ struct Account {
 template <typename Predicate>
 std::optional<Account> FindAccount(std::string_view passwd, Predicate matches) {
   while (!passwd.empty()) {
-    std::string_view line = NextField(passwd, '\n');
+    std::string_view line = TakeField(passwd, '\n');
     Account account;
-    account.name = NextField(line, ':');
-    NextField(line, ':');
-    const std::optional<uint32_t> uid = ParseId(NextField(line, ':'));
-    account.gid = ParseId(NextField(line, ':'));
-    NextField(line, ':');
-    account.home = NextField(line, ':');
+    account.name = TakeField(line, ':');
+    TakeField(line, ':');
+    const std::optional<uint32_t> uid = ParseId(TakeField(line, ':'));
+    account.gid = ParseId(TakeField(line, ':'));
+    TakeField(line, ':');
+    account.home = TakeField(line, ':');
     if (!uid) continue;
     account.uid = *uid;
     if (matches(account)) return account;
@@ -61,10 +55,10 @@ std::optional<Account> FindAccount(std::string_view passwd, Predicate matches) {
 // name:password:gid:members
 Result<uint32_t> FindGroup(std::string_view group, const std::string& name) {
   while (!group.empty()) {
-    std::string_view line = NextField(group, '\n');
-    const std::string_view entry = NextField(line, ':');
-    NextField(line, ':');
-    const std::optional<uint32_t> gid = ParseId(NextField(line, ':'));
+    std::string_view line = TakeField(group, '\n');
+    const std::string_view entry = TakeField(line, ':');
+    TakeField(line, ':');
+    const std::optional<uint32_t> gid = ParseId(TakeField(line, ':'));
     if (entry == name && gid) return *gid;
   }
   if (const std::optional<uint32_t> gid = ParseId(name)) return *gid;

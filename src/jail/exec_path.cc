@@ -9,6 +9,7 @@
 #include <cctype>
 #include <string_view>
 
+#include "base/take_field.h"
 #include "jail/accounts.h"
 
 namespace kata::jail {
@@ -34,13 +35,6 @@ std::string_view Find(const std::vector<std::string>& environment, std::string_v
   return fallback;
 }
 
-std::string_view NextField(std::string_view& rest, char separator) {
-  const size_t end = rest.find(separator);
-  const std::string_view field = rest.substr(0, end);
-  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-  return field;
-}
-
 }  // namespace
 
 Error CannotExecute(const std::string& program, int sys_errno) {
@@ -63,7 +57,7 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
   bool denied = false;
   std::string_view rest = Find(environment, "PATH=", kDefaultPath);
   while (!rest.empty()) {
-    const std::string_view directory = NextField(rest, ':');
+    const std::string_view directory = TakeField(rest, ':');
     std::string path = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
     const int error = CheckExecutable(path);
     if (error == 0) return path;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <limits>
 
+#include "base/take_field.h"
 #include "linux/mounts.h"
 
 namespace kata::agent {
@@ -72,8 +73,7 @@ Result<HugePageRequest> ParseHugePageRequest(const std::vector<std::string>& opt
   for (const std::string& word : options) {
     std::string_view rest = word;
     while (!rest.empty()) {
-      const std::string_view part = rest.substr(0, rest.find(','));
-      rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+      const std::string_view part = TakeField(rest, ',');
       if (part.starts_with(kPageSize)) {
         request.page_bytes = TRY_CTX(ParseByteSize(part.substr(kPageSize.size())), "option '{}'", part);
       } else if (part.starts_with(kSize)) {
