@@ -16,10 +16,10 @@
 #include <thread>
 
 #include "base/file.h"
-#include "base/process.h"
 #include "linux/namespaces.h"
 #include "linux/netlink/traffic_control.h"
 #include "network/tap.h"
+#include "support/ip_command.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -28,6 +28,7 @@ namespace {
 
 using linux::Link;
 using linux::RouteSocket;
+using test::Ip;
 using test::IsError;
 using test::IsErrorCode;
 using testing::AllOf;
@@ -37,16 +38,6 @@ constexpr char kAddress[] = "02:00:00:00:00:0a";
 // An Ethernet type for local experiments (IEEE 802): nothing but the test sends it.
 constexpr uint16_t kEtherType = 0x88b5;
 constexpr size_t kTapHeader = 10;  // virtio_net_hdr, as TUNSETVNETHDRSZ has not been asked for more
-
-void Ip(const std::vector<std::string>& args) {
-  Command command;
-  command.program = "ip";
-  command.args = args;
-  command.stderr_fd = STDERR_FILENO;
-  ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(command));
-  ASSERT_OK_AND_ASSIGN(const ExitStatus status, child.Wait(Deadline::After(std::chrono::seconds(60))));
-  ASSERT_EQ(status.ShellCode(), 0) << command.Describe();
-}
 
 // A frame from one station to another whose payload is `text`, padded to the least length.
 std::string Frame(const std::string& to, const std::string& from, const std::string& text) {

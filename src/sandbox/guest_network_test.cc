@@ -9,8 +9,8 @@
 #include <thread>
 
 #include "base/file.h"
-#include "base/process.h"
 #include "sandbox/fake_guest.h"
+#include "support/ip_command.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -54,16 +54,7 @@ class GuestNetworkTest : public kata::test::LeakCheckedTest {
     if (machine_) (void)machine_->Stop(Deadline::After(kTimeout));
   }
 
-  void Ip(const std::vector<std::string>& args) {
-    Command command;
-    command.program = "ip";
-    command.args = args;
-    command.stderr_fd = STDERR_FILENO;
-    command.namespace_fds = {namespace_.get()};
-    ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(command));
-    ASSERT_OK_AND_ASSIGN(const ExitStatus status, child.Wait(Deadline::After(kTimeout)));
-    ASSERT_EQ(status.ShellCode(), 0) << command.Describe();
-  }
+  void Ip(const std::vector<std::string>& args) { kata::test::Ip(args, namespace_.get()); }
   // Without IPv6, whose link-local address would come a little later.
   void AddInterface(const std::string& name, const std::string& mac, const std::string& address) {
     Ip({"link", "add", name, "address", mac, "type", "veth", "peer", "name", "p" + name});

@@ -9,14 +9,15 @@
 #include <functional>
 #include <thread>
 
-#include "base/process.h"
 #include "linux/namespaces.h"
+#include "support/ip_command.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
 namespace kata::linux {
 namespace {
 
+using test::Ip;
 using test::IsError;
 using test::IsErrorCode;
 using testing::HasSubstr;
@@ -27,16 +28,6 @@ void InNewNetwork(const std::function<void()>& body) {
     ASSERT_OK(Unshare(CLONE_NEWNET));
     body();
   }).join();
-}
-
-void Ip(const std::vector<std::string>& args) {
-  Command command;
-  command.program = "ip";
-  command.args = args;
-  command.stderr_fd = STDERR_FILENO;
-  ASSERT_OK_AND_ASSIGN(ChildProcess child, Spawn(command));
-  ASSERT_OK_AND_ASSIGN(const ExitStatus status, child.Wait(Deadline::After(std::chrono::seconds(60))));
-  ASSERT_EQ(status.ShellCode(), 0) << command.Describe();
 }
 
 IpAddress Address(const std::string& text) {
