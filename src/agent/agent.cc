@@ -49,7 +49,7 @@ constexpr size_t kThreadStackBytes = 256u << 10;
 #endif
 constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
 constexpr char kLogPort[] = "agent.log.0";
-constexpr std::chrono::seconds kAnnounceTimeout{5};
+constexpr std::chrono::seconds kDialTimeout{30};
 constexpr std::chrono::seconds kStopTimeout{10};
 constexpr std::chrono::seconds kWatchInterval{2};
 constexpr unsigned kHostCid = 2;  // VMADDR_CID_HOST
@@ -107,7 +107,8 @@ class Agent {
   Status ServeLog(const std::shared_ptr<LogStream>& log_stream);
   // On a vsock port, as far as the options ask for it and the guest has a shell.
   void OfferDebugConsole();
-  void Announce();
+  // Calls the host and serves this one connection.
+  void DialHost(uint32_t port);
   // Brings watched storages up to date every two seconds, as long as there are some.
   void ArmWatch();
   Status AwaitStopSignal();
@@ -153,7 +154,6 @@ Status Agent::Run(const std::shared_ptr<LogStream>& log_stream) {
     TRY_CTX(ServeLog(log_stream), "serve the log on vsock port {}", options_.log_vport);
   }
   if (options_.debug_console) OfferDebugConsole();
-  if (options_.announce_port != 0) Announce();
   loop_.Run();
   return {};
 }
@@ -164,6 +164,10 @@ Status Agent::OpenChannel() {
     serial_port_ = std::make_unique<SerialPort>(loop_, address.name,
                                                 [this](UniqueFd stream) { ServeStream(std::move(stream)); });
     serial_port_->Open();
+    return {};
+  }
+  if (address.kind == ServerAddress::Kind::kHostVsock) {
+    DialHost(address.port);
     return {};
   }
   UniqueFd socket = address.kind == ServerAddress::Kind::kVsock ? TRY(linux::ListenVsock(address.port))
@@ -211,15 +215,13 @@ void Agent::OfferDebugConsole() {
   }
 }
 
-void Agent::Announce() {
-  jobs_.Run([port = options_.announce_port]() -> Completion {
-    // The connection is the message; the host closes it at once, so that a write might fail.
-    if (const Result<UniqueFd> stream =
-            linux::ConnectVsock(kHostCid, port, Deadline::After(kAnnounceTimeout));
-        !stream) {
-      log::LogError("announcement to the host failed", {{"error", stream.error().message()}});
-    }
-    return {};
+// Once: whoever listens there later is not the one that started this guest.
+void Agent::DialHost(uint32_t port) {
+  jobs_.Run([this, port]() -> Completion {
+    return [this, stream = linux::ConnectVsock(kHostCid, port, Deadline::After(kDialTimeout))]() mutable {
+      if (stream) return ServeStream(std::move(*stream));
+      log::LogError("cannot reach the host", {{"error", stream.error().message()}});
+    };
   });
 }
 

@@ -129,7 +129,6 @@ constexpr Entry kEntries[] = {
     {"agent.log", "log_level", Form::kValue, SetLogLevel},
     {"agent.log_vport", "log_vport", Form::kValue, Set<&Options::log_vport, 1>},
     {"agent.server_addr", "server_addr", Form::kValue, Set<&Options::server_addr>},
-    {"agent.announce_port", "announce_port", Form::kValue, Set<&Options::announce_port, 1>},
     {"agent.debug_console", "debug_console", Form::kFlag, Set<&Options::debug_console>},
     {"agent.debug_console_vport", "debug_console_vport", Form::kValue, Set<&Options::debug_console_vport, 1>},
     {"agent.devmode", "dev_mode", Form::kFlag, Set<&Options::dev_mode>},
@@ -296,7 +295,6 @@ std::string DescribeOptions(const Options& options) {
   const auto add = [&text](std::string_view name, uint64_t value) {
     if (value != 0) text += fmt::format(" {}={}", name, value);
   };
-  add("announce_port", options.announce_port);
   add("log_vport", options.log_vport);
   add("container_pipe_size", options.container_pipe_size_bytes);
   add("debug_console", options.debug_console);

@@ -21,7 +21,6 @@ enum class GuestProcs { kNone, kAttestationAgent, kConfidentialDataHub, kApiServ
 struct Options {
   std::string config_file;                      // agent.config_file: replaces all other words
   std::string server_addr = "vsock://-1:1024";  // vsock://CID:PORT, unix://PATH, serial://PORT NAME
-  uint32_t announce_port = 0;  // vsock port on the host that is told once that the agent serves; 0: none
   log::Level log_level = log::Level::kInfo;
   uint32_t log_vport = 0;  // vsock port that serves the log; 0: the log goes to a port or the console
   bool debug_console = false;

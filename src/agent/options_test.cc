@@ -30,7 +30,7 @@ TEST(ParseCommandLine, ReadsEachKindOfOption) {
   const Options options =
       ParseCommandLine(
           "  agent.log=debug agent.log_vport=1025\tagent.server_addr=serial://agent.channel.0 "
-          "agent.announce_port=4000 agent.debug_console agent.debug_console_vport=1026 "
+          "agent.debug_console agent.debug_console_vport=1026 "
           "agent.devmode agent.trace agent.hotplug_timeout=10 agent.container_pipe_size=65536 "
           "agent.visible_cdi_devices=true agent.no_proxy=a,b "
           "agent.guest_components_rest_api=all agent.guest_components_procs=none "
@@ -41,7 +41,6 @@ TEST(ParseCommandLine, ReadsEachKindOfOption) {
   EXPECT_EQ(options.log_level, log::Level::kDebug);
   EXPECT_EQ(options.log_vport, 1025u);
   EXPECT_EQ(options.server_addr, "serial://agent.channel.0");
-  EXPECT_EQ(options.announce_port, 4000u);
   EXPECT_TRUE(options.debug_console);
   EXPECT_EQ(options.debug_console_vport, 1026u);
   EXPECT_TRUE(options.dev_mode);

@@ -6,6 +6,7 @@ namespace kata::agent {
 
 Result<ServerAddress> ParseServerAddress(std::string_view text) {
   constexpr std::string_view kVsock = "vsock://";
+  constexpr std::string_view kHostVsock = "vsock://2:";  // VMADDR_CID_HOST
   constexpr std::string_view kUnix = "unix://";
   constexpr std::string_view kSerial = "serial://";
   if (text.starts_with(kUnix) && text.substr(kUnix.size()).starts_with('/')) {
@@ -17,6 +18,7 @@ Result<ServerAddress> ParseServerAddress(std::string_view text) {
   if (text.starts_with(kVsock) && text.rfind(':') > kVsock.size()) {
     const std::string_view port = text.substr(text.rfind(':') + 1);
     ServerAddress address;
+    if (text.starts_with(kHostVsock)) address.kind = ServerAddress::Kind::kHostVsock;
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
     if (error == std::errc() && end == port.data() + port.size() && address.port > 0) return address;
   }

@@ -1,4 +1,5 @@
-// The address that the agent serves on: "vsock://-1:1024", "unix:///path", "serial://agent.channel.0".
+// The address that the agent serves on: "vsock://-1:1024", "unix:///path", "serial://agent.channel.0", or
+// "vsock://2:PORT": the one connection that the agent itself makes to this port of the host.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,9 @@
 namespace kata::agent {
 
 struct ServerAddress {
-  enum class Kind { kVsock, kUnix, kSerial };
+  enum class Kind { kVsock, kHostVsock, kUnix, kSerial };
   Kind kind = Kind::kVsock;
-  uint32_t port = 0;  // kVsock; the CID is not kept, as a guest listens on all of its own
+  uint32_t port = 0;  // kVsock and kHostVsock; no CID is kept, as a guest listens on all of its own
   std::string name;   // kUnix: absolute path; kSerial: the port's name
 };
 

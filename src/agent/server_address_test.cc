@@ -11,10 +11,13 @@ namespace {
 
 using test::IsErrorCode;
 
-TEST(ParseServerAddress, KnowsThreeForms) {
+TEST(ParseServerAddress, KnowsFourForms) {
   ASSERT_OK_AND_ASSIGN(const ServerAddress vsock, ParseServerAddress("vsock://-1:1024"));
   EXPECT_EQ(vsock.kind, ServerAddress::Kind::kVsock);
   EXPECT_EQ(vsock.port, 1024u);
+  ASSERT_OK_AND_ASSIGN(const ServerAddress host, ParseServerAddress("vsock://2:4000"));
+  EXPECT_EQ(host.kind, ServerAddress::Kind::kHostVsock);
+  EXPECT_EQ(host.port, 4000u);
   ASSERT_OK_AND_ASSIGN(const ServerAddress unix_path, ParseServerAddress("unix:///run/a.sock"));
   EXPECT_EQ(unix_path.kind, ServerAddress::Kind::kUnix);
   EXPECT_EQ(unix_path.name, "/run/a.sock");
@@ -24,8 +27,8 @@ TEST(ParseServerAddress, KnowsThreeForms) {
 }
 
 TEST(ParseServerAddress, RefusesOthers) {
-  for (const char* text : {"", "vsock://", "vsock://1024", "vsock://-1:", "vsock://-1:0", "vsock://3:12x",
-                           "unix://relative", "serial://", "tcp://1.2.3.4:5"}) {
+  for (const char* text : {"", "vsock://", "vsock://1024", "vsock://-1:", "vsock://2:", "vsock://-1:0",
+                           "vsock://3:12x", "unix://relative", "serial://", "tcp://1.2.3.4:5"}) {
     EXPECT_THAT(ParseServerAddress(text), IsErrorCode(Code::kInvalidArgument)) << text;
   }
 }

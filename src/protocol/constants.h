@@ -24,8 +24,7 @@ inline constexpr std::string_view kResourcesTypeUrl =
 
 // --- channels ---
 
-// vsock ports on which the guest listens, each of the last three only when an agent option asks for it.
-inline constexpr uint32_t kAgentPort = 1024;
+// vsock ports on which the guest listens when an agent option asks for it.
 inline constexpr uint32_t kLogPort = 1025;           // JSON lines
 inline constexpr uint32_t kDebugConsolePort = 1026;  // a shell on a pty for each connection
 inline constexpr uint32_t kPassFdPort = 1027;        // one connection for each standard stream
@@ -43,7 +42,6 @@ inline constexpr uint32_t kCopyFileChunkBytes = 1u << 20;
 // --- options of the agent that the host writes on the kernel command line ---
 
 inline constexpr std::string_view kOptionServerAddress = "agent.server_addr";
-inline constexpr std::string_view kOptionAnnouncePort = "agent.announce_port";  // not known to other agents
 inline constexpr std::string_view kOptionLog = "agent.log";
 inline constexpr std::string_view kOptionLogPort = "agent.log_vport";
 inline constexpr std::string_view kOptionDebugConsole = "agent.debug_console";

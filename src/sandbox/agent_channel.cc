@@ -70,11 +70,11 @@ class SerialChannel : public AgentChannel {
 
 class VsockChannel : public AgentChannel {
  public:
-  VsockChannel(linux::VsockCidClaim claim, UniqueFd listener, uint32_t announce_port, UniqueFd cancel_event,
+  VsockChannel(linux::VsockCidClaim claim, UniqueFd listener, uint32_t port, UniqueFd cancel_event,
                SerialPort log)
       : claim_(std::move(claim)),
         listener_(std::move(listener)),
-        announce_port_(announce_port),
+        port_(port),
         cancel_event_(std::move(cancel_event)),
         log_(std::move(log)) {}
 
@@ -83,41 +83,36 @@ class VsockChannel : public AgentChannel {
             log_.Device()};
   }
   std::vector<std::string> KernelParameters() const override {
-    return {fmt::format("{}={}", protocol::kOptionAnnouncePort, announce_port_)};
+    return {fmt::format("{}=vsock://{}:{}", protocol::kOptionServerAddress, VMADDR_CID_HOST, port_)};
   }
   void OnVmmStarted() override {
     claim_.vhost_fd.Reset();
     log_.CloseVmmEnd();
   }
+  // Any guest and any process of this host can connect to the port; only ours counts.
   Result<UniqueFd> Connect(Deadline deadline) override {
-    TRY(WaitForAnnouncement(deadline));
-    listener_.Reset();
-    return linux::ConnectVsock(claim_.cid, protocol::kAgentPort, deadline);
+    for (;;) {
+      pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {cancel_event_.get(), POLLIN, 0}};
+      const int ready = poll(fds, 2, deadline.RemainingPollMs());
+      if (ready < 0 && errno != EINTR) return SysError("wait for the agent's call");
+      if (ready == 0) return Error(Code::kDeadlineExceeded, "the agent has not called");
+      if (fds[1].revents != 0) return Error(Code::kCancelled, "cancelled");
+      if (ready < 0 || fds[0].revents == 0) continue;
+      sockaddr_vm peer{};
+      socklen_t size = sizeof(peer);
+      UniqueFd connection(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+      if (!connection || peer.svm_cid != claim_.cid) continue;
+      listener_.Reset();
+      return connection;
+    }
   }
   void Cancel() override { eventfd_write(cancel_event_.get(), 1); }
   UniqueFd TakeLog() override { return log_.TakeOurEnd(); }
 
  private:
-  // Any guest on this host can connect to the port; only ours counts.
-  Status WaitForAnnouncement(Deadline deadline) {
-    for (;;) {
-      pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {cancel_event_.get(), POLLIN, 0}};
-      const int ready = poll(fds, 2, deadline.RemainingPollMs());
-      if (ready < 0 && errno != EINTR) return SysError("wait for the agent's announcement");
-      if (ready == 0) return Error(Code::kDeadlineExceeded, "the agent has not announced itself");
-      if (fds[1].revents != 0) return Error(Code::kCancelled, "cancelled");
-      if (ready < 0 || fds[0].revents == 0) continue;
-      sockaddr_vm peer{};
-      socklen_t size = sizeof(peer);
-      const UniqueFd connection(
-          accept4(listener_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
-      if (connection && peer.svm_cid == claim_.cid) return {};
-    }
-  }
-
   linux::VsockCidClaim claim_;
   UniqueFd listener_;
-  uint32_t announce_port_;
+  uint32_t port_;
   UniqueFd cancel_event_;
   SerialPort log_;
 };

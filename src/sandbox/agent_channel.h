@@ -1,11 +1,10 @@
 // AgentChannel: how the stream to the agent in the guest comes about.
 //
-//   vsock    where the host offers /dev/vhost-vsock: the agent announces itself by connecting to a port of
-//   the host
-//            and is then called on its own port
+//   vsock    where the host offers /dev/vhost-vsock: the agent calls a port of the host, and is served its
+//            requests on this connection. It listens nowhere: every process of the host, whoever's it is,
+//            could connect to a port of the guest
 //   serial   elsewhere: a virtio-serial port whose other end is a socket of ours from the start; the VMM
-//   holds our
-//            first bytes until the agent opens the port
+//            holds our first bytes until the agent opens the port
 //
 // Neither polls. A second serial port carries the agent's log.
 #pragma once

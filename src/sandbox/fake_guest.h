@@ -36,13 +36,13 @@ namespace kata::sandbox::test {
 class FakeGuestScript {
  public:
   struct Behaviour {
-    bool agent_silent = false;       // never answers Health.Check
-    bool agent_unannounced = false;  // never says that it can be connected to
-    bool no_hotplug = false;         // the machine takes no further devices
-    bool fixed_size = false;         // nor processors or memory
-    bool create_hangs = false;       // never answers CreateContainer
-    std::string start_error;         // the machine does not start
-    std::string last_words;          // of the machine
+    bool agent_silent = false;  // never answers Health.Check
+    bool agent_absent = false;  // never opens the channel
+    bool no_hotplug = false;    // the machine takes no further devices
+    bool fixed_size = false;    // nor processors or memory
+    bool create_hangs = false;  // never answers CreateContainer
+    std::string start_error;    // the machine does not start
+    std::string last_words;     // of the machine
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -498,7 +498,7 @@ class FakeMachine : public Machine {
   Result<UniqueFd> ConnectAgent(Deadline deadline) override {
     SocketPairEnds ends = TRY(MakeSocketPair(SOCK_STREAM));
     std::unique_lock lock(mutex_);
-    if (script_->behaviour().agent_unannounced) {
+    if (script_->behaviour().agent_absent) {
       stop_called_.wait_until(lock, deadline.time(), [this] { return stopping_; });
       return stopping_ ? Error(Code::kCancelled, "cancelled") : Error(Code::kDeadlineExceeded, "too late");
     }

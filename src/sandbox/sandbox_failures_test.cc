@@ -57,9 +57,9 @@ TEST_F(SandboxServerTest, PanicWhileBootingIsReportedAtOnce) {
   killer.join();
 }
 
-// Over vsock nothing but the machine's end can end the wait for the agent's announcement.
-TEST_F(SandboxServerTest, MachineThatDiesBeforeTheAgentAnnouncesItselfGivesTheReason) {
-  script_->Set({.agent_unannounced = true});
+// Over vsock nothing but the machine's end can end the wait for the agent's call.
+TEST_F(SandboxServerTest, MachineThatDiesBeforeTheAgentCallsGivesTheReason) {
+  script_->Set({.agent_absent = true});
   ClientProcess process = Attach();
   std::thread killer([&] {
     AwaitEvent("start");

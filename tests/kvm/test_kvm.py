@@ -145,9 +145,13 @@ class Vsock(KvmTest):
     def test_agent_is_called_over_vsock(self):
         container = self.running()
         command_line = self.in_guest(container, "cat /proc/cmdline")
-        self.assertRegex(command_line, r"\bagent\.announce_port=\d+")
+        self.assertRegex(command_line, r"\bagent\.server_addr=vsock://2:\d+")
         self.assertNotIn("serial://", command_line)
-        self.assertEqual(self.connections(container), [f"{self.guest_cid(container)}:{AGENT_PORT}"])
+        peers = self.connections(container)
+        self.assertEqual([peer.split(":")[0] for peer in peers], [str(self.guest_cid(container))])
+        # Nobody else of this host can call the agent.
+        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as other, self.assertRaises(ConnectionResetError):
+            other.connect((self.guest_cid(container), AGENT_PORT))
         with open(os.path.join(self.dir, "log.json"), encoding="utf-8") as f:
             self.assertEqual([r for r in map(json.loads, f) if r["level"] == "error"], [])
         self.kata("delete", "--force", container)
@@ -161,8 +165,8 @@ class Vsock(KvmTest):
         self.kata("delete", "--force", first)
         self.kata("delete", "--force", second)
 
-    def test_only_the_guest_itself_can_announce_its_agent(self):
-        """Every guest and every process of the host can connect to the port for the announcement."""
+    def test_only_the_guest_itself_can_be_the_agent(self):
+        """Every guest and every process of the host can connect to the port that the agent calls."""
         initrd = os.path.join(self.dir, "initrd")
         tree = os.path.join(self.dir, "tree")
         os.makedirs(tree)
@@ -175,7 +179,7 @@ class Vsock(KvmTest):
         self.write_configuration(initrd=initrd, agent=f"dial_timeout = {TIMEOUT_S}")
         process = self.start_run()
         _, command = self.wait_vmm()
-        port = int(re.search(r"agent\.announce_port=(\d+)", command).group(1))
+        port = int(re.search(r"agent\.server_addr=vsock://2:(\d+)", command).group(1))
         with connect_locally(port) as connection:
             connection.sendall(b"ready\n")
             _, stderr = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
