@@ -68,7 +68,7 @@ class Bench:
         """The same kernel on the same machine and firmware, with an init that only powers off."""
         kvm = os.access("/dev/kvm", os.W_OK) and any(
             flag in open("/proc/cpuinfo", encoding="utf-8").read() for flag in (" vmx", " svm"))
-        clock = "tsc=reliable" if kvm else "clocksource=hpet tsc=unstable"
+        clock = "tsc=reliable pmtmr=0" if kvm else "clocksource=hpet tsc=unstable nolapic_timer pmtmr=0"
         return timed([harness.QEMU, "-machine", "q35,vmport=off,smbus=off,sata=off,usb=off,graphics=off,i8042=off,smm=off,"
                       "accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max", "-m", "256",
                       "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",

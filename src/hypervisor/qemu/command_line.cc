@@ -343,13 +343,22 @@ class CommandLine {
     return {};
   }
 
+  std::string EmulationParameters() const {
+    // Under TCG the guest measures the frequency of its TSC against the wall clock of a busy host. Its time
+    // then runs at any speed, many times too fast or too slow; the HPET's frequency is a constant.
+    std::string line = "clocksource=hpet tsc=unstable ";
+    // To calibrate the timer of a local APIC takes 0.1 s; a single processor is as well served by the HPET.
+    if (spec_.max_vcpus == 1) line += "nolapic_timer pmtmr=0 ";
+    // virtiofsd writes into the guest's memory past the emulator, which keeps what it has translated of a
+    // page until the guest itself writes there. So the guest clears each page before it can be read into.
+    if (spec_.shared_memory) line += "init_on_alloc=1 ";
+    return line;
+  }
+
   // The driver's words come first: where the kernel sees a parameter twice, the last one wins.
   std::string KernelCommandLine() const {
-    std::string line = kvm_ ? "tsc=reliable "
-                            // Under TCG the guest measures the frequency of its TSC against the wall clock of
-                            // a busy host. Its time then runs at any speed, many times too fast or too slow;
-                            // the HPET's frequency is a constant.
-                            : "clocksource=hpet tsc=unstable ";
+    // pmtmr=0: no check of the timer of ACPI, which nobody reads the time from; each reading is an exit.
+    std::string line = kvm_ ? "tsc=reliable pmtmr=0 " : EmulationParameters();
     line +=
         // The test would find an interrupt missing when the host is busy.
         "no_timer_check "
