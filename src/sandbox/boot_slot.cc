@@ -50,13 +50,19 @@ Status AwaitClosing(int events, Deadline deadline, int cancel_fd) {
 Result<BootSlot> BootSlot::Take(const std::string& directory, unsigned count, Deadline deadline,
                                 int cancel_fd) {
   TRY(MakeDirectories(directory));
-  const UniqueFd events = TRY(WatchClosing(directory));
   std::vector<UniqueFd> slots = TRY(OpenSlots(directory, count));
+  UniqueFd events;
   for (;;) {
     for (UniqueFd& slot : slots) {
       if (flock(slot.get(), LOCK_EX | LOCK_NB) == 0) return BootSlot(std::move(slot));
     }
-    TRY(AwaitClosing(events.get(), deadline, cancel_fd));
+    // To close a watch takes the kernel 20 ms, so there is none before it is needed. A slot may have become
+    // free before the watch began: then it is found at the second look.
+    if (events) {
+      TRY(AwaitClosing(events.get(), deadline, cancel_fd));
+    } else {
+      events = TRY(WatchClosing(directory));
+    }
   }
 }
 
