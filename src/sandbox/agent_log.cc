@@ -1,9 +1,11 @@
 // AgentLog: lines from the guest to log records.
 #include "sandbox/agent_log.h"
 
+#include <algorithm>
 #include <array>
 #include <asio/buffer.hpp>
 #include <asio/posix/stream_descriptor.hpp>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -42,6 +44,15 @@ std::string ValueText(const Json& value) {
   return ToPlainLine(value.dump(-1, ' ', false, Json::error_handler_t::replace), kMaxValueBytes);
 }
 
+// Names stand unquoted in records.
+std::string FieldName(std::string_view key) {
+  std::string name(key.substr(0, kMaxKeyBytes));
+  std::replace_if(
+      name.begin(), name.end(),
+      [](unsigned char c) { return !std::isalnum(c) && c != '_' && c != '-' && c != '.'; }, '_');
+  return name;
+}
+
 // Members that say nothing that the host's record does not say itself.
 bool IsImplied(std::string_view key) {
   return key == "msg" || key == "level" || key == "source" || key == "name" || key == "version";
@@ -71,13 +82,15 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
   }
   record.message = ToPlainLine(json["msg"].get_ref<const std::string&>(), kMaxMessageBytes);
   if (json.contains("level") && json["level"].is_string()) {
-    record.level = LevelOf(json["level"].get_ref<const std::string&>());
+    const log::Level level = LevelOf(json["level"].get_ref<const std::string&>());
+    record.level = std::min(level, log::Level::kWarning);
+    if (level != record.level) record.fields.emplace_back("guest-level", log::LevelName(level));
   }
   for (const auto& [key, value] : json.items()) {
     if (record.fields.size() >= kMaxFields) break;
     if (IsImplied(key)) continue;
     // The guest's clock and pids must not be taken for the host's.
-    const std::string name = key == "ts" || key == "pid" ? "guest-" + key : ToPlainLine(key, kMaxKeyBytes);
+    const std::string name = key == "ts" || key == "pid" ? "guest-" + key : FieldName(key);
     record.fields.emplace_back(name, ValueText(value));
   }
   return record;
@@ -85,10 +98,19 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
 
 namespace {
 
+bool Admit(std::string_view line, TextBudget& budget) {
+  if (!budget.Take(line.size())) return false;
+  if (const size_t refused = budget.TakeRefused(); refused != 0) {
+    log::Warning("lines of the guest were dropped", {{"lines", refused}});
+  }
+  return true;
+}
+
 // Kept alive by its pending read.
 class LogReader : public std::enable_shared_from_this<LogReader> {
  public:
-  explicit LogReader(EventLoop& loop) : channel_(loop.context()) {}
+  LogReader(EventLoop& loop, std::shared_ptr<TextBudget> budget)
+      : channel_(loop.context()), budget_(std::move(budget)) {}
 
   Status Assign(UniqueFd fd) {
     std::error_code error;
@@ -112,40 +134,30 @@ class LogReader : public std::enable_shared_from_this<LogReader> {
     std::vector<std::string> lines;
     splitter_.Feed(data, lines);
     for (const std::string& line : lines) {
-      if (line.empty() || !Admit()) continue;
+      if (line.empty() || !Admit(line, *budget_)) continue;
       AgentLogRecord record = ParseAgentLogLine(line);
       log::Write(record.level, record.message, std::move(record.fields));
     }
   }
 
-  // Counts lines by the second; what exceeds the limit is dropped and told once.
-  bool Admit() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - window_start_ >= std::chrono::seconds(1)) {
-      if (window_lines_ > kMaxAgentLogLinesPerSecond) {
-        log::Warning("log lines of the agent were dropped",
-                     {{"source", "agent"}, {"lines", window_lines_ - kMaxAgentLogLinesPerSecond}});
-      }
-      window_start_ = now;
-      window_lines_ = 0;
-    }
-    return ++window_lines_ <= kMaxAgentLogLinesPerSecond;
-  }
-
   asio::posix::stream_descriptor channel_;
   std::array<char, 4096> buffer_;
   LineSplitter splitter_;
-  std::chrono::steady_clock::time_point window_start_{};
-  long window_lines_ = 0;
+  const std::shared_ptr<TextBudget> budget_;
 };
 
 }  // namespace
 
-Status ForwardAgentLog(EventLoop& loop, UniqueFd channel) {
-  auto reader = std::make_shared<LogReader>(loop);
+Status ForwardAgentLog(EventLoop& loop, UniqueFd channel, std::shared_ptr<TextBudget> budget) {
+  auto reader = std::make_shared<LogReader>(loop, std::move(budget));
   TRY(reader->Assign(std::move(channel)));
   loop.Post([reader] { reader->Read(); });
   return {};
+}
+
+void LogConsoleLine(std::string_view line, TextBudget& budget) {
+  if (log::GetLevel() > log::Level::kDebug || !Admit(line, budget)) return;
+  log::Debug(line, {{"source", "guest-console"}});
 }
 
 }  // namespace kata::sandbox

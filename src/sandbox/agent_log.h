@@ -1,7 +1,8 @@
 // AgentLog: the agent's log lines, which arrive over a channel of their own, as log records of the host.
 //
 // The guest writes whatever it likes here: every length is bounded, control characters are taken out, and a
-// flood is cut.
+// flood is cut. No record of a guest's is of a higher level than "warning": engines take the last error in
+// the runtime's log for the reason why their command failed.
 #pragma once
 
 #include <chrono>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "sandbox/text_budget.h"
 
 namespace kata::sandbox {
 
@@ -39,9 +41,11 @@ struct AgentLogRecord {
 // message is the line.
 AgentLogRecord ParseAgentLogLine(std::string_view line);
 
-inline constexpr int kMaxAgentLogLinesPerSecond = 1000;
+// Logs what comes from the channel until its end, which is that of the VMM, as far as the budget reaches.
+// `loop` is borrowed; the budget is used on its thread alone. Thread safe.
+Status ForwardAgentLog(EventLoop& loop, UniqueFd channel, std::shared_ptr<TextBudget> budget);
 
-// Logs what comes from the channel until its end, which is that of the VMM. `loop` is borrowed; thread safe.
-Status ForwardAgentLog(EventLoop& loop, UniqueFd channel);
+// A line of the guest's console, at debug level, as far as the budget reaches.
+void LogConsoleLine(std::string_view line, TextBudget& budget);
 
 }  // namespace kata::sandbox

@@ -146,6 +146,7 @@ class VirtualMachine : public Machine {
   MachineOptions options_;
   const std::unique_ptr<hypervisor::Driver> driver_;
   const std::shared_ptr<ExitReporter> exit_reporter_;
+  const std::shared_ptr<TextBudget> text_budget_ = std::make_shared<TextBudget>();  // loop thread
 
   mutable std::mutex mutex_;  // guards what follows
   bool stopped_ = false;
@@ -192,7 +193,8 @@ Status VirtualMachine::Start(Deadline deadline) {
   if (Status started = StartVmm(spec, deadline); !started)
     return ExplainByVirtiofsd(std::move(started).error());
   channel->OnVmmStarted();
-  if (UniqueFd log_stream = channel->TakeLog()) TRY(ForwardAgentLog(loop_, std::move(log_stream)));
+  if (UniqueFd log_stream = channel->TakeLog())
+    TRY(ForwardAgentLog(loop_, std::move(log_stream), text_budget_));
   return {};
 }
 
@@ -231,7 +233,7 @@ Error VirtualMachine::ExplainByVirtiofsd(Error error) const {
 Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadline) {
   hypervisor::Vm::Options options;
   options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
-  options.on_console_line = [](std::string_view line) { log::Debug(line, {{"source", "guest-console"}}); };
+  options.on_console_line = [budget = text_budget_](std::string_view line) { LogConsoleLine(line, *budget); };
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
   options.cgroup_procs_fds = CgroupProcs();
   std::shared_ptr<hypervisor::Vm> vm =
