@@ -535,6 +535,13 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
           return;
         }
         exec->second.starting = false;
+        if (exec->second.process->state() == Process::State::kStopped) {
+          if (status) self->KillInGuest(exec_id);
+          (void)self->DeleteExec(exec_id);
+          reply(MakeError(Code::kCancelled, "process '{}' was given up while it started", exec_id));
+          self->handlers_.on_process_exit();
+          return;
+        }
         if (!status) {
           self->ReplyError(std::move(status).error(), std::move(reply));
           self->handlers_.on_process_exit();
@@ -568,6 +575,14 @@ void Container::ForgetExecAtEnd(const std::string& exec_id) {
     // Not inside the process's own turn.
     self->context_.loop.Post([self, exec_id] { (void)self->DeleteExec(exec_id); });
   });
+}
+
+void Container::KillInGuest(const std::string& exec_id) {
+  const std::shared_ptr<AgentClient> agent = context_.guest->agent();
+  if (!agent) return;
+  agent->SignalProcess(id(), exec_id, SIGKILL, [](const Status&) {});
+  // The agent keeps it until somebody has asked for its exit code.
+  agent->WaitProcess(id(), exec_id, [](const Result<int>&) {});
 }
 
 void Container::AbandonExec(const std::string& exec_id) {

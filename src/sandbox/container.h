@@ -116,6 +116,8 @@ class Container : public std::enable_shared_from_this<Container> {
   // Forgets it when it has ended; until then it is there for those who know its id.
   void ForgetExecAtEnd(const std::string& exec_id);
   // Ends and forgets it: its kata-shim was killed, or the client that wanted it has gone before it said so.
+  // Ends a process of the guest that nobody on the host knows any more.
+  void KillInGuest(const std::string& exec_id);
   void AbandonExec(const std::string& exec_id);
 
  private:

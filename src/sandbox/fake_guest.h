@@ -41,6 +41,7 @@ class FakeGuestScript {
     bool no_hotplug = false;    // the machine takes no further devices
     bool fixed_size = false;    // nor processors or memory
     bool create_hangs = false;  // never answers CreateContainer
+    bool exec_hangs = false;    // ExecProcess is answered when this is so no more
     std::string start_error;    // the machine does not start
     std::string last_words;     // of the machine
   };
@@ -407,6 +408,8 @@ class FakeAgent {
           auto& process = processes_[{request.container_id(), request.exec_id()}];
           process = std::make_unique<FakeProcess>(args);
           process->Run();
+          script_->Record(fmt::format("exec {}/{}", request.container_id(), request.exec_id()));
+          while (script_->behaviour().exec_hangs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
           return Empty();
         });
     On<grpc::SignalProcessRequest>(

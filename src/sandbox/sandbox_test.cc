@@ -162,6 +162,22 @@ TEST_F(SandboxServerTest, AbandonedExecIsKilled) {
   EXPECT_EQ(state.status(), task::RUNNING);
 }
 
+TEST_F(SandboxServerTest, ExecAbandonedWhileItStartsIsKilled) {
+  ClientProcess init = Run({"sleep"});
+  ClientProcess exec = Attach("e1");
+  ASSERT_OK(Exec("e1", R"("sleep")"));
+  script_->Set({.exec_hangs = true});
+  std::thread starter([&] { EXPECT_THAT(Start("e1"), IsError(_, HasSubstr("given up"))); });
+  AwaitEvent("exec c1/e1");
+  exec.attachment.reset();
+  EXPECT_EQ(exec.AwaitExit(), 137);
+  script_->Set({});
+  starter.join();
+  AwaitEvent("signal c1/e1 9");
+  ASSERT_OK_AND_ASSIGN(const task::StateResponse state, State());
+  EXPECT_EQ(state.status(), task::RUNNING);
+}
+
 TEST_F(SandboxServerTest, PauseResumeUpdateResize) {
   ClientProcess process = Run({"sleep"});
   task::PauseRequest pause;
