@@ -35,6 +35,13 @@ std::string ReplaceInvalidUtf8(std::string_view text) {
   return out;
 }
 
+std::string_view TruncateUtf8(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  // Bytes 10xxxxxx continue a sequence.
+  while (max_bytes > 0 && (static_cast<unsigned char>(text[max_bytes]) & 0xc0) == 0x80) --max_bytes;
+  return text.substr(0, max_bytes);
+}
+
 std::string ToPlainLine(std::string_view text, size_t max_bytes) {
   std::string out;
   while (!text.empty()) {

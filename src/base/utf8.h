@@ -23,6 +23,9 @@ constexpr bool IsControl(char32_t value) {
 // `text` with U+FFFD for each byte that is not part of a valid sequence.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
+// The beginning of `text` that has at most `max_bytes` and ends with a whole sequence.
+std::string_view TruncateUtf8(std::string_view text, size_t max_bytes);
+
 // Valid UTF-8 on one line: as ReplaceInvalidUtf8, with a space for each control character, cut to at most
 // `max_bytes`. For messages from a peer that is not trusted.
 std::string ToPlainLine(std::string_view text, size_t max_bytes);

@@ -25,6 +25,14 @@ TEST(Utf8Test, ReplacesInvalidBytes) {
   EXPECT_EQ(ReplaceInvalidUtf8("\xe2\x82x"), kBad + kBad + "x");
 }
 
+TEST(Utf8Test, TruncatesBetweenSequences) {
+  EXPECT_EQ(TruncateUtf8("abc", 3), "abc");
+  EXPECT_EQ(TruncateUtf8("abc", 2), "ab");
+  EXPECT_EQ(TruncateUtf8("a\xe2\x82\xac", 3), "a");
+  EXPECT_EQ(TruncateUtf8("a\xe2\x82\xacz", 4), "a\xe2\x82\xac");
+  EXPECT_EQ(TruncateUtf8("\x80\x80", 1), "");
+}
+
 TEST(Utf8Test, PlainLineHasNoControlCharactersAndALimit) {
   EXPECT_EQ(ToPlainLine("a\nb\x1b[31m\xc2\x9b\xff", 100), "a b [31m " + kBad);
   EXPECT_EQ(ToPlainLine("abc", 2), "ab");

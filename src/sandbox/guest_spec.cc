@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "linux/namespaces.h"
 #include "protocol/oci_convert.h"
 
@@ -95,11 +96,15 @@ oci::Process MakeGuestProcess(const oci::Process& process) {
   return guest;
 }
 
+std::string GuestHostname(const std::string& hostname) {
+  return std::string(TruncateUtf8(hostname, kMaxHostnameBytes));
+}
+
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options) {
   oci::Spec guest = spec;
   // The others are the host's to run.
   guest.hooks = {.start_container = spec.hooks.start_container};
-  guest.hostname = guest.hostname.substr(0, kMaxHostnameBytes);
+  guest.hostname = GuestHostname(spec.hostname);
   guest.mounts = options.files.mounts;
   if (!guest.root) guest.root.emplace();
   guest.root->path = options.files.rootfs;
@@ -130,7 +135,8 @@ std::vector<std::string> ResolverLines(const oci::Spec& spec, const std::string&
     if (!text) continue;
     lines.clear();
     std::istringstream stream(*text);
-    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    // Messages of protobuf carry UTF-8 alone; a file may have comments in anything.
+    for (std::string line; std::getline(stream, line);) lines.push_back(ReplaceInvalidUtf8(line));
   }
   return lines;
 }

@@ -39,6 +39,9 @@ Status CheckNamespacePaths(const oci::Spec& spec);
 grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
                                                         const GuestSpecOptions& options);
 
+// As much of it as the kernel takes.
+std::string GuestHostname(const std::string& hostname);
+
 // Whether the container shall share this namespace ("ipc") with another.
 bool JoinsNamespace(const oci::Spec& spec, std::string_view type);
 

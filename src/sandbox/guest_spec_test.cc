@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/file.h"
 #include "sandbox/machine_spec.h"
 #include "support/result_matchers.h"
 
@@ -122,6 +123,19 @@ TEST(MakeVmSpec, FollowsTheConfiguration) {
   EXPECT_FALSE(spec.shared_memory);
   EXPECT_THAT(spec.kernel_parameters, Contains("agent.log=debug"));
   EXPECT_THAT(spec.kernel_parameters, Not(Contains("quiet")));
+}
+
+TEST(ResolverLinesTest, BytesThatNoMessageCanCarryAreReplaced) {
+  ASSERT_OK_AND_ASSIGN(const TempDir bundle, TempDir::Create());
+  ASSERT_OK(WriteFileAtomic(bundle.path() + "/resolv", "# M\xfcnchen\nnameserver 10.0.0.1\n"));
+  oci::Spec spec;
+  spec.mounts.push_back({.destination = "/etc/resolv.conf", .type = "bind", .source = "resolv"});
+  EXPECT_THAT(ResolverLines(spec, bundle.path()),
+              testing::ElementsAre("# M\xef\xbf\xbdnchen", "nameserver 10.0.0.1"));
+}
+
+TEST(GuestHostnameTest, IsCutBetweenCharacters) {
+  EXPECT_EQ(GuestHostname(std::string(63, 'h') + "\xc3\xa4"), std::string(63, 'h'));
 }
 
 TEST(CheckGuestSeccompTest, NotificationsAreRefusedByPlace) {
