@@ -107,6 +107,8 @@ Status RemoveContainer(Container& container) {
   sandbox::ContainerState state = container.state();
   // The server may have written more since the container was opened.
   if (Result<sandbox::ContainerState> read = container.directory().ReadState()) state = std::move(*read);
+  // Removed by somebody else; what was read may be the state of a later container with the same id.
+  if (!container.directory().IsCurrent()) return {};
   const bool owns_server = state.sandbox_id.empty() || state.sandbox_id == container.id();
   if (TaskClient* server = container.server(); server != nullptr && owns_server) {
     const Status status = server->Shutdown(container.id(), /*now=*/true);

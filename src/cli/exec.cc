@@ -113,6 +113,10 @@ class NewProcess {
     const pid_t init = container_.state().shim.pid;
     const linux::NamespaceFd network_namespace = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNET));
     const linux::NamespaceFd mounts = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNS));
+    // Else they may be those of a later process with its number.
+    if (!sandbox::IsAlive(container_.state().shim)) {
+      return Error(Code::kFailedPrecondition, "container not running");
+    }
     stdio_ = TRY(OpenStdio(process, options_.stdio));
     const cgroup::HostCgroup cgroup(container_.state().cgroups);
     stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, process, stdio_,

@@ -46,6 +46,7 @@ oci::State HookState(const ContainerState& state, const std::string& status) {
 }
 
 Status RemoveTraces(const StateDirectory& directory, int host_mount_namespace) {
+  if (!directory.IsCurrent()) return {};
   const Result<ContainerState> state = directory.ReadState();
   const Result<oci::Hooks> hooks = directory.TakeHooks();
   if (!hooks) log::Warning("hooks are not run", {{"error", hooks.error().message()}});

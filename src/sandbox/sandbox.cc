@@ -81,21 +81,10 @@ grpc::KernelModule ParseKernelModule(const std::string& line) {
   return module;
 }
 
-// Identity of a directory, to notice that a later one stands at its path.
-std::pair<dev_t, ino_t> DirectoryIdentity(const std::string& path) {
-  struct stat info{};
-  if (lstat(path.c_str(), &info) < 0) return {};
-  return {info.st_dev, info.st_ino};
-}
-
 }  // namespace
 
 Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Options options)
-    : loop_(loop),
-      workers_(workers),
-      watcher_(watcher),
-      options_(std::move(options)),
-      directory_identity_(DirectoryIdentity(options_.directory.path())) {
+    : loop_(loop), workers_(workers), watcher_(watcher), options_(std::move(options)) {
   guest_ = std::make_shared<Guest>(
       loop_, workers_,
       Guest::Options{.factory = options_.machine_factory,
@@ -179,7 +168,6 @@ struct Sandbox::CreateJob {
   std::string container_id;
   std::string bundle;
   bool terminal;
-  pid_t shim_pid;
   bool boot;
   StateDirectory container_directory;
   ContainerState state;
@@ -188,6 +176,7 @@ struct Sandbox::CreateJob {
 
   Result<CreateResult> Run() const;
   Status RunHooks(const oci::Spec& spec, const std::string& rootfs) const;
+  Result<UniqueFd> OpenNetworkNamespace() const;  // the container's
   Result<oci::Spec> ReadSpec() const;
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
   Result<linux::ScopedMount> ImportRootfs(const std::string& rootfs) const;
@@ -268,11 +257,18 @@ Status Sandbox::CreateJob::RunHooks(const oci::Spec& spec, const std::string& ro
   if (hooks.create_container.empty()) return {};
   // In the container's namespaces: what they mount below the root file system is shared with the guest and
   // not seen on the host.
-  const UniqueFd network = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
+  const UniqueFd network = TRY(OpenNetworkNamespace());
   run.point = "createContainer";
   run.namespace_fds = {network.get()};
   run.working_directory = rootfs;
   return sandbox::RunHooks(hooks.create_container, run);
+}
+
+Result<UniqueFd> Sandbox::CreateJob::OpenNetworkNamespace() const {
+  UniqueFd fd = TRY(Open(fmt::format("/proc/{}/ns/net", state.shim.pid), O_RDONLY));
+  // Else it may be that of a later process with its number.
+  if (!IsAlive(state.shim)) return Error(Code::kCancelled, "kata-shim ended");
+  return fd;
 }
 
 Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices) const {
@@ -283,10 +279,10 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices
   request.machine.size = sizer->wanted();
   request.machine.disks = static_cast<uint32_t>(devices.disks.size());
   request.machine.host_mount_namespace = sandbox->options_.host_mount_namespace.get();
-  request.machine.network_namespace = TRY(Open(fmt::format("/proc/{}/ns/net", shim_pid), O_RDONLY));
+  request.machine.network_namespace = TRY(OpenNetworkNamespace());
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
-  request.sandbox.set_hostname(spec.hostname.substr(0, 64));
+  request.sandbox.set_hostname(GuestHostname(spec.hostname));
   for (std::string& line : ResolverLines(spec, bundle)) request.sandbox.add_dns(std::move(line));
   request.sandbox.set_guest_hook_path(config.hypervisor.guest_hook_path);
   for (const std::string& module : config.agent.kernel_modules) {
@@ -422,7 +418,6 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .container_id = container_id,
                 .bundle = bundle,
                 .terminal = init.terminal(),
-                .shim_pid = init.shim_pid(),
                 .boot = container_id == id(),
                 .container_directory = container->directory(),
                 .state = container->state(),
@@ -677,11 +672,8 @@ void Sandbox::Abandon(const std::string& reason) {
     // Hooks may take their time.
     self->workers_.Post([self] {
       const StateDirectory& directory = self->options_.directory;
-      // A later container may have got the same id in the meantime.
-      if (DirectoryIdentity(directory.path()) == self->directory_identity_) {
-        const Status removed = RemoveTraces(directory, self->options_.host_mount_namespace.get());
-        if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
-      }
+      const Status removed = RemoveTraces(directory, self->options_.host_mount_namespace.get());
+      if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
       self->loop_.Post([self] { self->options_.on_finished(); });
     });
   });

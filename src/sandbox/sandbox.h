@@ -109,7 +109,6 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   std::map<uint64_t, Attachment> attachments_;  // by connection
   std::map<std::string, std::shared_ptr<Container>> containers_;
   std::map<std::string, std::string> cancelled_creates_;  // container id, reason
-  std::pair<dev_t, ino_t> directory_identity_;
   bool ever_attached_ = false;
   bool booted_ = false;
   bool shutting_down_ = false;

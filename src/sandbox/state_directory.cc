@@ -1,6 +1,7 @@
 // The state directory: creation, listing, state.json, sockets.
 #include "sandbox/state_directory.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,19 +111,35 @@ Result<StateDirectory> StateDirectory::Create(const std::string& root, const std
     if (errno == EEXIST) return Error(Code::kAlreadyExists, "container with given ID already exists");
     return SysError("create state directory '{}'", directory.path_);
   }
+  TRY(directory.Pin());
   return directory;
 }
 
 Result<StateDirectory> StateDirectory::Open(const std::string& root, const std::string& id) {
   TRY(CheckId(id));
   StateDirectory directory(root, id);
-  struct stat info{};
-  if (lstat(directory.path_.c_str(), &info) < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return Error(Code::kNotFound, "container does not exist");
-    return SysError("open state directory '{}'", directory.path_);
-  }
-  if (!S_ISDIR(info.st_mode)) return Error(Code::kNotFound, "container does not exist");
+  TRY(directory.Pin());
   return directory;
+}
+
+Status StateDirectory::Pin() {
+  Result<UniqueFd> fd = kata::Open(path_, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  if (!fd) {
+    const int cause = fd.error().sys_errno();
+    if (cause == ENOENT || cause == ENOTDIR || cause == ELOOP) {
+      return Error(Code::kNotFound, "container does not exist");
+    }
+    return std::move(fd).error().Wrap("state directory");
+  }
+  fd_ = std::make_shared<const UniqueFd>(std::move(*fd));
+  return {};
+}
+
+bool StateDirectory::IsCurrent() const {
+  struct stat ours{};
+  struct stat found{};
+  return fstat(fd_->get(), &ours) == 0 && lstat(path_.c_str(), &found) == 0 && ours.st_dev == found.st_dev &&
+         ours.st_ino == found.st_ino;
 }
 
 Result<std::vector<std::string>> StateDirectory::List(const std::string& root) {

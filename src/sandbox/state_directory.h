@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,7 @@ struct ContainerState {
   std::string systemd_unit;                    // the scope that systemd has made of them; empty: none
 };
 
-// One container's directory. Copyable value (a path); the directory itself is shared state.
+// One container's directory. Copyable value (a path and a descriptor); the directory itself is shared state.
 class StateDirectory {
  public:
   // Makes <root>/<id> (0700). kAlreadyExists: "container with given ID already exists". `id` is checked to be
@@ -60,6 +61,10 @@ class StateDirectory {
   static Result<StateDirectory> Open(const std::string& root, const std::string& id);
   // ids of all containers below root, sorted; an absent root is an empty list.
   static Result<std::vector<std::string>> List(const std::string& root);
+
+  // False when the directory is gone, also when that of a later container with the same id stands in its
+  // place.
+  bool IsCurrent() const;
 
   const std::string& path() const { return path_; }
   const std::string& root() const { return root_; }
@@ -85,7 +90,10 @@ class StateDirectory {
 
  private:
   StateDirectory(std::string root, std::string id);
+  // Opens the directory that has been found or made at the path.
+  Status Pin();
   std::string root_, id_, path_;
+  std::shared_ptr<const UniqueFd> fd_;  // as long as it is open no later directory gets the inode's number
 };
 
 }  // namespace kata::sandbox

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "sandbox/removal.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -75,6 +76,19 @@ TEST_F(StateDirectoryTest, CreateIsExclusiveAndPrivate) {
   EXPECT_OK(directory.Remove());
   EXPECT_OK(directory.Remove());
   EXPECT_OK(StateDirectory::Create(root(), "c1"));
+}
+
+TEST_F(StateDirectoryTest, ALaterDirectoryOfTheSameIdIsAnother) {
+  ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(root(), "c1"));
+  ASSERT_OK_AND_ASSIGN(const StateDirectory opened, StateDirectory::Open(root(), "c1"));
+  EXPECT_TRUE(directory.IsCurrent());
+  EXPECT_TRUE(opened.IsCurrent());
+  ASSERT_OK(directory.Remove());
+  EXPECT_FALSE(opened.IsCurrent());
+  ASSERT_OK_AND_ASSIGN(const StateDirectory later, StateDirectory::Create(root(), "c1"));
+  EXPECT_FALSE(directory.IsCurrent());
+  ASSERT_OK(RemoveTraces(directory));
+  EXPECT_TRUE(later.IsCurrent());
 }
 
 TEST_F(StateDirectoryTest, OfManyThatCreateTheSameIdOneWins) {
