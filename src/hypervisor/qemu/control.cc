@@ -64,7 +64,8 @@ void QemuControl::OnEvent(const QmpEvent& event) {
   const auto id = event.data.find("device");
   if (id == event.data.end() || !id->is_string()) return;
   std::lock_guard lock(mutex_);
-  deleted_.insert(id->get<std::string>());
+  if (*id != removing_) return;
+  removed_ = true;
   changed_.notify_all();
 }
 
@@ -158,14 +159,15 @@ Result<std::string> QemuControl::Attach(const DeviceSpec& spec, Deadline deadlin
 Status QemuControl::Remove(const std::string& device_id, Deadline deadline) {
   {
     std::lock_guard lock(mutex_);
-    deleted_.erase(device_id);
+    removing_ = device_id;
+    removed_ = false;
   }
   TRY_CTX(client_->Execute({.name = "device_del", .arguments = {{"id", device_id}}}, deadline),
           "detach device '{}'", device_id);
   {
     std::unique_lock lock(mutex_);
-    const bool ended =
-        changed_.wait_until(lock, deadline.time(), [&] { return deleted_.contains(device_id) || closed_; });
+    const bool ended = changed_.wait_until(lock, deadline.time(), [&] { return removed_ || closed_; });
+    removing_.clear();
     if (ended && closed_) {
       return MakeError(Code::kUnavailable, "detach device '{}': the virtual machine ended", device_id);
     }
@@ -173,7 +175,6 @@ Status QemuControl::Remove(const std::string& device_id, Deadline deadline) {
       return MakeError(Code::kDeadlineExceeded,
                        "detach device '{}': wait for the guest to let go: deadline exceeded", device_id);
     }
-    deleted_.erase(device_id);
   }
   return {};
 }

@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 
 #include "hypervisor/driver.h"
@@ -45,9 +44,10 @@ class QemuControl : public VmControl {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::set<std::string> deleted_;  // ids of DEVICE_DELETED events not yet consumed
-  uint64_t memory_changes_ = 0;    // MEMORY_DEVICE_SIZE_CHANGE events so far
-  bool closed_ = false;            // QEMU has gone
+  std::string removing_;         // id of the device whose end is awaited
+  bool removed_ = false;         // and it has been told (DEVICE_DELETED)
+  uint64_t memory_changes_ = 0;  // MEMORY_DEVICE_SIZE_CHANGE events so far
+  bool closed_ = false;          // QEMU has gone
 
   std::unique_ptr<QmpClient> client_;  // last: its thread calls OnEvent until it is destroyed
 };

@@ -25,6 +25,12 @@ struct Processor {
   std::string plugged_id() const { return path.substr(kPluggedPath.size()); }
 };
 
+// 0 where there is none.
+uint64_t NumberOf(const json& object, const char* member) {
+  const auto found = object.find(member);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
 // In the order of their places, so that the guest always counts them in the same way.
 Result<std::vector<Processor>> ReadProcessors(const json& answer) {
   std::vector<Processor> processors;
@@ -40,7 +46,7 @@ Result<std::vector<Processor>> ReadProcessors(const json& answer) {
   }
   std::sort(processors.begin(), processors.end(), [](const Processor& a, const Processor& b) {
     const auto place = [](const Processor& p) {
-      return std::pair(p.properties.value("socket-id", 0), p.properties.value("core-id", 0));
+      return std::pair(NumberOf(p.properties, "socket-id"), NumberOf(p.properties, "core-id"));
     };
     return place(a) < place(b);
   });
@@ -85,7 +91,7 @@ Result<uint64_t> QemuControl::ReadMemoryDevice(const char* property, Deadline de
 Result<uint64_t> QemuControl::SetMemory(uint64_t memory_mib, Deadline deadline) {
   std::lock_guard plug_lock(plug_mutex_);
   const json summary = TRY(client_->Execute({.name = "query-memory-size-summary"}, deadline));
-  const uint64_t base = summary.value("base-memory", uint64_t{0});
+  const uint64_t base = NumberOf(summary, "base-memory");
   const uint64_t wanted_bytes = memory_mib * kMib;
   constexpr uint64_t kUnit = kMemoryUnitMib * kMib;
   const uint64_t plugged = wanted_bytes > base ? (wanted_bytes - base + kUnit - 1) / kUnit * kUnit : 0;
