@@ -95,7 +95,8 @@ class VsockChannel : public AgentChannel {
       pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {cancel_event_.get(), POLLIN, 0}};
       const int ready = poll(fds, 2, deadline.RemainingPollMs());
       if (ready < 0 && errno != EINTR) return SysError("wait for the agent's call");
-      if (ready == 0) return Error(Code::kDeadlineExceeded, "the agent has not called");
+      // Others may call without end.
+      if (ready == 0 || deadline.Passed()) return Error(Code::kDeadlineExceeded, "the agent has not called");
       if (fds[1].revents != 0) return Error(Code::kCancelled, "cancelled");
       if (ready < 0 || fds[0].revents == 0) continue;
       sockaddr_vm peer{};
