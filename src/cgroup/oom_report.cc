@@ -1,8 +1,10 @@
 #include "cgroup/oom_report.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,12 +35,15 @@ Status CheckAlone(const std::string& directory, const std::vector<pid_t>& bystan
 }
 
 // After a fork of a program with threads: only async-signal-safe calls.
-[[noreturn]] void BeVictim(int procs_fd) {
+[[noreturn]] void BeVictim(int procs_fd, int sync_fd) {
   constexpr size_t kPageBytes = 4096;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int score_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  // In this order: the one with the highest score is killed, also when the group is full already.
+  // In the group before its limit is lowered: of those that are in it when there is too much in it, the one
+  // with the highest score is killed.
   if (write(score_fd, "1000", 4) != 4 || write(procs_fd, "0", 1) != 1) _exit(1);
+  char byte = 0;
+  if (write(sync_fd, &byte, 1) != 1 || read(sync_fd, &byte, 1) != 1) _exit(1);
   close_range(0, ~0U, 0);  // what the other processes of the sandbox wait for the end of
   // Locked, as there may be swap.
   void* const memory =
@@ -58,12 +63,18 @@ Status ReportOomKill(const HostCgroup& cgroup, const std::vector<pid_t>& bystand
   TRY(CheckAlone(*directory, bystanders));
   const UniqueFd procs = TRY(Open(*directory + "/cgroup.procs", O_WRONLY));
   const std::string limit = TRY(ReadFile(limit_file));
-  TRY(WriteKnob(limit_file, fmt::format("{}", kLimitBytes)));
-  const ScopeExit restore([&] { (void)WriteKnob(limit_file, limit); });
+  SocketPairEnds sync = TRY(MakeSocketPair(SOCK_STREAM));
   const pid_t pid = fork();
   if (pid < 0) return SysError("fork");
-  if (pid == 0) BeVictim(procs.get());
+  if (pid == 0) BeVictim(procs.get(), sync.second.get());
   ChildProcess victim(pid, TRY(OpenPidfd(pid)));
+  sync.second.Reset();
+  TRY(WaitFd(sync.first.get(), POLLIN, deadline, "the victim"));
+  char byte = 0;
+  if (read(sync.first.get(), &byte, 1) != 1) return Error(Code::kInternal, "the victim is not in the group");
+  TRY(WriteKnob(limit_file, fmt::format("{}", kLimitBytes)));
+  const ScopeExit restore([&] { (void)WriteKnob(limit_file, limit); });
+  (void)send(sync.first.get(), &byte, 1, MSG_NOSIGNAL);  // it may be dead already
   const ExitStatus status = TRY(victim.Wait(deadline));
   if (status.signal != SIGKILL) {
     return MakeError(Code::kInternal, "the victim ended with {}", status.Describe());
