@@ -15,6 +15,8 @@ namespace {
 
 // Before the next try when descriptors or memory have run out.
 constexpr std::chrono::milliseconds kPause{100};
+// At one turn of the loop. Containers can connect to some sockets, and others want their turn, too.
+constexpr int kMaxAccepts = 32;
 
 // vsock(7) knows no network namespaces: where the kernel has a loopback for it, every process of a container
 // can connect to the agent. Only the host may; the kernel lets nobody else bind its CID.
@@ -38,7 +40,7 @@ void Acceptor::Await() {
 }
 
 void Acceptor::AcceptAll() {
-  while (true) {
+  for (int i = 0; i < kMaxAccepts; ++i) {
     sockaddr_storage peer{};
     socklen_t size = sizeof(peer);
     UniqueFd stream(accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size,
@@ -60,6 +62,7 @@ void Acceptor::AcceptAll() {
     });
     return;
   }
+  Await();
 }
 
 }  // namespace kata::agent

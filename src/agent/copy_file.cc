@@ -62,9 +62,15 @@ Status WriteAt(int fd, std::string_view data, off_t offset) {
 Status WritePart(const ParentDirectory& parent, const grpc::CopyFileRequest& request) {
   const std::string partial = parent.name + ".tmp";
   if (request.offset() == 0) unlinkat(parent.fd.get(), partial.c_str(), 0);
-  const UniqueFd file = TRY(OpenAt(parent.fd.get(), partial, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600));
-  TRY_CTX(WriteAt(file.get(), request.data(), request.offset()), "'{}'", request.path());
+  // Where a container may have put a FIFO, opening it for writing would wait for a reader.
+  const UniqueFd file =
+      TRY(OpenAt(parent.fd.get(), partial, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
   struct stat info{};
+  if (fstat(file.get(), &info) != 0) return SysError("stat '{}'", request.path());
+  if (!S_ISREG(info.st_mode)) {
+    return MakeError(Code::kFailedPrecondition, "'{}' is no regular file", request.path());
+  }
+  TRY_CTX(WriteAt(file.get(), request.data(), request.offset()), "'{}'", request.path());
   if (fstat(file.get(), &info) != 0) return SysError("stat '{}'", request.path());
   if (info.st_size < request.file_size()) return {};
   if (info.st_size > request.file_size()) {

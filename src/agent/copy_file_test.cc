@@ -53,6 +53,14 @@ TEST_F(CopyFileTest, AFileAppearsWithItsLastPart) {
   EXPECT_FALSE(PathExists(path + ".tmp"));
 }
 
+TEST_F(CopyFileTest, WhatAContainerPutsInTheWayIsNotWaitedFor) {
+  const std::string path = base_ + "/hosts";
+  ASSERT_OK(CopyFile(base_, Request(path, S_IFREG | 0640, "127.0", 9)));
+  ASSERT_EQ(unlink((path + ".tmp").c_str()), 0);
+  ASSERT_EQ(mkfifo((path + ".tmp").c_str(), 0600), 0);
+  EXPECT_THAT(CopyFile(base_, Request(path, S_IFREG | 0640, ".0.1", 9, 5)), IsError(_, HasSubstr(".tmp")));
+}
+
 TEST_F(CopyFileTest, DirectoriesLinksAndEmptyFiles) {
   ASSERT_OK(CopyFile(base_, Request(base_ + "/d", S_IFDIR | 0711, "", 0)));
   ASSERT_OK(CopyFile(base_, Request(base_ + "/d", S_IFDIR | 0755, "", 0)));

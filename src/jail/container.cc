@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/scope_exit.h"
 #include "jail/cgroup_resources.h"
 #include "jail/device_cgroup.h"
@@ -53,7 +54,10 @@ class Container::Impl {
     channel.Close();
     // Kills and reaps init if it was not taken.
     init = ChildProcess();
-    if (cgroup.valid()) (void)cgroup.Remove(Deadline::After(kRemoveTimeout));
+    if (!cgroup.valid()) return;
+    if (const Status removed = cgroup.Remove(Deadline::After(kRemoveTimeout)); !removed) {
+      log::Warning("a cgroup stays", {{"error", removed.error().message()}});
+    }
   }
 
   Status CreateCgroup(const CreateOptions& options) {

@@ -1,6 +1,7 @@
 // Files of a cgroup v2 directory (Documentation/admin-guide/cgroup-v2.rst).
 #include "linux/cgroup2.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -9,7 +10,9 @@
 #include <sys/vfs.h>
 
 #include <charconv>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <thread>
 
 #include "base/file.h"
@@ -19,7 +22,6 @@ namespace kata::linux {
 namespace {
 
 constexpr size_t kMaxFileBytes = 4u << 20;
-constexpr int kMaxDepth = 64;
 
 std::vector<std::string> SplitWords(std::string_view text, char separator) {
   std::vector<std::string> words;
@@ -50,43 +52,79 @@ Status EnableControllers(const std::string& directory) {
   return {};
 }
 
-Status CollectProcesses(const std::string& directory, int depth, std::vector<pid_t>& pids) {
-  if (depth > kMaxDepth)
-    return MakeError(Code::kResourceExhausted, "list processes of '{}': too deep", directory);
-  Result<std::string> text = ReadFile(directory + "/cgroup.procs", kMaxFileBytes);
-  // A child cgroup may vanish while it is read.
-  if (!text && (text.error().sys_errno() == ENOENT || text.error().sys_errno() == ENODEV) && depth > 0)
-    return {};
+struct CloseDir {
+  void operator()(DIR* dir) const { closedir(dir); }
+};
+
+// One that vanished meanwhile has none.
+Result<std::vector<std::string>> ChildCgroups(int cgroup_fd) {
+  UniqueFd fd = TRY(OpenAt(cgroup_fd, ".", O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, CloseDir> dir(fdopendir(fd.get()));
+  if (!dir) return SysError("list cgroups");
+  (void)fd.Release();  // closedir closes it
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string_view name = entry->d_name;
+    if (entry->d_type == DT_DIR && name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+// Goes through `root` and all cgroups below it, with one descriptor at a time: a container that makes cgroups
+// nests them as deep as its memory lets it, and gives them names that make a path longer than PATH_MAX.
+// `leave` is called for each but the root when those below it are done, with the descriptor of its parent.
+Status WalkCgroups(UniqueFd root, const std::function<Status(int cgroup_fd)>& enter,
+                   const std::function<Status(int parent_fd, const std::string& name)>& leave) {
+  struct Level {
+    std::string name;
+    std::vector<std::string> children;  // that are still to be visited
+  };
+  UniqueFd current = std::move(root);
+  TRY(enter(current.get()));
+  std::vector<Level> levels;
+  levels.push_back({"", TRY(ChildCgroups(current.get()))});
+  for (;;) {
+    if (!levels.back().children.empty()) {
+      std::string name = std::move(levels.back().children.back());
+      levels.back().children.pop_back();
+      Result<UniqueFd> child = OpenAt(current.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (!child && child.error().sys_errno() == ENOENT) continue;
+      current = TRY(std::move(child));
+      TRY(enter(current.get()));
+      levels.push_back({std::move(name), TRY(ChildCgroups(current.get()))});
+      continue;
+    }
+    if (levels.size() == 1) return {};
+    current = TRY(OpenAt(current.get(), "..", O_RDONLY | O_DIRECTORY));
+    TRY(leave(current.get(), levels.back().name));
+    levels.pop_back();
+  }
+}
+
+Status AddProcesses(int cgroup_fd, std::vector<pid_t>& pids) {
+  const auto read = [&]() -> Result<std::string> {
+    return ReadFd(TRY(OpenAt(cgroup_fd, "cgroup.procs", O_RDONLY)).get(), kMaxFileBytes);
+  };
+  Result<std::string> text = read();
+  // A cgroup may vanish while it is read.
+  if (!text && (text.error().sys_errno() == ENOENT || text.error().sys_errno() == ENODEV)) return {};
   for (const std::string& line : SplitWords(TRY(std::move(text)), '\n')) {
     pid_t pid = 0;
     // 0 stands for a process outside of the reader's pid namespace.
     if (ParseNumber(line, pid) && pid > 0) pids.push_back(pid);
   }
-  Result<std::vector<std::string>> names = ListDirectory(directory);
-  if (!names) return depth > 0 ? Status() : Status(std::move(names).error());
-  for (const std::string& name : *names) {
-    const std::string child = fmt::format("{}/{}", directory, name);
-    struct stat info{};
-    if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
-      TRY(CollectProcesses(child, depth + 1, pids));
-  }
   return {};
 }
 
 // Children first: a cgroup with children cannot be removed.
-Status RemoveDirectories(const std::string& directory, int depth) {
-  if (depth > kMaxDepth)
-    return MakeError(Code::kResourceExhausted, "remove cgroup '{}': too deep", directory);
+Status RemoveCgroups(const std::string& directory) {
   if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
   if (errno != EBUSY) return SysError("remove cgroup '{}'", directory);
-  Result<std::vector<std::string>> names = ListDirectory(directory);
-  if (names) {
-    for (const std::string& name : *names) {
-      const std::string child = fmt::format("{}/{}", directory, name);
-      struct stat info{};
-      if (lstat(child.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) TRY(RemoveDirectories(child, depth + 1));
-    }
-  }
+  const auto remove = [&](int parent_fd, const std::string& name) -> Status {
+    if (unlinkat(parent_fd, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+    return SysError("remove cgroup '{}' below '{}'", name, directory);
+  };
+  TRY(WalkCgroups(TRY(kata::Open(directory, O_RDONLY | O_DIRECTORY)), [](int) { return Status(); }, remove));
   if (rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
   return SysError("remove cgroup '{}'", directory);
 }
@@ -202,7 +240,10 @@ Status CgroupDir::SetFrozen(bool frozen, Deadline deadline) const {
 }
 
 Status CgroupDir::Freeze(Deadline deadline) const {
-  return SetFrozen(true, deadline);
+  Status frozen = SetFrozen(true, deadline);
+  // One process that waits in the kernel is enough to keep a cgroup from being frozen; the others are.
+  if (!frozen) (void)Write("cgroup.freeze", "0");
+  return frozen;
 }
 Status CgroupDir::Thaw(Deadline deadline) const {
   return SetFrozen(false, deadline);
@@ -224,7 +265,11 @@ Status CgroupDir::WaitEmpty(Deadline deadline) const {
 
 Result<std::vector<pid_t>> CgroupDir::Processes() const {
   std::vector<pid_t> pids;
-  TRY(CollectProcesses(directory_, 0, pids));
+  // The cgroup itself has to be there.
+  TRY(OpenAt(fd_.get(), "cgroup.procs", O_RDONLY));
+  TRY(WalkCgroups(
+      TRY(OpenAt(fd_.get(), ".", O_RDONLY | O_DIRECTORY)), [&](int fd) { return AddProcesses(fd, pids); },
+      [](int, const std::string&) { return Status(); }));
   return pids;
 }
 
@@ -237,7 +282,7 @@ Result<uint64_t> CgroupDir::OomKills() const {
 
 Status CgroupDir::Remove(Deadline deadline) {
   for (;;) {
-    Status removed = RemoveDirectories(directory_, 0);
+    Status removed = RemoveCgroups(directory_);
     if (removed) {
       fd_.Reset();
       return {};

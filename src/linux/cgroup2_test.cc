@@ -1,8 +1,12 @@
 // Tests of linux/cgroup2.h.
 #include "linux/cgroup2.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -75,6 +79,26 @@ TEST_F(Cgroup2Test, RemoveGivesUpWhileProcessesLive) {
   ASSERT_OK(cgroup.AddProcess(child.pid()));
   EXPECT_THAT(cgroup.Remove(Deadline::After(std::chrono::milliseconds(30))),
               test::IsError(testing::_, testing::HasSubstr("remove cgroup")));
+  ASSERT_OK(cgroup.Kill());
+  ASSERT_OK(child.Wait(Soon()));
+  EXPECT_OK(cgroup.Remove(Soon()));
+}
+
+// What a container makes that may make cgroups; with these names the path is longer than PATH_MAX.
+TEST_F(Cgroup2Test, AreCountedAndRemovedHoweverDeep) {
+  constexpr int kDepth = 80;
+  ASSERT_OK_AND_ASSIGN(CgroupDir cgroup, CgroupDir::Create(root_, path_));
+  ASSERT_OK_AND_ASSIGN(ChildProcess child, StartSleeper());
+  UniqueFd current(openat(cgroup.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int depth = 0; depth < kDepth; ++depth) {
+    const std::string name(200, static_cast<char>('a' + depth % 26));
+    ASSERT_EQ(mkdirat(current.get(), name.c_str(), 0755), 0) << depth << ": " << strerror(errno);
+    current.Reset(openat(current.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(current.valid());
+  }
+  ASSERT_OK(WriteKnobAt(current.get(), "cgroup.procs", fmt::format("{}", child.pid())));
+  ASSERT_OK_AND_ASSIGN(const std::vector<pid_t> pids, cgroup.Processes());
+  EXPECT_THAT(pids, ElementsAre(child.pid()));
   ASSERT_OK(cgroup.Kill());
   ASSERT_OK(child.Wait(Soon()));
   EXPECT_OK(cgroup.Remove(Soon()));

@@ -51,6 +51,8 @@ Result<bool> AwaitDevice(const std::function<Result<bool>()>& look, Deadline dea
   const UniqueFd events = TRY(linux::OpenUevents());
   while (true) {
     if (TRY(look())) return true;
+    // Events of other devices may come without end.
+    if (deadline.Passed()) return false;
     const Status event = WaitFd(events.get(), POLLIN, deadline, "device");
     if (!event && event.error().code() == Code::kDeadlineExceeded) return false;
     TRY(event);

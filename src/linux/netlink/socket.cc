@@ -59,7 +59,11 @@ Result<std::string> Socket::Receive(Deadline deadline) {
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size < 0) return SysError("receive a netlink answer");
     // Any process may send to our port; only port 0 is the kernel (netlink(7)).
-    if (sender_size != sizeof sender || sender.nl_pid != 0) continue;
+    if (sender_size != sizeof sender || sender.nl_pid != 0) {
+      if (deadline.Passed())
+        return Error(Code::kDeadlineExceeded, "wait for netlink answer: deadline exceeded");
+      continue;
+    }
     if (static_cast<size_t>(size) > buffer.size()) {
       return MakeError(Code::kResourceExhausted, "netlink answer of {} bytes", size);
     }
