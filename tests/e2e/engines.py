@@ -209,18 +209,20 @@ class PodmanTest(EngineTest):
             for path in glob.glob(CGROUPS + "/*"):
                 if not os.path.ismount(path) and not os.path.islink(path):
                     shutil.rmtree(path, ignore_errors=True)
+        wrapper = os.path.join(self.dir, "kata-runtime")
+        with open(wrapper, "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {self.configuration} "$@"\n')
+        os.chmod(wrapper, 0o755)
         settings = os.path.join(self.dir, "containers.conf")
         with open(settings, "w", encoding="utf-8") as f:
             # Containers under runc would get limits that this process cannot raise.
             f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ndefault_network = "{self.marker}"\n'
-                    '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+                    '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
+                    # Found without this at /usr/bin/kata-runtime.
+                    f'[engine.runtimes]\nkata = ["{wrapper}"]\n')
         # CNI's plugin for addresses keeps its own books.
         self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + self.marker, ignore_errors=True)
         self.environment["CONTAINERS_CONF"] = settings
-        self.wrapper = os.path.join(self.dir, "kata-runtime")
-        with open(self.wrapper, "w", encoding="utf-8") as f:
-            f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {self.configuration} "$@"\n')
-        os.chmod(self.wrapper, 0o755)
         self.addCleanup(self.remove_all)
         with open(self.image_archive(), "rb") as archive:
             self.podman("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
@@ -235,7 +237,7 @@ class PodmanTest(EngineTest):
         return self.run_engine(self.podman_command(args), **options)
 
     def podman_run(self, *args, **options):
-        return self.podman("run", "--rm", "--runtime", self.wrapper, "--cgroup-parent", "/" + self.marker, *args, **options)
+        return self.podman("run", "--rm", "--runtime", "kata", "--cgroup-parent", "/" + self.marker, *args, **options)
 
     def remove_all(self):
         self.podman("pod", "rm", "--force", "--all", "--time", "0", check=False)

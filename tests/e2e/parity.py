@@ -41,14 +41,27 @@ class Step:
     contains: str = ""  # what both have to say; then the rest of the text is each runtime's own
     differs: dict = dataclasses.field(default_factory=dict)  # label of a line ("label: value") -> why it differs
     host: bool = False  # a command of the host's shell
+    only: str = ""  # "docker" or "podman", for what the other engine has not or spells in another way
+    podman_code: int = None  # what Podman ends with under both, where that is not `code`
 
 
 @dataclasses.dataclass
 class Case:
     name: str
     steps: list
-    podman: bool = False  # the steps work with Podman as well
+    only: str = ""  # as in Step
     kata: str = "kata"  # Docker's name of the runtime
+
+    def of(self, engine):
+        """The case as the engine "docker" or "podman" runs it."""
+        steps = [step for step in self.steps if step.only in ("", engine)]
+        if engine == "podman":
+            steps = [step if step.podman_code is None else dataclasses.replace(step, code=step.podman_code) for step in steps]
+        return dataclasses.replace(self, steps=steps)
+
+
+def cases_of(engine, cases):
+    return [case.of(engine) for case in cases if case.only in ("", engine)]
 
 
 class Differences(Exception):
@@ -108,7 +121,10 @@ class Session:
             prompt = step.prompt.encode() + b"\r\n" if step.prompt else b""
             while True:
                 if typed and prompt in text and not termios.tcgetattr(master)[3] & termios.ICANON:
-                    os.write(master, typed.encode())
+                    # Key by key: Podman does not take the keys that detach from a text.
+                    for key in typed:
+                        os.write(master, key.encode())
+                        time.sleep(0.1)
                     typed = None
                 readable, _, _ = select.select([master], [], [], 0.1)
                 if time.monotonic() > end:

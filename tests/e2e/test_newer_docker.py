@@ -12,7 +12,7 @@ class Parity(NewerDockerTest):
     def test_core(self):
         self.assertRegex(self.docker("version", "--format", "{{.Server.Version}}").stdout, "^2[6-9]")
         make_inputs(self.dir)
-        found = parity.run_cases(chosen(CORE), self.client_command, {"runc": "--runtime runc", "kata": "--runtime kata"},
+        found = parity.run_cases(chosen("docker", CORE), self.client_command, {"runc": "--runtime runc", "kata": "--runtime kata"},
                                  self.dir, IMAGE, self.environment)
         self.assertEqual(found, [], "\n".join(["", *found]))
 

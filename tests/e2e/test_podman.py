@@ -89,7 +89,7 @@ class Podman(PodmanTest):
                 self.assertIn(text, refused.stderr)
 
     def pods(self, *args, **options):
-        return self.podman("--runtime", self.wrapper, *args, **options).stdout
+        return self.podman("--runtime", "kata", *args, **options).stdout
 
     def remove_pod(self, name):
         self.podman("pod", "stop", "--time", "0", name)
@@ -112,9 +112,9 @@ class Podman(PodmanTest):
         published = self.run_engine(self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"))
         self.assertEqual(published.stdout, "hello\n")
         # Exit codes and restarts of a container do not touch the others.
-        self.assertEqual(self.podman("--runtime", self.wrapper, "run", "--rm", "--pod", "pod", IMAGE, "sh", "-c",
+        self.assertEqual(self.podman("--runtime", "kata", "run", "--rm", "--pod", "pod", IMAGE, "sh", "-c",
                                      "exit 7", check=False).returncode, 7)
-        missing = self.podman("--runtime", self.wrapper, "run", "--rm", "--pod", "pod", IMAGE, "nosuch",
+        missing = self.podman("--runtime", "kata", "run", "--rm", "--pod", "pod", IMAGE, "nosuch",
                               check=False)
         self.assertIn("executable file not found", missing.stderr)
         self.pods("restart", "--time", "0", "web")
@@ -127,7 +127,7 @@ class Podman(PodmanTest):
 
     def test_pod_of_another_runtime(self):
         self.podman("--runtime", "runc", "pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker)
-        refused = self.podman("--runtime", self.wrapper, "run", "--pod", "pod", IMAGE, "true", check=False)
+        refused = self.podman("--runtime", "kata", "run", "--pod", "pod", IMAGE, "true", check=False)
         self.assertIn("create the pod with this runtime", refused.stderr)
         self.remove_pod("pod")
 
