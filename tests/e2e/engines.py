@@ -132,11 +132,14 @@ class DockerTest(EngineTest):
         wait_until(lambda: self.daemon.poll() is not None or self.docker("version", check=False).returncode == 0,
                    "dockerd to answer", harness.COMMAND_TIMEOUT_S)
 
+    def containerd_pid(self):
+        """Of the containerd that dockerd manages."""
+        with open(os.path.join(self.exec_root, "containerd/containerd.pid"), encoding="utf-8") as f:
+            return int(f.read())
+
     def restart_daemon(self, number):
         """Ends the daemon, and the containerd that it manages, by a signal and starts it again."""
-        managed = os.path.join(self.exec_root, "containerd/containerd.pid")
-        with open(managed, encoding="utf-8") as f:
-            containerd = int(f.read())
+        containerd = self.containerd_pid()
         self.daemon.send_signal(number)
         self.daemon.wait(harness.COMMAND_TIMEOUT_S)
         if number == signal.SIGKILL:

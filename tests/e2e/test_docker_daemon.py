@@ -1,6 +1,5 @@
-"""Docker when something goes wrong around the container: daemon, virtual machine, disk, impatience, and many at once."""
+"""Docker when something goes wrong around the container: daemon, virtual machine, disk and impatience."""
 
-import concurrent.futures
 import json
 import os
 import signal
@@ -11,15 +10,6 @@ from engines import DockerTest, IMAGE
 from harness import processes_with, wait_until
 
 TICK = ("sh", "-c", "trap 'exit 3' TERM; while :; do echo tick; sleep 0.2; done")
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
 
 
 class Daemon(DockerTest):
@@ -93,15 +83,6 @@ class Daemon(DockerTest):
         self.assertIn("No space left on device", out)
         self.assertTrue(out.endswith("x\n"), out)
 
-    def test_ten_at_once(self):
-        # All share the processors until the last has started.
-        self.write_configuration(agent="dial_timeout = 600", runtime="create_container_timeout = 600")
-
-        def run(number):
-            return self.docker_run("--network", "none", IMAGE, "sh", "-c", f"exit {number}", check=False).returncode
-        with concurrent.futures.ThreadPoolExecutor(10) as pool:
-            self.assertEqual(list(pool.map(run, range(10))), list(range(10)))
-
     def test_removal_during_creation(self):
         for _ in range(2):
             with subprocess.Popen(
@@ -113,31 +94,6 @@ class Daemon(DockerTest):
                 client.wait(harness.COMMAND_TIMEOUT_S)
             self.assertEqual(self.docker("ps", "--all", "--quiet").stdout, "")
             wait_until(lambda: not [c for _, c in processes_with(self.marker) if "qemu" in c], "the machine to end")
-
-    def test_rounds_leave_nothing(self):
-        """Each of the later rounds costs the daemon nothing that stays; KATA_TEST_ROUNDS for a long run."""
-        rounds = int(os.environ.get("KATA_TEST_ROUNDS", "6"))
-
-        def figures():
-            with open("/proc/self/mountinfo", encoding="utf-8") as f:
-                mounts = sum(self.marker in line for line in f)
-            links = self.run_engine(self.inside("ip", "-o", "link")).stdout.count("\n")
-            groups = len([c for c in harness.cgroups_with(self.marker)])
-            return mounts, links, groups, len(processes_with(self.marker))
-        self.start("box")
-        self.docker("kill", "box")
-        before = figures()
-        daemon = descriptors(self.daemon.pid), resident_kib(self.daemon.pid)
-        for _ in range(rounds):
-            ticks = self.ticks("box")
-            self.docker("start", "box")
-            # Then it can be stopped.
-            wait_until(lambda ticks=ticks: self.ticks("box") > ticks, "the container to tick", harness.COMMAND_TIMEOUT_S)
-            self.docker("stop", "--time", "20", "box")
-            self.assertEqual(self.state("box")["ExitCode"], 3)
-        wait_until(lambda: figures() == before, f"the figures {figures()} to be {before}")
-        self.assertLessEqual(descriptors(self.daemon.pid), daemon[0] + 5)
-        print(f"dockerd's memory: {daemon[1]} KiB before {rounds} rounds, {resident_kib(self.daemon.pid)} after")
 
     def test_port_in_use(self):
         self.start_on_port = ("-d", "--runtime", "kata", "-p", "127.0.0.1:8082:80", IMAGE, *TICK)
