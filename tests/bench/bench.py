@@ -1,35 +1,28 @@
 #!/usr/bin/env python3
 """`./dev bench`: what the runtime costs, side by side in one run.
 
-Times are medians with the spread (min to max) of interleaved rounds, so that a noisy machine disturbs all alike; compare
-ratios, not seconds. Sizes and memory are checked against the budgets.
+Times are medians with the spread (min to max) of interleaved rounds. Sizes and memory stand beside their budgets.
 """
 
 import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
+import docker_bench  # noqa: E402
 import harness  # noqa: E402
 import test_agent  # noqa: E402
+from figures import print_heading, print_ratio, print_row, take_turns, timed  # noqa: E402
 
 BUDGETS = {  # in KiB, but for the ratio
     "kata-agent binary": 4096, "initrd": 2048, "kata-agent RSS": 4096, "sandbox server RSS": 10240,
     "kata-shim RSS": 1536,
 }
-
-
-def timed(command, **options):
-    start = time.monotonic()
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                   timeout=300, **options)
-    return time.monotonic() - start
 
 
 def memory_of(pid):
@@ -116,38 +109,41 @@ def stripped_size(path, directory):
     return os.path.getsize(copy) // 1024
 
 
+def start_times(bench, rounds):
+    times = take_turns({"runc run": bench.run_runc, "bare QEMU boot": bench.run_bare, "kata-runtime run": bench.run_kata,
+                        "kata-runtime --version": bench.run_version}, rounds)
+    print_heading(f"seconds, {rounds} rounds")
+    for name, values in times.items():
+        print_row(name, values)
+    print_ratio("kata run / bare boot", times["kata-runtime run"], times["bare QEMU boot"], "(goal 1.10)")
+
+
+def memory_and_sizes(bench):
+    print(f"\n{'KiB':28} {'RSS':>8} {'PSS':>8} {'budget':>8}")
+    for name, rss, pss in bench.memory():
+        print(f"{name:28} {rss:8} {pss:8} {BUDGETS.get(name + ' RSS', '-'):>8}")
+    print(f"{'kata-agent in the guest':28} {bench.agent_memory():8} {'':8} {BUDGETS['kata-agent RSS']:8}")
+    agent = os.path.join(harness.BUILD_DIR, "bin/kata-agent")
+    print(f"\n{'KiB':28} {'size':>8} {'budget':>17}")
+    print(f"{'kata-agent, stripped':28} {stripped_size(agent, bench.dir):8} {BUDGETS['kata-agent binary']:17}")
+    print(f"{'initrd':28} {os.path.getsize(harness.INITRD) // 1024:8} {BUDGETS['initrd']:17}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("topics", nargs="*", metavar="start|memory|docker", help="what to measure; all of it by default")
     arguments = parser.parse_args()
     directory = os.path.realpath(tempfile.mkdtemp(prefix="kata-bench-"))
     try:
         bench = Bench(directory)
-        cases = {"runc run": bench.run_runc, "bare QEMU boot": bench.run_bare, "kata-runtime run": bench.run_kata,
-                 "kata-runtime --version": bench.run_version}
-        times = {name: [] for name in cases}
-        for round_number in range(arguments.rounds + 1):
-            for name, case in cases.items():
-                seconds = case()
-                if round_number > 0:  # the first round warms caches
-                    times[name].append(seconds)
-            print(f"\rround {round_number}/{arguments.rounds}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-        print(f"{'seconds, ' + str(arguments.rounds) + ' rounds':28} {'median':>8} {'min':>8} {'max':>8}")
-        for name, values in times.items():
-            print(f"{name:28} {statistics.median(values):8.3f} {min(values):8.3f} {max(values):8.3f}")
-        ratios = [k / b for k, b in zip(times["kata-runtime run"], times["bare QEMU boot"])]
-        print(f"{'kata run / bare boot':28} {statistics.median(ratios):8.2f} {min(ratios):8.2f} {max(ratios):8.2f}"
-              "   (goal 1.10)")
-
-        print(f"\n{'KiB':28} {'RSS':>8} {'PSS':>8} {'budget':>8}")
-        for name, rss, pss in bench.memory():
-            print(f"{name:28} {rss:8} {pss:8} {BUDGETS.get(name + ' RSS', '-'):>8}")
-        print(f"{'kata-agent in the guest':28} {bench.agent_memory():8} {'':8} {BUDGETS['kata-agent RSS']:8}")
-        agent = os.path.join(harness.BUILD_DIR, "bin/kata-agent")
-        print(f"\n{'KiB':28} {'size':>8} {'budget':>17}")
-        print(f"{'kata-agent, stripped':28} {stripped_size(agent, directory):8} {BUDGETS['kata-agent binary']:17}")
-        print(f"{'initrd':28} {os.path.getsize(harness.INITRD) // 1024:8} {BUDGETS['initrd']:17}")
+        topics = {"start": lambda: start_times(bench, arguments.rounds), "memory": lambda: memory_and_sizes(bench),
+                  "docker": lambda: docker_bench.run(arguments.rounds)}
+        unknown = set(arguments.topics) - set(topics)
+        if unknown:
+            parser.error(f"unknown: {', '.join(unknown)}")
+        for name in arguments.topics or topics:
+            topics[name]()
     finally:
         shutil.rmtree(directory)
 

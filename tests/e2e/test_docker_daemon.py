@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 
@@ -103,6 +105,52 @@ class Daemon(DockerTest):
         self.assertIn("port is already allocated", refused.stderr)
         self.docker("rm", "second")
         self.assertEqual(self.docker("exec", "first", "echo", "well").stdout, "well\n")
+
+
+class SmallDisk(DockerTest):
+    """With a disk for the daemon's data that is full soon."""
+
+    def start_daemon(self):
+        disk, data = os.path.join(self.dir, "disk"), os.path.join(self.dir, "data")
+        subprocess.run(["truncate", "--size", "96M", disk], check=True)
+        subprocess.run(["mkfs.ext4", "-q", disk], check=True)
+        os.mkdir(data)
+        subprocess.run(["mount", "-o", "loop", disk, data], check=True)
+        # Stopping the daemon may have done it already; the leak check looks.
+        self.addCleanup(subprocess.run, ["umount", data], check=False, stderr=subprocess.DEVNULL)
+        super().start_daemon()
+
+    def free(self):
+        return shutil.disk_usage(os.path.join(self.dir, "data")).free
+
+    def layers(self):
+        return sorted(os.listdir(os.path.join(self.dir, "data/overlay2")))
+
+    def observe(self, runtime):
+        """What users see of a container that fills the disk under its writable layer, goes on, and fills it for good."""
+        self.docker("run", "-d", "--name", "box", "--runtime", runtime, "--network", "none", IMAGE, *TICK)
+        seen = []
+        for step in (
+                "dd if=/dev/zero of=/fill bs=1M; echo more > /root/more; ls /root; rm /fill; echo after > /root/after && cat /root/*",
+                "dd if=/dev/zero of=/fill bs=1M; dd if=/dev/zero of=/fill2 bs=4k", "sync; exit 7", "cat /root/after"):
+            result = self.docker("exec", "box", "sh", "-c", step, check=False)
+            # How much it was, and how fast.
+            seen.append((result.returncode, re.sub(r".*(records|copied).*", "", result.stdout + result.stderr)))
+        self.assertLess(self.free(), 1 << 20)
+        for command in (("stop", "box"), ("wait", "box"), ("start", "box"), ("exec", "box", "cat", "/root/after"), ("kill", "box"),
+                        ("rm", "box")):
+            result = self.docker(*command, check=False)
+            seen.append((command, result.returncode, re.sub(r"[0-9a-f]{64}|\d{6,}", "N", result.stdout + result.stderr)))
+        return seen
+
+    def test_full_below_the_writable_layer(self):
+        layers, free = self.layers(), self.free()
+        plain = self.observe("runc")
+        self.assertIn("No space left on device", plain[0][1])
+        self.assertEqual(self.observe("kata"), plain)
+        self.assertEqual(self.layers(), layers)
+        # But for what the daemon writes into its books.
+        self.assertGreater(self.free(), free - (1 << 20))
 
 
 class LiveRestore(DockerTest):
