@@ -11,6 +11,28 @@ MAC = "02:00:5e:10:00:0a"
 SECOND_MAC = "02:00:5e:10:00:0b"
 
 
+# Namespace and name of a tap, twice: frames go to and fro.
+CARRIER = """
+import ctypes, fcntl, os, select, struct, sys
+CLONE_NEWNET, TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x40000000, 0x400454ca, 2, 0x1000
+def tap(namespace, name):
+    with open(namespace) as f:
+        if ctypes.CDLL(None).setns(f.fileno(), CLONE_NEWNET) != 0:
+            sys.exit("setns")
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    return fd
+one, two = tap(*sys.argv[1:3]), tap(*sys.argv[3:])
+print("ready", flush=True)
+while True:
+    for fd in select.select([one, two], [], [])[0]:
+        try:
+            os.write(two if fd == one else one, os.read(fd, 65536))
+        except OSError:  # the other is not up yet
+            pass
+"""
+
+
 class Network(KataTest):
     """A network namespace for the container and one for its peer, with a veth pair between them."""
 
@@ -41,10 +63,36 @@ class Network(KataTest):
         other = "p" + name
         self.ip(self.peer, "link", "add", other, "mtu", str(mtu), "type", "veth", "peer", "name", name, "mtu", str(mtu),
                 "address", mac, "netns", os.path.basename(self.namespace))
+        self.set_up(name, v4, v6)
+
+    def set_up(self, name, v4, v6):
+        """Addresses of an interface and of its other end."""
+        other = "p" + name
         for namespace, link, number in ((self.peer, other, 1), (self.namespace, name, 10)):
             self.ip(namespace, "address", "add", v4.format(number) + "/24", "dev", link)
             self.ip(namespace, "address", "add", v6.format(number) + "/64", "dev", link, "nodad")
             self.ip(namespace, "link", "set", link, "up")
+
+    def replace_by_child(self, kind):
+        """eth0 and its other end become children of a device that lies in the peer's namespace."""
+        self.ip(self.namespace, "link", "delete", "eth0")
+        self.ip(self.peer, "link", "add", "lower", "type", "veth", "peer", "name", "far")
+        for link in ("lower", "far"):
+            self.ip(self.peer, "link", "set", link, "up")
+        for link in ("peth0", "eth0"):
+            self.ip(self.peer, "link", "add", "link", "lower", "name", link, "type", *kind)
+        self.ip(self.peer, "link", "set", "eth0", "netns", os.path.basename(self.namespace))
+        self.set_up("eth0", "192.0.2.{}", "2001:db8::{:x}")
+
+    def replace_by_tap(self):
+        """A program carries packets between eth0, a tap, and the peer, as Podman's slirp4netns does."""
+        self.ip(self.namespace, "link", "delete", "eth0")
+        carrier = subprocess.Popen(["python3", "-c", CARRIER, self.namespace, "eth0", self.peer, "peth0"],
+                                   stdout=subprocess.PIPE, text=True)
+        self.addCleanup(carrier.communicate)
+        self.addCleanup(carrier.kill)
+        self.assertEqual(carrier.stdout.readline(), "ready\n")
+        self.set_up("eth0", "192.0.2.{}", "2001:db8::{:x}")
 
     def network_bundle(self, *args):
         bundle = self.bundle(*args)
@@ -131,6 +179,14 @@ class Network(KataTest):
         self.write_configuration(runtime='internetworking_model = "macvtap"')
         self.check_traffic()
 
+    def test_macvlan(self):
+        self.replace_by_child(["macvlan", "mode", "bridge"])
+        self.check_traffic()
+
+    def test_tap(self):
+        self.replace_by_tap()
+        self.check_traffic()
+
     def test_several_queues(self):
         self.write_configuration(hypervisor="default_vcpus = 2\ndisable_vhost_net = true")
         self.check_traffic(queues=2)
@@ -176,6 +232,30 @@ class Network(KataTest):
         result = self.run_container(bundle=self.network_bundle("true"), check=False)
         self.assert_one_line_error(result, "interface 'eth0'", "ingress qdisc")
         self.assertEqual(self.links(), {"lo", "eth0"})
+
+    def test_driver_that_cannot_be_joined(self):
+        self.ip(self.namespace, "tuntap", "add", "tun0", "mode", "tun")
+        # Those that are down are nobody's.
+        self.run_container(bundle=self.network_bundle("true"))
+        container_id = self.start("sleep", "1000")
+        self.ip(self.namespace, "link", "set", "tun0", "up")
+
+        def told():
+            with open(os.path.join(self.dir, "log.json"), encoding="utf-8") as f:
+                return "interface 'tun0': only Ethernet can be passed on" in f.read()
+        wait_until(told, "the log to name the interface that came while the container runs")
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", "192.0.2.1")
+        self.kill_and_delete(container_id)
+        result = self.run_container(bundle=self.network_bundle("true"), check=False)
+        self.assert_one_line_error(result, "interface 'tun0'", "only Ethernet can be passed on to a VM (tun)")
+        self.assert_nothing_left_in_namespace({"lo", "eth0", "tun0"})
+
+    def test_macvtap_cannot_lie_on_a_macvlan(self):
+        self.replace_by_child(["macvlan", "mode", "bridge"])
+        self.write_configuration(runtime='internetworking_model = "macvtap"')
+        result = self.run_container(bundle=self.network_bundle("true"), check=False)
+        self.assert_one_line_error(result, "interface 'eth0'", "macvlan", "tcfilter")
+        self.assert_nothing_left_in_namespace({"lo", "eth0"})
 
     def test_host_network_is_refused(self):
         bundle = self.network_bundle("true")
