@@ -60,6 +60,17 @@ class EngineTest(KataTest):
             os.makedirs(rootfs + os.path.dirname(library), exist_ok=True)
             shutil.copy(library, rootfs + library)
 
+    def cached_configuration(self):
+        """The guest keeps what it has read of shared files. QEMU's emulator may run code that was in the same memory before where
+        virtiofsd has put other code (docs/kernel.md), so programs that are linked to the same fixed addresses, as Debian's
+        Python and busybox, must not be read anew for each start."""
+        with open(self.configuration, encoding="utf-8") as f:
+            text = f.read()
+        path = os.path.join(self.dir, "cached.toml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace("[hypervisor.qemu]", '[hypervisor.qemu]\nvirtio_fs_cache = "always"', 1))
+        return path
+
     def run_engine(self, command, check=True, **options):
         options.setdefault("timeout", harness.COMMAND_TIMEOUT_S)
         if "input" not in options:
@@ -111,17 +122,6 @@ class DockerTest(EngineTest):
         self.addCleanup(self.stop_daemon)
         with open(self.image_archive(), "rb") as archive:
             self.docker("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
-
-    def cached_configuration(self):
-        """The guest keeps what it has read of shared files. QEMU's emulator may run code that was in the same memory before where
-        virtiofsd has put other code (docs/kernel.md), so programs that are linked to the same fixed addresses, as Debian's
-        Python and busybox, must not be read anew for each start."""
-        with open(self.configuration, encoding="utf-8") as f:
-            text = f.read()
-        path = os.path.join(self.dir, "cached.toml")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text.replace("[hypervisor.qemu]", '[hypervisor.qemu]\nvirtio_fs_cache = "always"', 1))
-        return path
 
     def start_daemon(self):
         command = self.inside(*self.daemon_command(), "--config-file", os.path.join(self.dir, "daemon.json"))
@@ -212,23 +212,28 @@ class PodmanTest(EngineTest):
             for path in glob.glob(CGROUPS + "/*"):
                 if not os.path.ismount(path) and not os.path.islink(path):
                     shutil.rmtree(path, ignore_errors=True)
-        wrapper = os.path.join(self.dir, "kata-runtime")
-        with open(wrapper, "w", encoding="utf-8") as f:
-            f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {self.configuration} "$@"\n')
-        os.chmod(wrapper, 0o755)
         settings = os.path.join(self.dir, "containers.conf")
         with open(settings, "w", encoding="utf-8") as f:
             # Containers under runc would get limits that this process cannot raise.
             f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ndefault_network = "{self.marker}"\n'
                     '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
-                    # Found without this at /usr/bin/kata-runtime.
-                    f'[engine.runtimes]\nkata = ["{wrapper}"]\n')
+                    # "kata" is found without this at /usr/bin/kata-runtime.
+                    "[engine.runtimes]\n" + self.runtime_setting("kata", self.configuration)
+                    + self.runtime_setting("kata-cached", self.cached_configuration()))
         # CNI's plugin for addresses keeps its own books.
         self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + self.marker, ignore_errors=True)
         self.environment["CONTAINERS_CONF"] = settings
         self.addCleanup(self.remove_all)
         with open(self.image_archive(), "rb") as archive:
             self.podman("import", "--change", 'CMD ["/bin/sh"]', "--change", "ENV PATH=/bin", "-", IMAGE, stdin=archive)
+
+    def runtime_setting(self, name, configuration):
+        """Podman has no arguments for its runtimes."""
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\nexec {harness.RUNTIME} --config {configuration} "$@"\n')
+        os.chmod(path, 0o755)
+        return f'{name} = ["{path}"]\n'
 
     def podman_command(self, args):
         directory = os.path.join(self.dir, "podman")

@@ -15,6 +15,7 @@ import time
 
 import harness
 from harness import KataTest, wait_until
+from test_network import NetworkTest
 
 TIMEOUT_S = 15 * harness.TIME_FACTOR  # for an agent that will not come
 AGENT_PORT = 1024
@@ -217,6 +218,27 @@ class Vsock(KvmTest):
         _, stderr = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
         self.assertNotEqual(process.returncode, 0)
         self.assertIn("signal 9", stderr)
+
+
+class Interfaces(NetworkTest):
+    """What this host's kernel has beyond that of test_network's."""
+
+    def test_ipvlan(self):
+        self.replace_by_child(["ipvlan", "mode", "l2"])
+        self.check_traffic()
+
+    def test_vhost_net(self):
+        for setting, devices in (("", 2), ("disable_vhost_net = true", 0)):
+            with self.subTest(setting=setting):
+                self.write_configuration(hypervisor="default_vcpus = 2\n" + setting)
+                container = self.start("sleep", "600")
+                descriptors = f"/proc/{self.vmm_pid(container)}/fd"
+                links = [os.readlink(os.path.join(descriptors, name)) for name in os.listdir(descriptors)]
+                # One for each pair of queues.
+                self.assertEqual(links.count("/dev/vhost-net"), devices)
+                self.kill_and_delete(container)
+        self.write_configuration()
+        self.check_traffic()
 
 
 class ControlGroups(KvmTest):
