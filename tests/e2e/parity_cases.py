@@ -62,7 +62,8 @@ OPTIONS = Case("options", [
                  "cpuset": "the processors are the host's, where the virtual machine is kept to them"}),
     Step("cat {dir}/cid", host=True),
     # Podman has none without a network.
-    Step("{run} --rm --dns 192.0.2.53 --dns-search example.org --dns-option ndots:3 {image} cat /etc/resolv.conf", only="docker"),
+    Step("{run} --rm --dns 192.0.2.53 --dns-search example.org --dns-option ndots:3 {image} cat /etc/resolv.conf",
+         only="docker"),
 ])
 
 

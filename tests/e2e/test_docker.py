@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import harness
 from engines import DockerTest, IMAGE
@@ -41,6 +42,31 @@ class Docker(DockerTest):
         wait_until(lambda: "eth0" not in self.docker("exec", "web", "ip", "addr").stdout, "the first network to go")
         self.docker("network", "disconnect", "red", "web")
         wait_until(lambda: address not in self.docker("exec", "web", "ip", "addr").stdout, "the second network to go")
+
+    def test_drivers_and_ports_for_datagrams(self):
+        self.docker("network", "create", "--opt", "com.docker.network.driver.mtu=1300", "bridged")
+        # Children of a device that has a far end, as a cable. Docker publishes ports in the network that it takes the
+        # default route from: the first by name.
+        for command in (("add", "lower", "type", "veth", "peer", "name", "far"), ("set", "lower", "up"), ("set", "far", "up")):
+            subprocess.run(["ip", "-n", self.namespace, "link", *command], check=True)
+        self.docker("network", "create", "--driver", "macvlan", "--subnet", "192.0.2.0/24", "--opt", "parent=lower", "lan")
+        self.docker("run", "-d", "--name", "plain", "--network", "lan", "--ip", "192.0.2.10", IMAGE, "sh", "-c",
+                    "mkdir /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w")
+        answer = ('socket(S, 2, 2, 17) && bind(S, pack("Snx12", 2, 81)) or die;'
+                  'while ($peer = recv(S, $data, 99, 0)) { send(S, "got $data", 0, $peer) }')
+        self.docker("create", "--name", "box", "--runtime", "kata", "--network", "bridged", "-p", "127.0.0.1:8081:81/udp", IMAGE,
+                    "perl", "-e", answer)
+        self.docker("network", "connect", "--ip", "192.0.2.11", "lan", "box")
+        self.docker("start", "box")
+        sizes = self.docker("exec", "box", "sh", "-c", "cat /sys/class/net/*/mtu").stdout.split()
+        self.assertEqual(sorted(sizes), ["1300", "1500", "65536"])
+        page = self.docker("exec", "box", "wget", "-q", "-O", "-", "http://192.0.2.10/")
+        self.assertEqual(page.stdout, "hello\n")
+        self.assertIn(" 0% packet loss", self.docker("exec", "plain", "ping", "-c", "2", "-W", "30", "192.0.2.11").stdout)
+        ask = ("import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(1); s.connect(('127.0.0.1', 8081));"
+               "s.send(b'x'); print(s.recv(99).decode())")
+        wait_until(lambda: self.run_engine(self.inside("python3", "-c", ask), check=False).stdout == "got x\n",
+                   "the published datagram port", harness.COMMAND_TIMEOUT_S)
 
     def test_names_between_containers(self):
         """Docker's name server listens on the host's side of the container's network namespace."""

@@ -36,6 +36,11 @@ class Podman(PodmanTest):
             self.assertEqual(f.read(), "back\n")
         self.podman("stop", "box")
 
+    def test_info(self):
+        runtime = json.loads(self.podman("--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}").stdout)
+        self.assertEqual(runtime["name"], "kata")
+        self.assertIn("kata-runtime version", runtime["version"])
+
     def serve(self, name, *options):
         """A container that answers with its name, over HTTP and over UDP."""
         udp = ('socket(S, 2, 2, 17) && bind(S, pack("Sna4x8", 2, 81, "\\0\\0\\0\\0")) or die;'
@@ -50,7 +55,8 @@ class Podman(PodmanTest):
                    f"{client} to reach {name}", harness.COMMAND_TIMEOUT_S)
 
     def test_networks(self):
-        self.serve("plain", "-p", "127.0.0.1:8080:80", "-p", "8081:81/udp")
+        self.serve("plain", "-p", "127.0.0.1:8080:80", "-p", "8081:81/udp", "--dns", "192.0.2.53")
+        self.assertIn("nameserver 192.0.2.53\n", self.podman("exec", "plain", "cat", "/etc/resolv.conf").stdout)
         published = self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/")
         wait_until(lambda: self.run_engine(published, check=False).stdout == "plain\n", "the published port")
         address = self.podman("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "plain").stdout.strip()
