@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 
 namespace kata {
@@ -168,6 +169,23 @@ Status WriteTemporary(const std::string& path, std::string_view data, mode_t mod
   return WriteAll(fd.get(), data);
 }
 
+// `wait` comes before each read.
+Result<std::string> ReadToEnd(int fd, size_t limit, const std::function<Status()>& wait) {
+  std::string content;
+  char buffer[16384];
+  for (;;) {
+    TRY(wait());
+    const ssize_t count = read(fd, buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return SysError("read file descriptor {}", fd);
+    if (count == 0) return content;
+    if (static_cast<size_t>(count) > limit - content.size()) {
+      return MakeError(Code::kResourceExhausted, "longer than {} bytes", limit);
+    }
+    content.append(buffer, static_cast<size_t>(count));
+  }
+}
+
 }  // namespace
 
 Result<UniqueFd> Open(const std::string& path, int flags, mode_t mode) {
@@ -189,18 +207,11 @@ Result<std::string> ReadFile(const std::string& path, size_t limit) {
 }
 
 Result<std::string> ReadFd(int fd, size_t limit) {
-  std::string content;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t count = read(fd, buffer, sizeof buffer);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return SysError("read file descriptor {}", fd);
-    if (count == 0) return content;
-    if (static_cast<size_t>(count) > limit - content.size()) {
-      return MakeError(Code::kResourceExhausted, "longer than {} bytes", limit);
-    }
-    content.append(buffer, static_cast<size_t>(count));
-  }
+  return ReadToEnd(fd, limit, [] { return Status(); });
+}
+
+Result<std::string> ReadFd(int fd, size_t limit, Deadline deadline, std::string_view what) {
+  return ReadToEnd(fd, limit, [&] { return WaitFd(fd, POLLIN, deadline, what); });
 }
 
 Status WriteKnob(const std::string& path, std::string_view data) {

@@ -24,6 +24,9 @@ Result<UniqueFd> OpenAt(int dirfd, const std::string& path, int flags, mode_t mo
 // The whole content; kResourceExhausted when it is longer than `limit` bytes.
 Result<std::string> ReadFile(const std::string& path, size_t limit = kDefaultReadLimit);
 Result<std::string> ReadFd(int fd, size_t limit = kDefaultReadLimit);
+// The same from a pipe or socket whose other end may be silent; it has to have ended by the deadline
+// (kDeadlineExceeded: "wait for <what>").
+Result<std::string> ReadFd(int fd, size_t limit, Deadline deadline, std::string_view what);
 
 // Writes into an existing file (a /proc or /sys knob) with one write(2).
 Status WriteKnob(const std::string& path, std::string_view data);

@@ -73,6 +73,17 @@ TEST_F(FileTest, WriteFileAtomicReplacesWithTheModeAsked) {
   EXPECT_THAT(ListDirectory(dir_->path()).value(), ElementsAre("a"));
 }
 
+TEST_F(FileTest, ReadingWhatComesHasADeadline) {
+  ASSERT_OK_AND_ASSIGN(PipeEnds pipe, MakePipe());
+  ASSERT_OK(WriteAll(pipe.write.get(), "so far"));
+  EXPECT_THAT(ReadFd(pipe.read.get(), 100, Deadline::After(std::chrono::milliseconds(20)), "the end"),
+              IsError(Code::kDeadlineExceeded, HasSubstr("wait for the end")));
+  ASSERT_OK(WriteAll(pipe.write.get(), "all"));
+  pipe.write.Reset();
+  EXPECT_EQ(ReadFd(pipe.read.get(), 100, Deadline::After(std::chrono::seconds(10)), "the end").value_or(""),
+            "all");
+}
+
 TEST_F(FileTest, WriteFileAtomicLeavesTheOldContentOnFailure) {
   ASSERT_EQ(mkdir(Path("d").c_str(), 0755), 0);
   ASSERT_OK(WriteFileAtomic(Path("d/a"), "content"));

@@ -1,6 +1,4 @@
 // kata-runtime ps
-#include <poll.h>
-
 #include "base/file.h"
 #include "base/process.h"
 #include "cli/commands.h"
@@ -33,8 +31,9 @@ Result<std::string> Table(const std::vector<pid_t>& pids, const std::vector<std:
   command.stderr_fd = STDERR_FILENO;
   ChildProcess process = TRY(Spawn(command));
   output.write.Reset();
-  const std::string text = TRY_CTX(ReadFd(output.read.get()), "read output of ps");
-  const ExitStatus status = TRY(process.Wait(Deadline::After(kPsTimeout)));
+  const Deadline deadline = Deadline::After(kPsTimeout);
+  const std::string text = TRY(ReadFd(output.read.get(), kDefaultReadLimit, deadline, "the output of ps"));
+  const ExitStatus status = TRY(process.Wait(deadline));
   if (status.ShellCode() != 0) return MakeError(Code::kAborted, "ps: {}", status.Describe());
   return SelectProcesses(text, pids);
 }

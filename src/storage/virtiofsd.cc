@@ -1,9 +1,7 @@
 #include "storage/virtiofsd.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -39,16 +37,8 @@ Result<VirtiofsdKind> DetectKind(const std::string& program, Deadline deadline) 
   command.parent_death_signal = SIGKILL;
   ChildProcess process = TRY(Spawn(command));
   output.write.Reset();
-  std::string text;
-  char buffer[kMaxVersionBytes];
-  while (text.size() < kMaxVersionBytes) {
-    TRY(WaitFd(output.read.get(), POLLIN, deadline, "virtiofsd --version"));
-    const ssize_t count = read(output.read.get(), buffer, sizeof buffer);
-    if (count < 0) return SysError("read output of virtiofsd --version");
-    if (count == 0) break;
-    text.append(buffer, static_cast<size_t>(count));
-  }
-  output.read.Reset();
+  const std::string text =
+      TRY(ReadFd(output.read.get(), kMaxVersionBytes, deadline, "the output of virtiofsd --version"));
   TRY(process.Wait(deadline));
   return ParseVirtiofsdVersion(text);
 }

@@ -10,7 +10,7 @@ import harness
 from engines import DockerTest, IMAGE
 from harness import processes_with, wait_until
 
-# KATA_TEST_ROUNDS makes a long run.
+# KATA_TEST_ROUNDS makes a long run: 500 take a quarter of an hour.
 ROUNDS = int(os.environ.get("KATA_TEST_ROUNDS", "10"))
 AT_ONCE = 30
 LOOP = ("sh", "-c", "trap 'exit 3' TERM; echo begin; while :; do sleep 0.1; done")
