@@ -228,9 +228,9 @@ Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds)
   plan.namespaces = TRY(PlanNamespaces(request.spec, sandbox));
   plan.mounts = TRY(PlanMounts(request.spec));
   const bool bind_cgroup = fds.Has(kCgroupFd) && (plan.namespaces.AllFlags() & CLONE_NEWCGROUP) == 0;
-  plan.detached = TRY(DetachMounts(request.rootfs, request.spec, plan.mounts,
-                                   (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0,
-                                   bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
+  plan.detached =
+      TRY(DetachMounts(request.rootfs, plan.mounts, (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0,
+                       bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
   // setns(2) into a user or time namespace refuses a process whose fs_struct is shared.
   TRY(linux::Unshare(CLONE_FS));
   TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));

@@ -81,30 +81,7 @@ Status CheckDestination(const MountStep& step) {
   return {};
 }
 
-// Mappings of the mount ask for it too, as the specification makes the option optional.
-Status PlanIdMap(const oci::Mount& mount, bool user_namespace, MountStep& step) {
-  const bool mappings = !mount.uid_mappings.empty() || !mount.gid_mappings.empty();
-  if (!mappings && !step.options.id_map) return {};
-  if (step.kind != MountStep::Kind::kBind) {
-    return MakeError(Code::kInvalidArgument, "mount on '{}': only a bind mount can map ids",
-                     step.destination);
-  }
-  if (mappings && (mount.uid_mappings.empty() || mount.gid_mappings.empty())) {
-    return MakeError(Code::kInvalidArgument, "mount on '{}': uidMappings and gidMappings need each other",
-                     step.destination);
-  }
-  if (!mappings && !user_namespace) {
-    return MakeError(Code::kInvalidArgument,
-                     "mount on '{}': 'idmap' needs uidMappings and gidMappings or a user namespace",
-                     step.destination);
-  }
-  step.id_map = true;
-  step.uid_mappings = mount.uid_mappings;
-  step.gid_mappings = mount.gid_mappings;
-  return {};
-}
-
-Result<MountStep> PlanMount(const oci::Mount& mount, bool user_namespace) {
+Result<MountStep> PlanMount(const oci::Spec& spec, const oci::Mount& mount) {
   if (mount.destination.empty()) return MakeError(Code::kInvalidArgument, "a mount has no destination");
   MountStep step;
   step.options = TRY_CTX(linux::ParseMountOptions(mount.options), "mount on '{}'", mount.destination);
@@ -124,7 +101,7 @@ Result<MountStep> PlanMount(const oci::Mount& mount, bool user_namespace) {
     AddFileSystemFlags(step.options.flags, step.parameters);
     step.read_only_late = step.type == "tmpfs" || step.destination == "/dev";
   }
-  TRY(PlanIdMap(mount, user_namespace, step));
+  step.id_map = TRY_CTX(oci::PlanIdMap(spec, mount, step.options), "mount on '{}'", step.destination);
   if (step.options.copy_up && step.type != "tmpfs") {
     return MakeError(Code::kInvalidArgument, "mount on '{}': 'tmpcopyup' needs type tmpfs", step.destination);
   }
@@ -179,11 +156,8 @@ bool NeedsDevices(const oci::Spec& spec) {
 
 Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec) {
   std::vector<MountStep> steps;
-  const bool user_namespace =
-      spec.linux && std::any_of(spec.linux->namespaces.begin(), spec.linux->namespaces.end(),
-                                [](const oci::Namespace& entry) { return entry.type == "user"; });
   steps.reserve(spec.mounts.size());
-  for (const oci::Mount& mount : spec.mounts) steps.push_back(TRY(PlanMount(mount, user_namespace)));
+  for (const oci::Mount& mount : spec.mounts) steps.push_back(TRY(PlanMount(spec, mount)));
   return steps;
 }
 

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "linux/mounts.h"
+#include "oci/id_map.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
@@ -26,11 +28,7 @@ struct MountStep {
   linux::MountOptions options;
   // For the file system itself: key and value, an empty value for a flag.
   std::vector<std::pair<std::string, std::string>> parameters;
-  // Owners are shown through a user namespace with these maps, or the container's if they are empty; binds
-  // only.
-  bool id_map = false;
-  std::vector<oci::IdMapping> uid_mappings;
-  std::vector<oci::IdMapping> gid_mappings;
+  std::optional<oci::IdMap> id_map;  // binds only
   // MOUNT_ATTR_* of the mount on top, to set and to clear.
   uint64_t set = 0;
   uint64_t clear = 0;

@@ -121,25 +121,10 @@ Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd sourc
   return mount_fd;
 }
 
-// A namespace of its own also for the container's maps: the container's is not there yet.
-Result<linux::NamespaceFd> NamespaceOfIdMap(const oci::Spec& spec, const MountStep& step) {
-  const std::vector<oci::IdMapping>* uids = &step.uid_mappings;
-  const std::vector<oci::IdMapping>* gids = &step.gid_mappings;
-  if (uids->empty()) {
-    for (const oci::Namespace& entry : spec.linux->namespaces) {
-      if (entry.type == "user" && !entry.path.empty())
-        return linux::NamespaceFd::FromPath(entry.path, CLONE_NEWUSER);
-    }
-    uids = &spec.linux->uid_mappings;
-    gids = &spec.linux->gid_mappings;
-  }
-  return linux::MakeUserNamespace(FormatIdMap(*uids), FormatIdMap(*gids));
-}
-
-Status MapIds(const oci::Spec& spec, const MountStep& step, int mount_fd) {
+Status MapIds(const MountStep& step, int mount_fd) {
   if (!step.id_map) return {};
-  const linux::NamespaceFd user = TRY(NamespaceOfIdMap(spec, step));
-  return linux::MapMountIds(mount_fd, user.get(), step.options.id_map_recursive);
+  const linux::NamespaceFd user = TRY(oci::OpenIdMap(*step.id_map));
+  return linux::MapMountIds(mount_fd, user.get(), step.id_map->recursive);
 }
 
 }  // namespace
@@ -158,9 +143,8 @@ Result<UniqueFd> OpenMountPoint(int root_fd, const std::string& destination, boo
   return linux::MkdirAllInRoot(root_fd, destination);
 }
 
-Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, bool user_namespace,
-                                    const std::string& cgroup_source) {
+Result<DetachedMounts> DetachMounts(const std::string& rootfs, const std::vector<MountStep>& steps,
+                                    bool user_namespace, const std::string& cgroup_source) {
   DetachedMounts mounts;
   mounts.rootfs = TRY_CTX(linux::CloneMount(AT_FDCWD, rootfs, true), "root file system");
   // pivot_root(2) wants a root that is not shared; mounts made later on the agent's side still arrive.
@@ -172,8 +156,7 @@ Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& 
     if (step.kind == MountStep::Kind::kBind && (user_namespace || step.id_map)) {
       mounts.sources[i] =
           TRY_CTX(DetachSource(step, step.source), "mount '{}' on '{}'", step.source, step.destination);
-      TRY_CTX(MapIds(spec, step, mounts.sources[i].get()), "mount '{}' on '{}'", step.source,
-              step.destination);
+      TRY_CTX(MapIds(step, mounts.sources[i].get()), "mount '{}' on '{}'", step.source, step.destination);
     } else if (step.kind == MountStep::Kind::kCgroup && !cgroup_source.empty()) {
       mounts.sources[i] =
           TRY_CTX(DetachSource(step, cgroup_source), "mount cgroup on '{}'", step.destination);

@@ -18,9 +18,8 @@ struct DetachedMounts {
   std::vector<UniqueFd> sources;       // binds with mapped ids, or for a container with a user namespace
   std::vector<UniqueFd> file_systems;  // contexts of foreign file systems
 };
-Result<DetachedMounts> DetachMounts(const std::string& rootfs, const oci::Spec& spec,
-                                    const std::vector<MountStep>& steps, bool user_namespace,
-                                    const std::string& cgroup_source);
+Result<DetachedMounts> DetachMounts(const std::string& rootfs, const std::vector<MountStep>& steps,
+                                    bool user_namespace, const std::string& cgroup_source);
 
 // Adds file systems that only the owner of a namespace can mount: those of a namespace that the container
 // joins or leaves as it is, where the container has a user namespace. To be called when the plan's joins are

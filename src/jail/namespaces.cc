@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/unique_fd.h"
+#include "oci/id_map.h"
 
 namespace kata::jail {
 namespace {
@@ -112,22 +113,14 @@ Status JoinNamespaces(const NamespacePlan& plan) {
   return {};
 }
 
-std::string FormatIdMap(const std::vector<oci::IdMapping>& mappings) {
-  std::string text;
-  for (const oci::IdMapping& mapping : mappings) {
-    text += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-  }
-  return text;
-}
-
 Status WriteIdMaps(pid_t pid, const std::vector<oci::IdMapping>& uids,
                    const std::vector<oci::IdMapping>& gids) {
   if (uids.empty() || gids.empty()) {
     return MakeError(Code::kInvalidArgument, "a new user namespace needs uidMappings and gidMappings");
   }
   // A privileged writer may map any ids and need not deny setgroups(2) (user_namespaces(7)).
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), FormatIdMap(uids)), "map user ids");
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), FormatIdMap(gids)), "map group ids");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), oci::FormatIdMappings(uids)), "map user ids");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), oci::FormatIdMappings(gids)), "map group ids");
   return {};
 }
 

@@ -43,8 +43,6 @@ bool MakesUserNamespace(const oci::Spec& spec);
 // after it, one that belongs to ours only before: each is tried at both times.
 Status JoinNamespaces(const NamespacePlan& plan);
 
-// The content of /proc/<pid>/{uid,gid}_map.
-std::string FormatIdMap(const std::vector<oci::IdMapping>& mappings);
 // Run by the agent for a process in a new user namespace. kInvalidArgument if one list is empty.
 Status WriteIdMaps(pid_t pid, const std::vector<oci::IdMapping>& uids,
                    const std::vector<oci::IdMapping>& gids);

@@ -81,8 +81,8 @@ Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::str
     for (;;) syscall(SYS_pause);
   }
   const ChildProcess inside(pid, UniqueFd(pidfd));
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), uid_map), "create user namespace");
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), gid_map), "create user namespace");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), uid_map), "create user namespace: map user ids");
+  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), gid_map), "create user namespace: map group ids");
   return NamespaceFd::OfProcess(pid, CLONE_NEWUSER);
 }
 

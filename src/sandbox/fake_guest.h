@@ -512,7 +512,7 @@ class FakeMachine : public Machine {
   std::vector<grpc::Storage> SandboxStorages() const override { return {}; }
   Result<GuestFiles> ShareContainer(const std::string& container_id, const HostFiles& files) override {
     script_->Record("share " + container_id);
-    return GuestFiles{.rootfs = "/guest/" + container_id, .mounts = files.mounts, .storages = {}};
+    return GuestFiles{.rootfs = "/guest/" + container_id, .mounts = files.spec.mounts, .storages = {}};
   }
   Status UnshareContainer(const std::string& container_id) override {
     script_->Record("unshare " + container_id);

@@ -38,8 +38,8 @@ struct MachineOptions {
 
 // What a container needs of the host's files.
 struct HostFiles {
-  std::string rootfs;  // absolute path
-  std::vector<oci::Mount> mounts;
+  std::string rootfs;          // absolute path
+  const oci::Spec& spec;       // its mounts
   std::string bundle;          // where relative sources of mounts begin
   bool shared_memory = false;  // /dev/shm is that of all containers of the sandbox that share it
 };

@@ -318,7 +318,7 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
   options.files = TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,
-                                                            .mounts = spec.mounts,
+                                                            .spec = spec,
                                                             .bundle = bundle,
                                                             .shared_memory = JoinsNamespace(spec, "ipc")}));
   Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),

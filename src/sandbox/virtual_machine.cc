@@ -279,7 +279,7 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
   if (!shared) return Error(Code::kUnavailable, "the virtual machine is not running");
   storage::MountPlan plan;
   TRY(linux::CallInMountNamespace(options_.host_mount_namespace, [&]() -> Status {
-    plan = TRY(storage::PlanMounts(files.mounts, files.bundle, storage::ProbeSource));
+    plan = TRY(storage::PlanMounts(files.spec, files.bundle, storage::ProbeSource));
     return {};
   }));
   GuestFiles guest;
@@ -287,9 +287,19 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
   // makes it read-only for the container.
   guest.rootfs = TRY(shared->AddRootfs(container_id, files.rootfs, /*read_only=*/false));
   for (const storage::ShareRequest& request : plan.shares) {
-    plan.mounts[request.mount].source = TRY(shared->AddBindMount(
-        container_id, request.source, request.destination,
-        {.read_only = request.read_only, .recursive = request.recursive, .slave = request.slave}));
+    if (request.id_map && !UsesVirtioFs()) {
+      // QEMU's 9p server makes a file first and changes its owner then: itself it has no id in the map.
+      return MakeError(Code::kUnimplemented,
+                       "mount '{}' on '{}': ids cannot be mapped with shared_fs = \"{}\"", request.source,
+                       request.destination, config().shared_fs);
+    }
+    plan.mounts[request.mount].source =
+        TRY_CTX(shared->AddBindMount(container_id, request.source, request.destination,
+                                     {.read_only = request.read_only,
+                                      .recursive = request.recursive,
+                                      .slave = request.slave,
+                                      .id_map = request.id_map}),
+                "mount on '{}'", request.destination);
   }
   guest.mounts = std::move(plan.mounts);
   if (files.shared_memory) ShareMemory(guest);

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
+
+#include "linux/mounts.h"
 
 namespace kata::storage {
 namespace {
@@ -82,24 +85,12 @@ oci::Mount GuestShm(const oci::Mount& mount, uint64_t bytes) {
   return shm;
 }
 
-bool WantsIdMap(const oci::Mount& mount) {
-  const auto maps = [](const std::string& option) { return option == "idmap" || option == "ridmap"; };
-  return !mount.uid_mappings.empty() || !mount.gid_mappings.empty() ||
-         std::any_of(mount.options.begin(), mount.options.end(), maps);
-}
-
 class Planner {
  public:
-  Planner(const std::string& bundle, const SourceProbe& probe) : bundle_(bundle), probe_(probe) {}
+  Planner(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe)
+      : spec_(spec), bundle_(bundle), probe_(probe) {}
 
   Status Add(const oci::Mount& mount) {
-    if (WantsIdMap(mount)) {
-      // The guest's kernel could (FUSE_ALLOW_IDMAP, Linux 6.12), when the daemon says that it may.
-      return Refuse(
-          mount, Code::kUnimplemented,
-          "ids cannot be mapped: virtiofsd, which brings files of the host into the guest, does not let the "
-          "guest's kernel do it");
-    }
     if (IsBind(mount)) return AddBind(mount);
     if (std::find(std::begin(kGuestFileSystems), std::end(kGuestFileSystems), mount.type) ==
         std::end(kGuestFileSystems)) {
@@ -167,16 +158,26 @@ class Planner {
   }
 
   Status Share(const oci::Mount& mount, const std::string& source) {
-    PushBind(mount);
+    std::optional<oci::IdMap> id_map =
+        TRY_CTX(oci::PlanIdMap(spec_, mount, TRY(linux::ParseMountOptions(mount.options))),
+                "mount '{}' on '{}'", mount.source, mount.destination);
+    oci::Mount& bind = PushBind(mount);
+    if (id_map) {
+      bind.uid_mappings.clear();
+      bind.gid_mappings.clear();
+      std::erase_if(bind.options, [](const auto& option) { return option == "idmap" || option == "ridmap"; });
+    }
     plan_.shares.push_back({.mount = plan_.mounts.size() - 1,
                             .source = source,
                             .destination = mount.destination,
                             .read_only = IsReadOnly(mount),
                             .recursive = HasOption(mount, "rbind"),
-                            .slave = IsSlave(mount)});
+                            .slave = IsSlave(mount),
+                            .id_map = std::move(id_map)});
     return {};
   }
 
+  const oci::Spec& spec_;
   const std::string& bundle_;
   const SourceProbe& probe_;
   MountPlan plan_;
@@ -218,10 +219,9 @@ Result<SourceInfo> ProbeSource(const std::string& path) {
   return info;
 }
 
-Result<MountPlan> PlanMounts(const std::vector<oci::Mount>& mounts, const std::string& bundle,
-                             const SourceProbe& probe) {
-  Planner planner(bundle, probe);
-  for (const oci::Mount& mount : mounts) TRY(planner.Add(mount));
+Result<MountPlan> PlanMounts(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe) {
+  Planner planner(spec, bundle, probe);
+  for (const oci::Mount& mount : spec.mounts) TRY(planner.Add(mount));
   return planner.Take();
 }
 

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "oci/id_map.h"
 #include "oci/spec.h"
 
 namespace kata::storage {
@@ -31,6 +33,8 @@ struct ShareRequest {
   bool read_only = false;
   bool recursive = false;
   bool slave = false;  // also what the host mounts below later
+  // Whose ids the shared files have; the guest has no part in it.
+  std::optional<oci::IdMap> id_map;
 };
 
 struct MountPlan {
@@ -41,9 +45,8 @@ struct MountPlan {
 // Decides for each mount: directories and regular files of the host are shared; kernel file systems are the
 // guest's own, so are binds of /proc, /sys and /dev or from below them; a /dev/shm that the host provides
 // becomes a tmpfs of the same size in the guest. Refused, with the mount named: sockets, fifos, devices
-// outside /dev (kInvalidArgument), file systems of the host and id-mapped mounts (kUnimplemented). `bundle`:
-// where relative sources begin. Pure but for `probe`.
-Result<MountPlan> PlanMounts(const std::vector<oci::Mount>& mounts, const std::string& bundle,
-                             const SourceProbe& probe);
+// outside /dev, mappings of ids without ids (kInvalidArgument), file systems of the host (kUnimplemented).
+// `bundle`: where relative sources begin. Pure but for `probe`.
+Result<MountPlan> PlanMounts(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe);
 
 }  // namespace kata::storage

@@ -42,8 +42,14 @@ oci::Mount MakeMount(std::string destination, std::string type, std::string sour
           .options = std::move(options)};
 }
 
+Result<MountPlan> Plan(std::vector<oci::Mount> mounts) {
+  oci::Spec spec;
+  spec.mounts = std::move(mounts);
+  return PlanMounts(spec, "/bundle", FakeProbe);
+}
+
 Result<MountPlan> Plan(const oci::Mount& mount) {
-  return PlanMounts({mount}, "/bundle", FakeProbe);
+  return Plan(std::vector<oci::Mount>{mount});
 }
 
 TEST(MountPlanTest, KernelFileSystemsPassUnchanged) {
@@ -56,7 +62,7 @@ TEST(MountPlanTest, KernelFileSystemsPassUnchanged) {
       MakeMount("/dev/shm", "tmpfs", "shm", {"size=1048576"}),
       MakeMount("/sys/fs/cgroup", "cgroup", "cgroup", {"ro"}),
   };
-  ASSERT_OK_AND_ASSIGN(const MountPlan plan, PlanMounts(mounts, "/bundle", FakeProbe));
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(mounts));
   ASSERT_EQ(plan.mounts.size(), mounts.size());
   EXPECT_THAT(plan.shares, IsEmpty());
   for (size_t i = 0; i < mounts.size(); ++i) {
@@ -69,9 +75,8 @@ TEST(MountPlanTest, KernelFileSystemsPassUnchanged) {
 TEST(MountPlanTest, DirectoriesAndFilesAreShared) {
   ASSERT_OK_AND_ASSIGN(
       const MountPlan plan,
-      PlanMounts({MakeMount("/proc", "proc", "proc"), MakeMount("/d", "bind", "/data", {"rbind", "ro"}),
-                  MakeMount("/etc/hosts", "none", "/etc/hosts", {"bind", "ro", "rw"})},
-                 "/bundle", FakeProbe));
+      Plan({MakeMount("/proc", "proc", "proc"), MakeMount("/d", "bind", "/data", {"rbind", "ro"}),
+            MakeMount("/etc/hosts", "none", "/etc/hosts", {"bind", "ro", "rw"})}));
   ASSERT_EQ(plan.shares.size(), 2u);
   EXPECT_EQ(plan.shares[0].mount, 1u);
   EXPECT_EQ(plan.shares[0].source, "/data");
@@ -115,6 +120,20 @@ TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
   EXPECT_THAT(plain.mounts[0].options, testing::Contains("size=67108864"));
 }
 
+TEST(MountPlanTest, IdsAreMappedOnTheHost) {
+  oci::Mount mount = MakeMount("/d", "bind", "/data", {"rbind", "ridmap", "ro"});
+  mount.uid_mappings = {{0, 1000, 1}};
+  mount.gid_mappings = {{0, 2000, 1}};
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(mount));
+  ASSERT_EQ(plan.shares.size(), 1u);
+  ASSERT_TRUE(plan.shares[0].id_map.has_value());
+  EXPECT_TRUE(plan.shares[0].id_map->recursive);
+  EXPECT_EQ(plan.shares[0].id_map->uid_mappings[0].host_id, 1000u);
+  EXPECT_THAT(plan.mounts[0].options, ElementsAre("rbind", "ro"));
+  EXPECT_THAT(plan.mounts[0].uid_mappings, IsEmpty());
+  EXPECT_THAT(plan.mounts[0].gid_mappings, IsEmpty());
+}
+
 TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
   EXPECT_THAT(
       Plan(MakeMount("/s", "bind", "/run/docker.sock")),
@@ -132,12 +151,8 @@ TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
                       "mount '/nowhere' on '/s': read status of '/nowhere': No such file or directory"));
   EXPECT_THAT(Plan(MakeMount("/s", "ext4", "/dev/sda")),
               IsError(Code::kUnimplemented, HasSubstr("type 'ext4'")));
-  oci::Mount mapped = MakeMount("/s", "bind", "/data");
-  mapped.uid_mappings = {{0, 1000, 1}};
-  EXPECT_THAT(Plan(mapped), IsError(Code::kUnimplemented, HasSubstr("ids cannot be mapped: virtiofsd")));
-  oci::Mount by_option = MakeMount("/s", "bind", "/data");
-  by_option.options.emplace_back("ridmap");
-  EXPECT_THAT(Plan(by_option), IsError(Code::kUnimplemented, HasSubstr("ids cannot be mapped: virtiofsd")));
+  EXPECT_THAT(Plan(MakeMount("/s", "bind", "/data", {"idmap"})),
+              IsError(Code::kInvalidArgument, HasSubstr("mount '/data' on '/s': 'idmap' needs uidMappings")));
 }
 
 TEST(ProbeSourceTest, TellsKinds) {

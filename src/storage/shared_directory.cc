@@ -113,7 +113,9 @@ Result<std::string> SharedDirectory::AddBindMount(const std::string& container_i
   Source opened;
   const auto open = [&]() -> Status {
     opened = TRY(OpenSource(source, options.recursive));
-    return {};
+    if (!options.id_map) return {};
+    const linux::NamespaceFd user = TRY(oci::OpenIdMap(*options.id_map));
+    return linux::MapMountIds(opened.mount.get(), user.get(), options.id_map->recursive);
   };
   TRY_CTX(linux::CallInMountNamespace(source_namespace_, open), "share '{}'", source);
   TRY_CTX(Add(container_id, opened, name, options), "share '{}'", source);

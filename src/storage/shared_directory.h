@@ -4,17 +4,20 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "oci/id_map.h"
 
 namespace kata::storage {
 
 struct BindOptions {
   bool read_only = false;
-  bool recursive = false;  // with the mounts below
-  bool slave = false;      // what the host mounts or unmounts below later is followed
+  bool recursive = false;            // with the mounts below
+  bool slave = false;                // what the host mounts or unmounts below later is followed
+  std::optional<oci::IdMap> id_map;  // but not in mounts that are followed
 };
 
 // Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only

@@ -20,6 +20,7 @@ namespace {
 
 using test::IsError;
 using test::IsErrorCode;
+using testing::_;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::StartsWith;
@@ -70,6 +71,12 @@ class SharedDirectoryTest : public testing::Test {
   static int CreateErrno(const std::string& path) {
     const UniqueFd fd(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
     return fd ? 0 : errno;
+  }
+
+  static std::string Owner(const std::string& path) {
+    struct stat status{};
+    EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
+    return fmt::format("{}:{}", status.st_uid, status.st_gid);
   }
 
   TempDir directory_ = std::move(*TempDir::Create());
@@ -133,6 +140,55 @@ TEST_F(SharedDirectoryTest, LaterMountsBelowTheSourceAreFollowedOnlyAsASlave) {
   ASSERT_OK(WriteFileAtomic(source_ + "/nested/late", "x"));
   EXPECT_TRUE(PathExists(Exported(slave) + "/nested/late"));
   EXPECT_FALSE(PathExists(Exported(other) + "/nested/late"));
+}
+
+TEST_F(SharedDirectoryTest, OwnersAreShownThroughIdMaps) {
+  ASSERT_OK(linux::Mount("tmpfs", source_ + "/nested", "tmpfs", 0));
+  ASSERT_OK(WriteFileAtomic(source_ + "/nested/deep", "x"));
+  ASSERT_EQ(chown((source_ + "/file").c_str(), 3, 4), 0);
+  oci::IdMap map{.recursive = false,
+                 .namespace_path = {},
+                 .uid_mappings = {{0, 5000, 10}},
+                 .gid_mappings = {{0, 6000, 10}}};
+  ASSERT_OK_AND_ASSIGN(const std::string top,
+                       shared_->AddBindMount("c1", source_, "/t", {.recursive = true, .id_map = map}));
+  map.recursive = true;
+  ASSERT_OK_AND_ASSIGN(const std::string all,
+                       shared_->AddBindMount("c1", source_, "/a", {.recursive = true, .id_map = map}));
+  ASSERT_OK_AND_ASSIGN(const std::string file,
+                       shared_->AddBindMount("c1", source_ + "/file", "/f", {.id_map = map}));
+  EXPECT_EQ(Owner(Exported(top) + "/file"), "5003:6004");
+  EXPECT_EQ(Owner(Exported(top) + "/nested/deep"), "0:0");
+  EXPECT_EQ(Owner(Exported(all) + "/nested/deep"), "5000:6000");
+  EXPECT_EQ(Owner(Exported(file)), "5003:6004");
+  // An owner that the map does not know cannot make files.
+  EXPECT_EQ(CreateErrno(Exported(top) + "/new"), EOVERFLOW);
+  ASSERT_EQ(chown((Exported(top) + "/file").c_str(), 5001, 6002), 0);
+  EXPECT_EQ(Owner(source_ + "/file"), "1:2");
+}
+
+TEST_F(SharedDirectoryTest, MapsIdsOfANamespaceByPath) {
+  ASSERT_OK_AND_ASSIGN(const auto user, linux::MakeUserNamespace("0 7000 10\n", "0 8000 10\n"));
+  const oci::IdMap map{.recursive = false,
+                       .namespace_path = linux::FdPath(user.get()),
+                       .uid_mappings = {},
+                       .gid_mappings = {}};
+  ASSERT_OK_AND_ASSIGN(const std::string path, shared_->AddBindMount("c1", source_, "/t", {.id_map = map}));
+  EXPECT_EQ(Owner(Exported(path) + "/file"), "7000:8000");
+}
+
+TEST_F(SharedDirectoryTest, SaysWhereIdsCannotBeMapped) {
+  const oci::IdMap map{.recursive = false,
+                       .namespace_path = {},
+                       .uid_mappings = {{0, 5000, 10}},
+                       .gid_mappings = {{0, 5000, 10}}};
+  EXPECT_THAT(
+      shared_->AddBindMount("c1", "/proc/sys", "/t", {.id_map = map}),
+      IsError(_, "share '/proc/sys': map ids: the file system does not support it: Invalid argument"));
+  oci::IdMap overlapping = map;
+  overlapping.uid_mappings = {{0, 5000, 10}, {5, 6000, 10}};
+  EXPECT_THAT(shared_->AddBindMount("c1", source_, "/t", {.id_map = overlapping}),
+              IsError(_, HasSubstr("create user namespace: map user ids: ")));
 }
 
 TEST_F(SharedDirectoryTest, ReachesMountNamespacesCopiedBefore) {

@@ -87,6 +87,83 @@ class Mounts(KataTest):
         result = self.run_container(bundle=bundle, check=False)
         self.assert_one_line_error(result, os.path.join(self.dir, "nosuch"), "No such file or directory")
 
+    def id_mapped(self, bundle, source, destination, *options, first=5000):
+        ids = [{"containerID": 0, "hostID": first, "size": 10}]
+        bundle.add_mount(destination=destination, type="bind", source=source, options=list(options),
+                         uidMappings=ids, gidMappings=ids)
+
+    def owner(self, path):
+        status = os.stat(path)
+        return status.st_uid, status.st_gid
+
+    def test_owners_through_ids_of_the_mount(self):
+        """The file system's user 3 is 5003 for the container, and what 5003 makes belongs to 3."""
+        volume = self.host_dir()
+        inner = os.path.join(volume, "inner")
+        os.makedirs(inner)
+        subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True)
+        self.addCleanup(subprocess.run, ["umount", inner], check=True)
+        path = os.path.join(volume, "file")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("one\n")
+        os.chown(path, 3, 4)
+        os.chown(volume, 3, 4)
+        bundle = self.bundle("sh", "-c", "stat -c '%n %u:%g' /data/file /data/inner /all/file /all/inner /one; cat /one; "
+                             "touch /data/new /ro/new; mkdir /data/dir; ln -s x /data/link; chmod 600 /data/file; "
+                             "echo $?; chown 5003:5005 /data/file; echo $?",
+                             user={"uid": 5003, "gid": 5004, "additionalGids": [5005]})
+        self.id_mapped(bundle, volume, "/data", "rbind", "idmap")
+        self.id_mapped(bundle, volume, "/all", "rbind", "ridmap")
+        self.id_mapped(bundle, volume, "/ro", "bind", "ro")
+        self.id_mapped(bundle, path, "/one", "bind")
+        result = self.run_container(bundle=bundle)
+        self.assertEqual(result.stdout, "/data/file 5003:5004\n/data/inner 0:0\n/all/file 5003:5004\n"
+                         "/all/inner 5000:5000\n/one 5003:5004\none\n0\n0\n")
+        self.assertIn("/ro/new: Read-only file system", result.stderr)
+        self.assertEqual(self.owner(path), (3, 5))
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        for name in ("new", "dir"):
+            self.assertEqual(self.owner(os.path.join(volume, name)), (3, 4))
+        self.assertEqual(os.lstat(os.path.join(volume, "link")).st_uid, 3)
+
+    def test_owners_through_the_containers_user_namespace(self):
+        """Root of the container is root of the volume, and users without an id in the map can make no files."""
+        volume = self.host_dir()
+        with open(os.path.join(volume, "file"), "w", encoding="utf-8") as f:
+            f.write("one\n")
+        bundle = self.bundle("sh", "-c", "stat -c '%u:%g' /data/file /plain/file; touch /data/new; touch /few/other")
+        bundle.config["linux"]["namespaces"].append({"type": "user"})
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        bundle.config["linux"].update(uidMappings=ids, gidMappings=ids)
+        for directory, names, _ in os.walk(bundle.rootfs):
+            for name in names:
+                os.lchown(os.path.join(directory, name), 100000, 100000)
+        os.chown(bundle.rootfs, 100000, 100000)
+        os.chmod(volume, 0o777)
+        self.bind(bundle, volume, "/data", "idmap")
+        self.bind(bundle, volume, "/plain")
+        self.id_mapped(bundle, volume, "/few", "bind", first=7000)
+        result = self.run_container(bundle=bundle, check=False)
+        self.assertEqual(result.stdout, "0:0\n65534:65534\n")
+        self.assertIn("/few/other: Value too large", result.stderr)
+        self.assertEqual(sorted(os.listdir(volume)), ["file", "new"])
+        self.assertEqual(self.owner(os.path.join(volume, "new")), (0, 0))
+
+    def test_ids_that_cannot_be_mapped(self):
+        bundle = self.bundle("true")
+        self.bind(bundle, self.host_dir(), "/data", "idmap")
+        self.assert_one_line_error(self.run_container(bundle=bundle, check=False),
+                                   "on '/data'", "'idmap' needs uidMappings and gidMappings or a user namespace")
+        # overlayfs is a file system that does not let anybody do it.
+        merged = self.host_dir("merged")
+        layers = f"lowerdir={self.host_dir('lower')}:{self.host_dir('lower2')}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, merged], check=True)
+        self.addCleanup(subprocess.run, ["umount", merged], check=True)
+        bundle = self.bundle("true")
+        self.id_mapped(bundle, merged, "/data", "bind")
+        self.assert_one_line_error(self.run_container(bundle=bundle, check=False),
+                                   "mount on '/data'", merged, "map ids: the file system does not support it")
+
     def test_masked_and_read_only_paths(self):
         bundle = self.bundle("sh", "-c", "cat /masked-file | wc -c; ls /masked-dir | wc -l; echo x > /proc/sys/kernel/hostname;"
                              " echo $?")
@@ -100,6 +177,14 @@ class Mounts(KataTest):
 
 class MountsOver9p(Mounts):
     shared_fs = "virtio-9p"
+    test_owners_through_ids_of_the_mount = None  # refused, see below
+    test_owners_through_the_containers_user_namespace = None
+
+    def test_ids_that_cannot_be_mapped(self):
+        bundle = self.bundle("true")
+        self.id_mapped(bundle, self.host_dir(), "/data", "bind")
+        self.assert_one_line_error(self.run_container(bundle=bundle, check=False),
+                                   "on '/data'", "ids cannot be mapped with shared_fs", "virtio-9p")
 
 
 if __name__ == "__main__":

@@ -293,7 +293,7 @@ class BadConfig(KataTest):
         ("linux.seccomp", {"defaultAction": "SCMP_ACT_NOTIFY"}, "linux.seccomp"),
         ("linux.uidMappings", {"0": 1}, "linux.uidMappings"),
         ("linux.readonlyPaths", "/proc", "linux.readonlyPaths"),
-        ("mounts", [{"destination": "/x", "type": "bind", "source": "/", "options": ["bind", "idmap"]}], "ids cannot be mapped"),
+        ("mounts", [{"destination": "/x", "type": "bind", "source": "/", "options": ["bind", "idmap"]}], "'idmap' needs uidMappings"),
         ("process.capabilities", {"bounding": "CAP_KILL"}, "process.capabilities.bounding"),
         ("process.terminal", "yes", "process.terminal"),
     ]

@@ -1,0 +1,49 @@
+// From mappings of a specification to user namespaces.
+#include "oci/id_map.h"
+
+#include <algorithm>
+
+namespace kata::oci {
+
+// Mappings of the mount ask for it too, as the specification makes the option optional.
+Result<std::optional<IdMap>> PlanIdMap(const Spec& spec, const Mount& mount,
+                                       const linux::MountOptions& options) {
+  const bool mappings = !mount.uid_mappings.empty() || !mount.gid_mappings.empty();
+  if (!mappings && !options.id_map) return std::nullopt;
+  if (mount.type != "bind" && !options.IsBind())
+    return Error(Code::kInvalidArgument, "only a bind mount can map ids");
+  IdMap map{.recursive = options.id_map_recursive,
+            .namespace_path = {},
+            .uid_mappings = mount.uid_mappings,
+            .gid_mappings = mount.gid_mappings};
+  if (mappings) {
+    if (mount.uid_mappings.empty() || mount.gid_mappings.empty())
+      return Error(Code::kInvalidArgument, "uidMappings and gidMappings need each other");
+    return map;
+  }
+  static const std::vector<Namespace> kNone;
+  const std::vector<Namespace>& namespaces = spec.linux ? spec.linux->namespaces : kNone;
+  const auto user = std::ranges::find(namespaces, "user", &Namespace::type);
+  if (user == namespaces.end()) {
+    return Error(Code::kInvalidArgument, "'idmap' needs uidMappings and gidMappings or a user namespace");
+  }
+  map.namespace_path = user->path;
+  map.uid_mappings = spec.linux->uid_mappings;
+  map.gid_mappings = spec.linux->gid_mappings;
+  return map;
+}
+
+Result<linux::NamespaceFd> OpenIdMap(const IdMap& map) {
+  if (!map.namespace_path.empty()) return linux::NamespaceFd::FromPath(map.namespace_path, CLONE_NEWUSER);
+  return linux::MakeUserNamespace(FormatIdMappings(map.uid_mappings), FormatIdMappings(map.gid_mappings));
+}
+
+std::string FormatIdMappings(const std::vector<IdMapping>& mappings) {
+  std::string text;
+  for (const IdMapping& mapping : mappings) {
+    text += fmt::format("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+  }
+  return text;
+}
+
+}  // namespace kata::oci
