@@ -46,6 +46,8 @@ void AddCapabilities(const std::vector<std::string>& names, oci::Process& proces
   oci::Capabilities& sets = *process.capabilities;
   for (const std::string& name : names) {
     for (auto* set : {&sets.bounding, &sets.effective, &sets.permitted}) set->push_back(name);
+    // It can only be ambient where it is inheritable, which it is not made here.
+    if (!sets.inheritable.empty()) sets.ambient.push_back(name);
   }
 }
 

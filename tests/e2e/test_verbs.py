@@ -11,11 +11,14 @@ from harness import KataTest, wait_until
 
 
 class Verbs(KataTest):
-    def running(self, *args, annotations=None):
+    def running(self, *args, annotations=None, inheritable=None):
         bundle = self.bundle(*args)
         if annotations:
             bundle.config["annotations"] = annotations
-            bundle.write()
+        if inheritable:
+            bundle.config["process"]["capabilities"]["inheritable"] = inheritable
+            bundle.config["process"]["capabilities"]["bounding"] += inheritable
+        bundle.write()
         container = self.create(bundle)
         self.kata("start", container)
         return container
@@ -92,7 +95,7 @@ class Verbs(KataTest):
         self.kata("delete", container)
 
     def test_exec_flags_and_codes(self):
-        container = self.running("sleep", "600")
+        container = self.running("sleep", "600", inheritable=["CAP_SYS_ADMIN"])
         # Like runc: what does not start is 255, whatever the process itself could have said.
         result = self.kata("exec", container, "nosuchcommand", check=False)
         self.assertEqual(result.returncode, 255)
@@ -100,7 +103,8 @@ class Verbs(KataTest):
         status = self.kata("exec", "--cap", "CAP_SYS_ADMIN", "--no-new-privs", "--additional-gids", "77",
                            "--apparmor", "x", "--cgroup", "/", container, "cat", "/proc/self/status").stdout
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        self.assertTrue(int(fields["CapEff"], 16) >> 21 & 1)
+        for name in ("CapEff", "CapAmb"):
+            self.assertTrue(int(fields[name], 16) >> 21 & 1, name)
         self.assertEqual(fields["NoNewPrivs"], "1")
         self.assertIn("77", fields["Groups"].split())
         for flags, text in ((["--preserve-fds", "1"], "descriptors cannot be passed on"),
