@@ -7,13 +7,6 @@
 #include <array>
 #include <string_view>
 
-#ifndef MS_NOSYMFOLLOW
-#define MS_NOSYMFOLLOW 256
-#endif
-#ifndef MOUNT_ATTR_NOSYMFOLLOW
-#define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
-#endif
-
 namespace kata::jail {
 namespace {
 
@@ -91,8 +84,8 @@ Result<MountStep> PlanMount(const oci::Spec& spec, const oci::Mount& mount) {
   step.type = mount.type;
   step.source = mount.source;
   TRY(CheckDestination(step));
-  step.set = MountAttributes(step.options.flags);
-  step.clear = MountAttributes(step.options.cleared);
+  step.set = linux::MountAttributes(step.options.flags);
+  step.clear = linux::MountAttributes(step.options.cleared);
   step.no_symlinks = step.type == "proc" || step.type == "sysfs";
   if (step.kind == MountStep::Kind::kFileSystem) {
     if (step.type.empty())
@@ -130,19 +123,6 @@ std::string CleanAbsolutePath(const std::string& path) {
     clean += part;
   }
   return clean.empty() ? "/" : clean;
-}
-
-uint64_t MountAttributes(unsigned long flags) {
-  static constexpr std::pair<unsigned long, uint64_t> kAttributes[] = {
-      {MS_RDONLY, MOUNT_ATTR_RDONLY},         {MS_NOSUID, MOUNT_ATTR_NOSUID},
-      {MS_NODEV, MOUNT_ATTR_NODEV},           {MS_NOEXEC, MOUNT_ATTR_NOEXEC},
-      {MS_NOATIME, MOUNT_ATTR_NOATIME},       {MS_STRICTATIME, MOUNT_ATTR_STRICTATIME},
-      {MS_NODIRATIME, MOUNT_ATTR_NODIRATIME}, {MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW}};
-  uint64_t attributes = 0;
-  for (const auto& [flag, attribute] : kAttributes) {
-    if ((flags & flag) != 0) attributes |= attribute;
-  }
-  return attributes;
 }
 
 bool NeedsDevices(const oci::Spec& spec) {

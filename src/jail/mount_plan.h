@@ -46,9 +46,6 @@ Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec);
 // "/a/./b/../c//" -> "/a/c"; ".." at the root stays there.
 std::string CleanAbsolutePath(const std::string& path);
 
-// MS_NOSUID ... -> MOUNT_ATTR_NOSUID ...; flags that belong to the file system are left out.
-uint64_t MountAttributes(unsigned long flags);
-
 // Whether /dev of the container is made here: not when the spec binds one.
 bool NeedsDevices(const oci::Spec& spec);
 

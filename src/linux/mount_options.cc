@@ -7,9 +7,6 @@
 #include "linux/mounts.h"
 
 // Newer than the C library's header.
-#ifndef MS_NOSYMFOLLOW
-#define MS_NOSYMFOLLOW 256
-#endif
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
 #define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
 #endif
@@ -46,7 +43,7 @@ constexpr FlagOption kFlagOptions[] = {
     {"norelatime", true, MS_RELATIME},
     {"nostrictatime", true, MS_STRICTATIME},
     {"nosuid", false, MS_NOSUID},
-    {"nosymfollow", false, MS_NOSYMFOLLOW},
+    {"nosymfollow", false, kNoSymFollow},
     {"rbind", false, MS_BIND | MS_REC},
     {"relatime", false, MS_RELATIME},
     {"remount", false, MS_REMOUNT},
@@ -55,7 +52,7 @@ constexpr FlagOption kFlagOptions[] = {
     {"silent", false, MS_SILENT},
     {"strictatime", false, MS_STRICTATIME},
     {"suid", true, MS_NOSUID},
-    {"symfollow", true, MS_NOSYMFOLLOW},
+    {"symfollow", true, kNoSymFollow},
     {"sync", false, MS_SYNCHRONOUS},
 };
 
@@ -127,6 +124,19 @@ void ApplyRecursive(const RecursiveOption& option, MountOptions& result) {
 }
 
 }  // namespace
+
+uint64_t MountAttributes(unsigned long flags) {
+  static constexpr std::pair<unsigned long, uint64_t> kAttributes[] = {
+      {MS_RDONLY, MOUNT_ATTR_RDONLY},         {MS_NOSUID, MOUNT_ATTR_NOSUID},
+      {MS_NODEV, MOUNT_ATTR_NODEV},           {MS_NOEXEC, MOUNT_ATTR_NOEXEC},
+      {MS_NOATIME, MOUNT_ATTR_NOATIME},       {MS_STRICTATIME, MOUNT_ATTR_STRICTATIME},
+      {MS_NODIRATIME, MOUNT_ATTR_NODIRATIME}, {kNoSymFollow, MOUNT_ATTR_NOSYMFOLLOW}};
+  uint64_t attributes = 0;
+  for (const auto& [flag, attribute] : kAttributes) {
+    if ((flags & flag) != 0) attributes |= attribute;
+  }
+  return attributes;
+}
 
 Result<unsigned long> ParsePropagation(std::string_view name) {
   const PropagationOption* option = Find(kPropagationOptions, name);

@@ -10,6 +10,9 @@
 namespace kata::linux {
 namespace {
 
+// ST_NOSYMFOLLOW of <linux/statfs.h>, which the C library does not know.
+constexpr unsigned long kNoSymFollowStatus = 0x2000;
+
 // The last message that the kernel left for a file system context: lines "e text", "w text", "i text".
 std::string ContextMessage(int context_fd) {
   std::string last;
@@ -67,9 +70,10 @@ Result<unsigned long> MountFlagsAt(int fd) {
   struct statvfs info{};
   if (fstatvfs(fd, &info) < 0) return SysError("read mount flags of file descriptor {}", fd);
   static constexpr std::pair<unsigned long, unsigned long> kFlags[] = {
-      {ST_RDONLY, MS_RDONLY},     {ST_NOSUID, MS_NOSUID},   {ST_NODEV, MS_NODEV},
-      {ST_NOEXEC, MS_NOEXEC},     {ST_NOATIME, MS_NOATIME}, {ST_NODIRATIME, MS_NODIRATIME},
-      {ST_RELATIME, MS_RELATIME},
+      {ST_RDONLY, MS_RDONLY},     {ST_NOSUID, MS_NOSUID},
+      {ST_NODEV, MS_NODEV},       {ST_NOEXEC, MS_NOEXEC},
+      {ST_NOATIME, MS_NOATIME},   {ST_NODIRATIME, MS_NODIRATIME},
+      {ST_RELATIME, MS_RELATIME}, {kNoSymFollowStatus, kNoSymFollow},
   };
   unsigned long flags = 0;
   for (const auto& [statvfs_flag, mount_flag] : kFlags) {

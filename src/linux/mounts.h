@@ -29,6 +29,9 @@ Status UnmountAll(const std::string& target);
 // "/proc/self/fd/<fd>": names what a descriptor refers to for calls that know only paths, free of races.
 std::string FdPath(int fd);
 
+// MS_NOSYMFOLLOW, newer than the C library's header.
+inline constexpr unsigned long kNoSymFollow = 256;
+
 // What a list of option strings means. Bits that an option clears ("rw", "dev") are kept apart from those
 // never mentioned, as a remount of a bind mount must keep the latter.
 struct MountOptions {
@@ -50,11 +53,14 @@ struct MountOptions {
 // Accepts the option names of mount(8) and runc.
 Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options);
 
+// MS_NOSUID ... -> MOUNT_ATTR_NOSUID ...; flags that belong to the file system are left out.
+uint64_t MountAttributes(unsigned long flags);
+
 // "shared", "rshared", "slave", ... as in OCI's rootfsPropagation: MS_* flags, MS_REC for the r forms.
 Result<unsigned long> ParsePropagation(std::string_view name);
 
 // The MS_* mount options in force at `fd` (any descriptor, also O_PATH), from fstatvfs(3): read-only, nosuid,
-// nodev, noexec, atime modes. A remount in a user namespace must repeat those that are locked.
+// nodev, noexec, nosymfollow, atime modes. A remount in a user namespace must repeat those that are locked.
 Result<unsigned long> MountFlagsAt(int fd);
 
 // A detached copy of the mount at `path` relative to `dirfd` (open_tree(2) with OPEN_TREE_CLONE); it vanishes

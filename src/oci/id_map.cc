@@ -5,6 +5,12 @@
 
 namespace kata::oci {
 
+const Namespace* FindUserNamespace(const Spec& spec) {
+  if (!spec.linux) return nullptr;
+  const auto user = std::ranges::find(spec.linux->namespaces, "user", &Namespace::type);
+  return user == spec.linux->namespaces.end() ? nullptr : &*user;
+}
+
 // Mappings of the mount ask for it too, as the specification makes the option optional.
 Result<std::optional<IdMap>> PlanIdMap(const Spec& spec, const Mount& mount,
                                        const linux::MountOptions& options) {
@@ -21,10 +27,8 @@ Result<std::optional<IdMap>> PlanIdMap(const Spec& spec, const Mount& mount,
       return Error(Code::kInvalidArgument, "uidMappings and gidMappings need each other");
     return map;
   }
-  static const std::vector<Namespace> kNone;
-  const std::vector<Namespace>& namespaces = spec.linux ? spec.linux->namespaces : kNone;
-  const auto user = std::ranges::find(namespaces, "user", &Namespace::type);
-  if (user == namespaces.end()) {
+  const Namespace* user = FindUserNamespace(spec);
+  if (user == nullptr) {
     return Error(Code::kInvalidArgument, "'idmap' needs uidMappings and gidMappings or a user namespace");
   }
   map.namespace_path = user->path;

@@ -12,6 +12,9 @@
 
 namespace kata::oci {
 
+// The container's entry for its user namespace; nullptr: it has none of its own.
+const Namespace* FindUserNamespace(const Spec& spec);
+
 // Which user namespace that is.
 struct IdMap {
   bool recursive = false;      // also for the mounts below ("ridmap")

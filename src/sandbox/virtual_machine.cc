@@ -295,7 +295,8 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
     }
     plan.mounts[request.mount].source =
         TRY_CTX(shared->AddBindMount(container_id, request.source, request.destination,
-                                     {.read_only = request.read_only,
+                                     {.set = request.set,
+                                      .clear = request.clear,
                                       .recursive = request.recursive,
                                       .slave = request.slave,
                                       .id_map = request.id_map}),

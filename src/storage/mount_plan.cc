@@ -1,5 +1,6 @@
 #include "storage/mount_plan.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -8,7 +9,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/file.h"
 #include "linux/mounts.h"
+#include "storage/bind_attributes.h"
 
 namespace kata::storage {
 namespace {
@@ -88,7 +91,10 @@ oci::Mount GuestShm(const oci::Mount& mount, uint64_t bytes) {
 class Planner {
  public:
   Planner(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe)
-      : spec_(spec), bundle_(bundle), probe_(probe) {}
+      : spec_(spec),
+        user_namespace_(oci::FindUserNamespace(spec) != nullptr),
+        bundle_(bundle),
+        probe_(probe) {}
 
   Status Add(const oci::Mount& mount) {
     if (IsBind(mount)) return AddBind(mount);
@@ -125,9 +131,9 @@ class Planner {
     switch (probed->kind) {
       case SourceKind::kDirectory:
         if (in_dev) return PassBind(mount, place);
-        return Share(mount, source);
+        return Share(mount, source, probed->mount_flags);
       case SourceKind::kRegularFile:
-        return Share(mount, source);
+        return Share(mount, source, probed->mount_flags);
       case SourceKind::kCharacterDevice:
         if (in_dev) return PassBind(mount, place);
         return Refuse(mount, Code::kInvalidArgument,
@@ -157,11 +163,17 @@ class Planner {
     return {};
   }
 
-  Status Share(const oci::Mount& mount, const std::string& source) {
-    std::optional<oci::IdMap> id_map =
-        TRY_CTX(oci::PlanIdMap(spec_, mount, TRY(linux::ParseMountOptions(mount.options))),
-                "mount '{}' on '{}'", mount.source, mount.destination);
+  Status Share(const oci::Mount& mount, const std::string& source, unsigned long source_flags) {
+    TRY_CTX(AddShare(mount, source, source_flags), "mount '{}' on '{}'", mount.source, mount.destination);
+    return {};
+  }
+
+  Status AddShare(const oci::Mount& mount, const std::string& source, unsigned long source_flags) {
+    const linux::MountOptions asked = TRY(linux::ParseMountOptions(mount.options));
+    std::optional<oci::IdMap> id_map = TRY(oci::PlanIdMap(spec_, mount, asked));
+    const BindAttributes attributes = TRY(PlanBindAttributes(asked, source_flags, user_namespace_));
     oci::Mount& bind = PushBind(mount);
+    bind.options.insert(bind.options.end(), attributes.inherited.begin(), attributes.inherited.end());
     if (id_map) {
       bind.uid_mappings.clear();
       bind.gid_mappings.clear();
@@ -170,7 +182,8 @@ class Planner {
     plan_.shares.push_back({.mount = plan_.mounts.size() - 1,
                             .source = source,
                             .destination = mount.destination,
-                            .read_only = IsReadOnly(mount),
+                            .set = attributes.set,
+                            .clear = attributes.clear,
                             .recursive = HasOption(mount, "rbind"),
                             .slave = IsSlave(mount),
                             .id_map = std::move(id_map)});
@@ -178,6 +191,7 @@ class Planner {
   }
 
   const oci::Spec& spec_;
+  const bool user_namespace_;
   const std::string& bundle_;
   const SourceProbe& probe_;
   MountPlan plan_;
@@ -211,6 +225,7 @@ Result<SourceInfo> ProbeSource(const std::string& path) {
     default:
       return MakeError(Code::kInternal, "read status of '{}': unknown type of file", path);
   }
+  info.mount_flags = TRY_CTX(linux::MountFlagsAt(TRY(Open(path, O_PATH)).get()), "'{}'", path);
   struct statfs file_system{};
   if (statfs(path.c_str(), &file_system) == 0 && file_system.f_type == TMPFS_MAGIC) {
     info.tmpfs_bytes =

@@ -1,6 +1,8 @@
 // What becomes of a container's mounts when the container runs in a virtual machine.
 #pragma once
 
+#include <sys/mount.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -18,6 +20,7 @@ enum class SourceKind { kDirectory, kRegularFile, kSocket, kFifo, kCharacterDevi
 struct SourceInfo {
   SourceKind kind = SourceKind::kDirectory;
   uint64_t tmpfs_bytes = 0;  // size of the tmpfs that the source lies on; 0: on none, or without limit
+  unsigned long mount_flags = MS_RELATIME;  // MS_* of the mount that it lies on
 };
 
 // Looks at a path of the host, following symbolic links; an error where there is nothing.
@@ -30,7 +33,8 @@ struct ShareRequest {
   size_t mount = 0;
   std::string source;  // absolute
   std::string destination;
-  bool read_only = false;
+  uint64_t set = 0;  // MOUNT_ATTR_* on the host
+  uint64_t clear = 0;
   bool recursive = false;
   bool slave = false;  // also what the host mounts below later
   // Whose ids the shared files have; the guest has no part in it.

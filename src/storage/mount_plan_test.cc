@@ -81,10 +81,10 @@ TEST(MountPlanTest, DirectoriesAndFilesAreShared) {
   EXPECT_EQ(plan.shares[0].mount, 1u);
   EXPECT_EQ(plan.shares[0].source, "/data");
   EXPECT_EQ(plan.shares[0].destination, "/d");
-  EXPECT_TRUE(plan.shares[0].read_only);
+  EXPECT_EQ(plan.shares[0].set, uint64_t{MOUNT_ATTR_RDONLY});
   EXPECT_TRUE(plan.shares[0].recursive);
   EXPECT_EQ(plan.shares[1].mount, 2u);
-  EXPECT_FALSE(plan.shares[1].read_only) << "the last word counts";
+  EXPECT_EQ(plan.shares[1].set, 0u) << "the last word counts";
   EXPECT_FALSE(plan.shares[1].recursive);
   EXPECT_EQ(plan.mounts[2].type, "bind");
 }

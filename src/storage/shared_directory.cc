@@ -99,7 +99,8 @@ Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, 
   std::lock_guard lock(mutex_);
   const Source source =
       TRY_CTX(OpenSource(rootfs, /*recursive=*/true), "share root file system '{}'", rootfs);
-  const BindOptions options{.read_only = read_only, .recursive = true, .slave = true};
+  const BindOptions options{
+      .set = read_only ? uint64_t{MOUNT_ATTR_RDONLY} : 0, .recursive = true, .slave = true};
   TRY_CTX(Add(container_id, source, name, options), "share root file system '{}'", rootfs);
   return GuestPath(name);
 }
@@ -138,8 +139,12 @@ Status SharedDirectory::Add(const std::string& container_id, const Source& sourc
                             const BindOptions& options) {
   // Complete before anybody can see it: slave or private, so that an unmount in here never reaches the host.
   TRY(linux::SetMountPropagation(source.mount.get(), (options.slave ? MS_SLAVE : MS_PRIVATE) | MS_REC));
-  if (options.read_only) {
-    TRY(linux::SetMountAttributes(source.mount.get(), MOUNT_ATTR_RDONLY, 0, false));
+  if (options.set != 0 || options.clear != 0) {
+    Status changed = linux::SetMountAttributes(source.mount.get(), options.set, options.clear, false);
+    // What the kernel has locked stays, as under a runtime on a host that is a container itself.
+    if (!changed && changed.error().sys_errno() == EPERM)
+      changed = linux::SetMountAttributes(source.mount.get(), options.set, 0, false);
+    TRY(std::move(changed));
   }
 
   const std::string target = mounts_path_ + "/" + name;

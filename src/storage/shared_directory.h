@@ -14,7 +14,8 @@
 namespace kata::storage {
 
 struct BindOptions {
-  bool read_only = false;
+  uint64_t set = 0;  // MOUNT_ATTR_*, of the mount itself, not of those below; else they are as the source's
+  uint64_t clear = 0;
   bool recursive = false;            // with the mounts below
   bool slave = false;                // what the host mounts or unmounts below later is followed
   std::optional<oci::IdMap> id_map;  // but not in mounts that are followed
@@ -41,7 +42,7 @@ class SharedDirectory {
   const std::string& export_path() const { return export_path_; }
 
   // Each returns the path in the guest. Mounts below `source` come along (AddBindMount: when
-  // options.recursive), and those that the host makes there later. `read_only` holds for `source` itself, not
+  // options.recursive), and those that the host makes there later. `read_only` holds for `rootfs` itself, not
   // for mounts below it.
   Result<std::string> AddRootfs(const std::string& container_id, const std::string& rootfs, bool read_only);
   // `source`: a directory or a regular file; `destination`, the path in the container, only lends its name.

@@ -104,16 +104,17 @@ TEST_F(SharedDirectoryTest, ReadOnlyIsEnforcedOnTheHost) {
 }
 
 TEST_F(SharedDirectoryTest, SingleFilesAndNames) {
-  ASSERT_OK_AND_ASSIGN(const std::string file,
-                       shared_->AddBindMount("c1", source_ + "/file", "/etc/app.conf", {.read_only = true}));
+  ASSERT_OK_AND_ASSIGN(const std::string file, shared_->AddBindMount("c1", source_ + "/file", "/etc/app.conf",
+                                                                     {.set = MOUNT_ATTR_RDONLY}));
   EXPECT_THAT(file, MatchesRegex(std::string(kGuestPrefix) + "c1-[0-9a-f]{16}-app.conf"));
   ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(Exported(file)));
   EXPECT_EQ(text, "content");
-  ASSERT_OK_AND_ASSIGN(const std::string top, shared_->AddBindMount("c1", source_, "/", {.read_only = true}));
+  ASSERT_OK_AND_ASSIGN(const std::string top,
+                       shared_->AddBindMount("c1", source_, "/", {.set = MOUNT_ATTR_RDONLY}));
   EXPECT_THAT(top, MatchesRegex(".*-root"));
   ASSERT_OK_AND_ASSIGN(
       const std::string longest,
-      shared_->AddBindMount("c1", source_, "/" + std::string(255, 'n'), {.read_only = true}));
+      shared_->AddBindMount("c1", source_, "/" + std::string(255, 'n'), {.set = MOUNT_ATTR_RDONLY}));
   EXPECT_TRUE(PathExists(Exported(longest) + "/file"));
 }
 

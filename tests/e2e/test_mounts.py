@@ -87,6 +87,25 @@ class Mounts(KataTest):
         result = self.run_container(bundle=bundle, check=False)
         self.assert_one_line_error(result, os.path.join(self.dir, "nosuch"), "No such file or directory")
 
+    def test_attributes_of_the_source(self):
+        """As under runc: without any of its own a bind mount has those of its source, with some only these."""
+        volume = self.host_dir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", volume], check=True)
+        self.addCleanup(subprocess.run, ["umount", volume], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro,nosuid,nodev,noexec,nodiratime", volume], check=True)
+        bundle = self.bundle("sh", "-c", "touch /m0/x; touch /m2/y && rm /m2/y && echo written; "
+                             "while read -r _ path _ flags _; do flags=${flags%%,size=*}; "
+                             "case $path in /m?) echo $path ${flags%%,cache=*};; esac; done < /proc/mounts")
+        cases = (["rbind"], ["rbind", "rprivate"], ["bind", "nosuid"], ["bind", "rw", "noexec"], ["bind", "ro"])
+        for i, options in enumerate(cases):
+            bundle.add_mount(destination=f"/m{i}", type="bind", source=volume, options=options)
+        ours = self.run_container(bundle=bundle)
+        runcs = subprocess.run(["runc", "--root", self.root, "run", "--bundle", bundle.path, self.new_id()],
+                               env=self.environment, text=True, capture_output=True, check=True,
+                               timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertEqual(ours.stdout, runcs.stdout.replace(",inode64", ""))
+        self.assertEqual(ours.stderr, runcs.stderr)
+
     def id_mapped(self, bundle, source, destination, *options, first=5000):
         ids = [{"containerID": 0, "hostID": first, "size": 10}]
         bundle.add_mount(destination=destination, type="bind", source=source, options=list(options),
