@@ -33,6 +33,9 @@ constexpr SharedLimit kSharedLimits[] = {
     {"fs/fanotify/max_user_marks", kMaxInt},
     {"fs/pipe-user-pages-soft", "0"},  // none
     {"kernel/pty/max", "1048576"},     // as many as there are device numbers
+    // No control group counts the memory of keys; of its own accord the kernel would let root have a million.
+    {"kernel/keys/root_maxkeys", "10000"},
+    {"kernel/keys/root_maxbytes", "4000000"},
     {"user/max_cgroup_namespaces", kMaxInt},
     {"user/max_ipc_namespaces", kMaxInt},
     {"user/max_mnt_namespaces", kMaxInt},
@@ -80,7 +83,7 @@ Result<ContainerLimits> LimitContainers(const std::string& cgroup_root) {
   return limits;
 }
 
-std::vector<std::string> LiftSharedLimits(const std::string& proc_sys) {
+std::vector<std::string> SetSharedLimits(const std::string& proc_sys) {
   std::vector<std::string> problems;
   for (const SharedLimit& limit : kSharedLimits) {
     const std::string path = proc_sys + "/" + limit.path;

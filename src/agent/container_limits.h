@@ -25,10 +25,10 @@ ContainerLimits PlanContainerLimits(uint64_t total_memory_bytes, uint64_t max_ta
 // that is missing is no error.
 Result<ContainerLimits> LimitContainers(const std::string& cgroup_root);
 
-// Lifts the limits of what the kernel counts for all processes together, or for one user in all of them: a
-// container could take it all from the agent and other containers. What such things cost is counted as memory
-// of the cgroup that makes them, which is limited. One line for each limit that could not be set. `proc_sys`
-// is "/proc/sys" but for tests.
-std::vector<std::string> LiftSharedLimits(const std::string& proc_sys = "/proc/sys");
+// Sets the limits of what the kernel counts for all processes together, or for one user in all of them: a
+// container could take it all from the agent and other containers. Where it costs memory of the cgroup that
+// makes it, which is limited, it gets as much as there can be; keys, whose memory no cgroup has, get less.
+// One line for each limit that could not be set. `proc_sys` is "/proc/sys" but for tests.
+std::vector<std::string> SetSharedLimits(const std::string& proc_sys = "/proc/sys");
 
 }  // namespace kata::agent

@@ -24,12 +24,12 @@ TEST(ContainerLimitsTest, TheReserveOfASmallGuestIsAQuarter) {
   EXPECT_EQ(limits.tasks, 300u);
 }
 
-TEST(LiftSharedLimitsTest, SetsWhatTheKernelHasAndTellsWhatItCannot) {
+TEST(SetSharedLimitsTest, SetsWhatTheKernelHasAndTellsWhatItCannot) {
   ASSERT_OK_AND_ASSIGN(const TempDir directory, TempDir::Create());
   ASSERT_OK(MakeDirectories(directory.path() + "/fs/epoll"));
   ASSERT_OK(WriteFileAtomic(directory.path() + "/fs/file-max", "25000\n"));
   ASSERT_OK(MakeDirectories(directory.path() + "/fs/epoll/max_user_watches"));
-  EXPECT_THAT(LiftSharedLimits(directory.path()),
+  EXPECT_THAT(SetSharedLimits(directory.path()),
               testing::ElementsAre(testing::HasSubstr("epoll/max_user_watches")));
   ASSERT_OK_AND_ASSIGN(const std::string value, ReadFile(directory.path() + "/fs/file-max"));
   EXPECT_TRUE(value.starts_with("9223372036854775807")) << value;

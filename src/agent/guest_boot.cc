@@ -185,7 +185,7 @@ std::vector<std::string> ProtectAgent(const std::string& cgroup_root, bool allow
     const Result<ContainerLimits> limits = LimitContainers(cgroup_root);
     if (!limits) problems.push_back(limits.error().message());
   }
-  for (std::string& problem : LiftSharedLimits()) problems.push_back(std::move(problem));
+  for (std::string& problem : SetSharedLimits()) problems.push_back(std::move(problem));
   Note(problems, WriteKnob("/proc/self/oom_score_adj", "-1000"));
   Note(problems, linux::SetRlimit("RLIMIT_NOFILE", kMaxOpenFiles, kMaxOpenFiles));
   // The kernel's default depends on the guest's memory and would reach the containers, which cgroups limit.

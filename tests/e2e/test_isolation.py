@@ -79,6 +79,21 @@ print("watches")
 """
 
 
+# Keys of the root user until there are no more; small ones first, which cost the kernel the most.
+KEYS = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+count = 0
+for size in (1, 30000, 1000, 1):
+    payload = b"x" * size
+    while count < 2000000 and libc.syscall(248, b"user", b"k%d" % count, payload, size, -4) >= 0:
+        count += 1
+    print(size, count, os.strerror(ctypes.get_errno()), flush=True)
+print("all taken", flush=True)
+time.sleep(100000)
+"""
+
+
 class Isolation(KataTest):
     def powerful(self, *args):
         """A bundle whose process may do everything that the kernel lets the root of a container do."""
@@ -219,6 +234,22 @@ class Isolation(KataTest):
         self.assertEqual(result.stdout, "watches\n", result.stderr)
         self.assertGreater(json.loads(self.kata("events", "--stats", container).stdout)["data"]["pids"]["current"], 1)
         self.assertEqual(self.state(container)["status"], "running")
+        self.end(container)
+
+    def test_keys_of_root_leave_others_theirs(self):
+        """The kernel counts the keys of a user in all containers together, and no control group has their memory."""
+        bundle = self.bundle("/usr/bin/python3", "-c", KEYS)
+        for path in ("/usr", "/lib", "/lib64"):
+            if os.path.exists(path):
+                bundle.add_mount(destination=path, type="bind", source=path, options=["rbind", "ro"])
+        container = self.started(bundle)
+        wait_until(lambda: "all taken" in self.read_output(container), "the keys to be taken", harness.COMMAND_TIMEOUT_S)
+        self.assertIn("Disk quota exceeded", self.read_output(container))
+        for flags in ([], ["--tty"]):
+            result = self.kata("exec", *flags, container, "echo", "works", check=False)
+            self.assertIn("works", result.stdout, result.stderr)
+        free = self.kata("exec", container, "awk", "/MemAvailable/ {print $2}", "/proc/meminfo").stdout
+        self.assertGreater(int(free), 100 << 10)
         self.end(container)
 
     def test_a_container_that_uses_all_processors_can_be_ended(self):
