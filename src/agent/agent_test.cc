@@ -369,6 +369,42 @@ TEST_F(AgentTest, AMountOfOneContainerIsSharedWithAnother) {
                                       HasSubstr("shared mount 'volume': unknown container 'nosuch'")));
 }
 
+TEST_F(AgentTest, AMountIsSharedWithAContainerWhoseRootIsReadOnly) {
+  grpc::CreateContainerRequest first = ShellRequest("c1", "echo from first > /shared/file; exec sleep 1000");
+  (*first.mutable_oci()->mutable_annotations())["io.kubernetes.cri.container-name"] = "web";
+  const auto add_tmpfs = [](grpc::CreateContainerRequest& request, const std::string& destination,
+                            const std::string& option) {
+    grpc::Mount& mount = *request.mutable_oci()->add_mounts();
+    mount.set_destination(destination);
+    mount.set_source("tmpfs");
+    mount.set_type("tmpfs");
+    mount.add_options(option);
+  };
+  add_tmpfs(first, "/shared", "rw");
+  ASSERT_OK(Create(first));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  grpc::CreateContainerRequest second = ShellRequest(
+      "c2",
+      "until test -e /new/place/file; do sleep 0.05; done; cat /new/place/file; touch /x || echo refused");
+  second.mutable_oci()->mutable_root()->set_readonly(true);
+  add_tmpfs(second, "/volume", "ro");
+  grpc::SharedMount& shared = *second.add_shared_mounts();
+  shared.set_name("volume");
+  shared.set_src_ctr("web");
+  shared.set_src_path("/shared");
+  shared.set_dst_ctr("c2");
+  shared.set_dst_path("/new/place");
+  ASSERT_OK(Create(second));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
+  EXPECT_EQ(ReadAll("ReadStdout", "c2", "c2").value_or("error"), "from first\nrefused\n");
+  // But a volume that is read-only is not written to.
+  second.set_container_id("c3");
+  second.set_exec_id("c3");
+  second.mutable_shared_mounts(0)->set_dst_ctr("c3");
+  second.mutable_shared_mounts(0)->set_dst_path("/volume/new");
+  EXPECT_THAT(Create(second), IsError(testing::_, HasSubstr("Read-only file system")));
+}
+
 TEST_F(AgentTest, StoragesAreMountedAndReleased) {
   grpc::CreateContainerRequest request = ShellRequest("c1", "cat /data/file");
   grpc::Storage& storage = *request.add_storages();

@@ -38,6 +38,37 @@ Result<UniqueFd> AwaitMount(int root_fd, const std::string& path, Deadline deadl
   }
 }
 
+Result<uint64_t> MountId(int fd) {
+  struct statx info{};
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &info) < 0) return SysError("read status");
+  return info.stx_mnt_id;
+}
+
+// Whether what exists of the path lies on the root's own mount.
+Result<bool> IsOnRoot(int root_fd, std::string path) {
+  for (;;) {
+    const Result<UniqueFd> existing = linux::OpenInRoot(root_fd, path, O_PATH);
+    if (existing) return TRY(MountId(existing->get())) == TRY(MountId(root_fd));
+    const size_t slash = path.find_last_of('/');
+    if (existing.error().sys_errno() != ENOENT || slash == std::string::npos) return false;
+    path.resize(slash);
+    if (path.empty()) return true;
+  }
+}
+
+Result<UniqueFd> OpenDestination(int root_fd, const std::string& path, bool directory) {
+  const auto make = [&](int fd) {
+    return directory ? linux::MkdirAllInRoot(fd, path) : linux::CreateFileInRoot(fd, path);
+  };
+  Result<UniqueFd> target = make(root_fd);
+  if (target || target.error().sys_errno() != EROFS || !TRY(IsOnRoot(root_fd, path))) return target;
+  // As when a container is set up, mount points are made though its root is to be read-only.
+  const UniqueFd writable = TRY(linux::CloneMount(root_fd, "", false));
+  TRY(linux::SetMountAttributes(writable.get(), 0, MOUNT_ATTR_RDONLY, false));
+  TRY(make(writable.get()));
+  return linux::OpenInRoot(root_fd, path, O_PATH);
+}
+
 Status ShareMountHere(int source_pidfd, const std::string& source_path, int destination_pidfd,
                       const std::string& destination_path, Deadline deadline) {
   // setns(2) into a mount namespace refuses a thread whose fs_struct is shared.
@@ -51,8 +82,7 @@ Status ShareMountHere(int source_pidfd, const std::string& source_path, int dest
     mount_fd = TRY(linux::CloneMount(source.get(), "", true));
   }
   const UniqueFd root = TRY(EnterRootOf(destination_pidfd));
-  const UniqueFd target = TRY(S_ISDIR(info.st_mode) ? linux::MkdirAllInRoot(root.get(), destination_path)
-                                                    : linux::CreateFileInRoot(root.get(), destination_path));
+  const UniqueFd target = TRY(OpenDestination(root.get(), destination_path, S_ISDIR(info.st_mode)));
   return linux::AttachMount(mount_fd.get(), target.get());
 }
 
