@@ -159,13 +159,32 @@ void SandboxServer::Detach() {
   stderr_.Reset();
 }
 
+namespace {
+
+// What ps(1) shows. The container's own arguments may be more than this host takes: that depends on the
+// stack's limit, but for 128 KiB together with the environment (execve(2)).
+std::vector<std::string> ShownArguments(const std::vector<std::string>& args) {
+  size_t room = 64u << 10;
+  std::vector<std::string> shown;
+  for (const std::string& arg : args) {
+    shown.push_back(arg.substr(0, room));
+    const size_t cost = shown.back().size() + 1 + sizeof(char*);
+    if (cost >= room) break;
+    room -= cost;
+  }
+  return shown;
+}
+
+}  // namespace
+
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
                              const Stdio& stdio, const StandInPlace& place, bool die_with_us) {
   SocketPairEnds channel = TRY(MakeSocketPair(SOCK_SEQPACKET));
   Command command;
   command.program = TRY(FindProgram(kShimProgram));
-  command.argv0 = process.args.front();
-  command.args.assign(process.args.begin() + 1, process.args.end());
+  command.args = ShownArguments(process.args);
+  command.argv0 = command.args.front();
+  command.args.erase(command.args.begin());
   command.environment = {"KATA_CONTAINER=" + id};
   if (!exec_id.empty()) command.environment->push_back("KATA_EXEC=" + exec_id);
   command.working_directory = "/";

@@ -96,6 +96,13 @@ class OciProcess(KataTest):
                               {"type": "RLIMIT_MEMLOCK", "hard": 65536, "soft": 32768}])
         self.assert_same_as_runc(bundle)
 
+    def test_megabytes_of_arguments_and_environment(self):
+        """More than the host's programs could be given by the limits that this test runs with."""
+        bundle = self.configured("", process__args=["sh", "-c", "echo $#; env | wc -c"] + ["x" * 1000] * 2200,
+                                 process__env=["PATH=/bin"] + [f"V{i}=" + "x" * 1000 for i in range(1500)],
+                                 process__rlimits=[{"type": "RLIMIT_STACK", "hard": 64 << 20, "soft": 64 << 20}])
+        self.assert_same_as_runc(bundle)
+
     def test_mounts(self):
         bundle = self.configured(
             # Whether /proc/keys is there to be masked, and how /dev/null is mounted, is the kernel's and the host's.
