@@ -145,7 +145,7 @@ class Machine(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
         content = self.path("content")
         os.mkdir(content)
-        for name in "cold", "hot", "scsi":
+        for name in "cold", "hot", "scsi", "pmem":
             subprocess.run(["mkfs.ext4", "-q", "-F", "-d", content, self.path(name), "16M"], check=True)
         with open(self.path("swap"), "wb") as f:
             f.truncate(16 * MIB)
@@ -159,7 +159,7 @@ class Machine(unittest.TestCase):
     def start(self):
         command = [
             harness.QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine",
-            "q35,accel=tcg,sata=off,usb=off,i8042=off,smm=off", "-cpu", "max", "-smp", "1", "-m",
+            "q35,accel=tcg,sata=off,usb=off,i8042=off,smm=off,nvdimm=on", "-cpu", "max", "-smp", "1", "-m",
             "size=256M,slots=2,maxmem=1G", "-qmp", f"unix:{self.path('qmp')},server=on,wait=off", "-chardev",
             f"file,id=console,path={self.path('console')}", "-chardev",
             f"socket,id=agent,path={self.path('agent')},server=on,wait=off", "-device",
@@ -213,7 +213,11 @@ class Machine(unittest.TestCase):
             "lun": 1
         })
         self.qmp.execute("device_add", driver="virtio-blk-pci", id="disk0", bus="port0", drive="hot")
-        storages = [("blk", "05", "cold"), ("blk", "03/00", "hot"), ("scsi", "0:1", "scsi")]
+        self.qmp.execute("object-add", **{"qom-type": "memory-backend-file", "id": "pmem", "mem-path": self.path("pmem"),
+                                          "size": 16 * MIB, "share": True})
+        self.qmp.execute("device_add", driver="nvdimm", id="nvdimm0", memdev="pmem")
+        storages = [("blk", "05", "cold"), ("blk", "03/00", "hot"), ("scsi", "0:1", "scsi"),
+                    ("mmioblk", "/dev/vda", "by-node"), ("nvdimm", "/dev/pmem0", "pmem")]
         self.agent.call("CreateSandbox",
                         b"".join(field(3, storage(driver, source, base + name)) for driver, source, name in storages))
         for _, _, name in storages:
