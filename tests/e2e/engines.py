@@ -60,17 +60,6 @@ class EngineTest(KataTest):
             os.makedirs(rootfs + os.path.dirname(library), exist_ok=True)
             shutil.copy(library, rootfs + library)
 
-    def cached_configuration(self):
-        """The guest keeps what it has read of shared files. QEMU's emulator may run code that was in the same memory before where
-        virtiofsd has put other code (docs/kernel.md), so programs that are linked to the same fixed addresses, as Debian's
-        Python and busybox, must not be read anew for each start."""
-        with open(self.configuration, encoding="utf-8") as f:
-            text = f.read()
-        path = os.path.join(self.dir, "cached.toml")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text.replace("[hypervisor.qemu]", '[hypervisor.qemu]\nvirtio_fs_cache = "always"', 1))
-        return path
-
     def run_engine(self, command, check=True, **options):
         options.setdefault("timeout", harness.COMMAND_TIMEOUT_S)
         if "input" not in options:
@@ -113,8 +102,7 @@ class DockerTest(EngineTest):
             "data-root": os.path.join(self.dir, "data"), "exec-root": self.exec_root,
             "pidfile": os.path.join(self.dir, "docker.pid"), "hosts": ["unix://" + self.socket],
             "cgroup-parent": "/" + self.marker,
-            "runtimes": {"kata": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.configuration]},
-                         "kata-cached": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.cached_configuration()]}},
+            "runtimes": {"kata": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.configuration]}},
             **self.daemon_options}
         with open(os.path.join(self.dir, "daemon.json"), "w", encoding="utf-8") as f:
             json.dump(configuration, f)
@@ -218,8 +206,7 @@ class PodmanTest(EngineTest):
             f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ndefault_network = "{self.marker}"\n'
                     '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
                     # "kata" is found without this at /usr/bin/kata-runtime.
-                    "[engine.runtimes]\n" + self.runtime_setting("kata", self.configuration)
-                    + self.runtime_setting("kata-cached", self.cached_configuration()))
+                    "[engine.runtimes]\n" + self.runtime_setting("kata", self.configuration))
         # CNI's plugin for addresses keeps its own books.
         self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + self.marker, ignore_errors=True)
         self.environment["CONTAINERS_CONF"] = settings

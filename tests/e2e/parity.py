@@ -51,7 +51,6 @@ class Case:
     name: str
     steps: list
     only: str = ""  # as in Step
-    kata: str = "kata"  # Docker's name of the runtime
 
     def of(self, engine):
         """The case as the engine "docker" or "podman" runs it."""
@@ -78,7 +77,7 @@ class Session:
         self.box = f"{case.name}-{runtime}{suffix}"
         self.directory = os.path.join(directory, self.box)
         os.makedirs(self.directory)
-        flags = flags.replace("--runtime kata", "--runtime " + case.kata) + " --network none"
+        flags += " --network none"
         self.values = {"engine": shlex.join(engine([])), "run": f"run {flags}", "create": f"create {flags}", "box": self.box, "image": image,
                        "dir": self.directory}
 

@@ -306,7 +306,7 @@ VOLUMES = Case("volumes", [
     Step("volume rm {box}"),
 ])
 
-VOLUME_CHECKS = Case("volume-checks", kata="kata-cached", steps=[
+VOLUME_CHECKS = Case("volume-checks", steps=[
     Step("mkdir -p {dir}/bound {dir}/below", host=True),
     Step("{run} -d --name {box} -v {box}:/named -v {dir}/bound:/bound -v {dir}/below:/bound/below -v /usr:/usr:ro "
          "-v {dir}/../volume_checks.py:/checks.py:ro {image} " + LOOP), READY,
