@@ -297,6 +297,7 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
         TRY_CTX(shared->AddBindMount(container_id, request.source, request.destination,
                                      {.set = request.set,
                                       .clear = request.clear,
+                                      .recursive_set = request.recursive_set,
                                       .recursive = request.recursive,
                                       .slave = request.slave,
                                       .id_map = request.id_map}),

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
@@ -17,6 +18,9 @@ namespace kata::storage {
 namespace {
 
 constexpr char kShm[] = "/dev/shm";
+constexpr std::string_view kProc = "/proc";
+constexpr std::string_view kCgroups = "/sys/fs/cgroup";
+
 // What docker and containerd give a container that asks for nothing else.
 constexpr uint64_t kDefaultShmBytes = 64u << 20;
 
@@ -88,6 +92,17 @@ oci::Mount GuestShm(const oci::Mount& mount, uint64_t bytes) {
   return shm;
 }
 
+// A kernel's file system in the place of a bind of it, with what the options say about the mount itself.
+oci::Mount KernelMount(const oci::Mount& bind, const std::string& type, const std::string& destination) {
+  oci::Mount mount;
+  mount.destination = destination;
+  mount.type = type;
+  mount.source = type;
+  mount.options = {"nosuid", "nodev", "noexec"};
+  if (IsReadOnly(bind)) mount.options.emplace_back("ro");
+  return mount;
+}
+
 class Planner {
  public:
   Planner(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe)
@@ -114,7 +129,8 @@ class Planner {
     const std::string source = mount.source.starts_with('/') ? mount.source : bundle_ + "/" + mount.source;
     const std::string place = CleanPath(source);
     // The guest kernel's own files; the host's would tell about the wrong machine.
-    if (IsAtOrBelow(place, "/proc") || IsAtOrBelow(place, "/sys")) return PassBind(mount, place);
+    if (IsAtOrBelow(place, kProc)) return AddProc(mount, place);
+    if (IsAtOrBelow(place, "/sys")) return AddSys(mount, place);
 
     Result<SourceInfo> probed = probe_(source);
     if (!probed) {
@@ -158,6 +174,36 @@ class Planner {
     return bind;
   }
 
+  // The agent's own /proc would lead to the agent's files, through /proc/1/root and the like.
+  Status AddProc(const oci::Mount& mount, const std::string& place) {
+    if (place == kProc) {
+      plan_.mounts.push_back(KernelMount(mount, "proc", mount.destination));
+      return {};
+    }
+    const std::string_view name = std::string_view(place).substr(kProc.size() + 1);
+    const std::string_view first = name.substr(0, name.find('/'));
+    const bool number = std::all_of(first.begin(), first.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (number || first == "self" || first == "thread-self") {
+      return Refuse(mount, Code::kInvalidArgument, "the processes of the host are not in the guest");
+    }
+    return PassBind(mount, place);
+  }
+
+  // Control groups are the container's own: those of the guest limit it, and the agent has one beside it.
+  Status AddSys(const oci::Mount& mount, const std::string& place) {
+    if (IsAtOrBelow(place, kCgroups)) {
+      plan_.mounts.push_back(KernelMount(mount, "cgroup", mount.destination));
+      return {};
+    }
+    TRY(PassBind(mount, place));
+    if (!IsAtOrBelow(std::string(kCgroups), place) || !HasOption(mount, "rbind")) return {};
+    std::vector<std::string>& options = plan_.mounts.back().options;
+    std::replace(options.begin(), options.end(), std::string("rbind"), std::string("bind"));
+    plan_.mounts.push_back(
+        KernelMount(mount, "cgroup", mount.destination + std::string(kCgroups.substr(place.size()))));
+    return {};
+  }
+
   Status PassBind(const oci::Mount& mount, const std::string& source) {
     PushBind(mount).source = source;
     return {};
@@ -184,6 +230,7 @@ class Planner {
                             .destination = mount.destination,
                             .set = attributes.set,
                             .clear = attributes.clear,
+                            .recursive_set = asked.recursive_set & MOUNT_ATTR_RDONLY,
                             .recursive = HasOption(mount, "rbind"),
                             .slave = IsSlave(mount),
                             .id_map = std::move(id_map)});

@@ -35,6 +35,7 @@ struct ShareRequest {
   std::string destination;
   uint64_t set = 0;  // MOUNT_ATTR_* on the host
   uint64_t clear = 0;
+  uint64_t recursive_set = 0;  // also of the mounts below that there are
   bool recursive = false;
   bool slave = false;  // also what the host mounts below later
   // Whose ids the shared files have; the guest has no part in it.
@@ -47,10 +48,11 @@ struct MountPlan {
 };
 
 // Decides for each mount: directories and regular files of the host are shared; kernel file systems are the
-// guest's own, so are binds of /proc, /sys and /dev or from below them; a /dev/shm that the host provides
-// becomes a tmpfs of the same size in the guest. Refused, with the mount named: sockets, fifos, devices
-// outside /dev, mappings of ids without ids (kInvalidArgument), file systems of the host (kUnimplemented).
-// `bundle`: where relative sources begin. Pure but for `probe`.
+// guest's own, so are binds of /proc, /sys and /dev or from below them, of which those of processes and
+// control groups are the container's own; a /dev/shm that the host provides becomes a tmpfs of the same size
+// in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev, mappings of ids without
+// ids (kInvalidArgument), file systems of the host (kUnimplemented). `bundle`: where relative sources begin.
+// Pure but for `probe`.
 Result<MountPlan> PlanMounts(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe);
 
 }  // namespace kata::storage

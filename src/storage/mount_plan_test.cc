@@ -98,15 +98,38 @@ TEST(MountPlanTest, RelativeSourcesBeginInTheBundle) {
 
 TEST(MountPlanTest, TheGuestsOwnKernelFilesAndDevices) {
   for (const std::string source :
-       {"/sys", "/sys/fs/cgroup/", "/proc//sys", "/x/../proc", "/dev", "/dev/null"}) {
+       {"/sys/class", "/sys/fs/cgroup/", "/proc//sys", "/x/../proc", "/dev", "/dev/null"}) {
     ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", source, {"rbind"})));
     EXPECT_THAT(plan.shares, IsEmpty()) << source;
     EXPECT_EQ(plan.mounts.size(), 1u);
   }
-  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", "/sys/fs/cgroup/")));
-  EXPECT_EQ(plan.mounts[0].source, "/sys/fs/cgroup");
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", "/proc//sys/")));
+  EXPECT_EQ(plan.mounts[0].source, "/proc/sys");
   ASSERT_OK_AND_ASSIGN(const MountPlan shm, Plan(MakeMount("/m", "bind", "/dev/shm/job")));
   EXPECT_EQ(shm.shares.size(), 1u);
+}
+
+TEST(MountPlanTest, ProcessesAndControlGroupsAreTheContainersOwn) {
+  for (const char* source : {"/sys/fs/cgroup/", "/sys/fs/cgroup/systemd"}) {
+    ASSERT_OK_AND_ASSIGN(const MountPlan plan, Plan(MakeMount("/m", "bind", source, {"rbind", "ro"})));
+    ASSERT_EQ(plan.mounts.size(), 1u);
+    EXPECT_EQ(plan.mounts[0].type, "cgroup");
+    EXPECT_EQ(plan.mounts[0].destination, "/m");
+    EXPECT_THAT(plan.mounts[0].options, ElementsAre("nosuid", "nodev", "noexec", "ro"));
+  }
+  ASSERT_OK_AND_ASSIGN(const MountPlan sys, Plan(MakeMount("/m", "bind", "/sys", {"rbind"})));
+  ASSERT_EQ(sys.mounts.size(), 2u);
+  EXPECT_THAT(sys.mounts[0].options, ElementsAre("bind"));
+  EXPECT_EQ(sys.mounts[1].type, "cgroup");
+  EXPECT_EQ(sys.mounts[1].destination, "/m/fs/cgroup");
+  ASSERT_OK_AND_ASSIGN(const MountPlan proc, Plan(MakeMount("/host/proc", "bind", "/proc", {"rbind", "ro"})));
+  ASSERT_EQ(proc.mounts.size(), 1u);
+  EXPECT_EQ(proc.mounts[0].type, "proc");
+  EXPECT_THAT(proc.mounts[0].options, ElementsAre("nosuid", "nodev", "noexec", "ro"));
+  for (const char* source : {"/proc/1/root", "/proc/self", "/proc/thread-self/fd", "/proc/4711"}) {
+    EXPECT_THAT(Plan(MakeMount("/m", "bind", source)),
+                IsError(Code::kInvalidArgument, HasSubstr("processes of the host")));
+  }
 }
 
 TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {

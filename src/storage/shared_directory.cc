@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/scope_exit.h"
+#include "base/utf8.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
 #include "protocol/constants.h"
@@ -18,7 +19,8 @@
 namespace kata::storage {
 namespace {
 
-// A file name has at most 255 bytes; container id and digits take up to 150 of them.
+// A file name has at most 255 bytes, of which digits and dashes take 18.
+constexpr size_t kMaxId = 128;
 constexpr size_t kMaxBaseName = 100;
 
 Status ValidateContainerId(const std::string& id) {
@@ -31,7 +33,7 @@ Status ValidateContainerId(const std::string& id) {
 std::string BaseName(std::string path) {
   while (path.ends_with('/')) path.pop_back();
   path = path.substr(path.rfind('/') + 1);
-  return path.empty() ? "root" : path.substr(0, kMaxBaseName);
+  return path.empty() ? "root" : std::string(TruncateUtf8(path, kMaxBaseName));
 }
 
 Result<std::string> RandomHex() {
@@ -109,7 +111,8 @@ Result<std::string> SharedDirectory::AddBindMount(const std::string& container_i
                                                   const std::string& destination,
                                                   const BindOptions& options) {
   TRY(ValidateContainerId(container_id));
-  const std::string name = fmt::format("{}-{}-{}", container_id, TRY(RandomHex()), BaseName(destination));
+  const std::string name =
+      fmt::format("{}-{}-{}", container_id.substr(0, kMaxId), TRY(RandomHex()), BaseName(destination));
   std::lock_guard lock(mutex_);
   Source opened;
   const auto open = [&]() -> Status {
@@ -145,6 +148,9 @@ Status SharedDirectory::Add(const std::string& container_id, const Source& sourc
     if (!changed && changed.error().sys_errno() == EPERM)
       changed = linux::SetMountAttributes(source.mount.get(), options.set, 0, false);
     TRY(std::move(changed));
+  }
+  if (options.recursive_set != 0) {
+    TRY(linux::SetMountAttributes(source.mount.get(), options.recursive_set, 0, true));
   }
 
   const std::string target = mounts_path_ + "/" + name;

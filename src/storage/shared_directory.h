@@ -16,6 +16,7 @@ namespace kata::storage {
 struct BindOptions {
   uint64_t set = 0;  // MOUNT_ATTR_*, of the mount itself, not of those below; else they are as the source's
   uint64_t clear = 0;
+  uint64_t recursive_set = 0;        // of those below, too
   bool recursive = false;            // with the mounts below
   bool slave = false;                // what the host mounts or unmounts below later is followed
   std::optional<oci::IdMap> id_map;  // but not in mounts that are followed
@@ -23,9 +24,9 @@ struct BindOptions {
 
 // Below the sandbox's state directory: "mounts", where the bind mounts are made, and "shared", a read-only
 // view of it that is exported, so that the guest can write into what is mounted but not beside it. Layout of
-// both: <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>. The calls
-// need CAP_SYS_ADMIN and a mount namespace of which no other process of the host is a peer: else the mounts
-// would appear there too. Thread safe.
+// both: <container id>/rootfs and <container id>-<16 hex digits>-<base name of the destination>, with names
+// cut to what a file name can hold. The calls need CAP_SYS_ADMIN and a mount namespace of which no other
+// process of the host is a peer: else the mounts would appear there too. Thread safe.
 class SharedDirectory {
  public:
   // Makes both directories in `state_directory`, which must exist. What is mounted later appears also in

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "linux/mountinfo.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
@@ -116,6 +117,13 @@ TEST_F(SharedDirectoryTest, SingleFilesAndNames) {
       const std::string longest,
       shared_->AddBindMount("c1", source_, "/" + std::string(255, 'n'), {.set = MOUNT_ATTR_RDONLY}));
   EXPECT_TRUE(PathExists(Exported(longest) + "/file"));
+  ASSERT_OK_AND_ASSIGN(const std::string long_id, shared_->AddBindMount(std::string(255, 'c'), source_,
+                                                                        "/" + std::string(255, 'n'), {}));
+  EXPECT_TRUE(PathExists(Exported(long_id) + "/file"));
+  std::string kanji = "/";
+  for (int i = 0; i < 80; ++i) kanji += "\xe6\xbc\xa2";
+  ASSERT_OK_AND_ASSIGN(const std::string cut, shared_->AddBindMount("c1", source_, kanji, {}));
+  EXPECT_EQ(ReplaceInvalidUtf8(cut), cut);
 }
 
 TEST_F(SharedDirectoryTest, MountsBelowTheSourceComeAlongWhenRecursive) {
@@ -128,6 +136,16 @@ TEST_F(SharedDirectoryTest, MountsBelowTheSourceComeAlongWhenRecursive) {
   EXPECT_FALSE(PathExists(Exported(flat) + "/nested/deep"));
   EXPECT_OK(shared_->Remove("c1"));
   EXPECT_TRUE(PathExists(source_ + "/nested/deep")) << "an unmount reached the source";
+}
+
+TEST_F(SharedDirectoryTest, ReadOnlyReachesMountsBelowTheSource) {
+  ASSERT_OK(linux::Mount("tmpfs", source_ + "/nested", "tmpfs", 0));
+  ASSERT_OK_AND_ASSIGN(const std::string shared, shared_->AddBindMount("c1", source_, "/r",
+                                                                       {.set = MOUNT_ATTR_RDONLY,
+                                                                        .recursive_set = MOUNT_ATTR_RDONLY,
+                                                                        .recursive = true}));
+  EXPECT_EQ(CreateErrno(Exported(shared) + "/nested/new"), EROFS);
+  EXPECT_EQ(CreateErrno(source_ + "/nested/new"), 0);
 }
 
 TEST_F(SharedDirectoryTest, LaterMountsBelowTheSourceAreFollowedOnlyAsASlave) {
