@@ -81,6 +81,18 @@ class Mounts(KataTest):
         self.bind(bundle, volume, "/link")
         self.assertEqual(self.run_container(bundle=bundle).stdout, "inside\n/target\n")
 
+    def test_kernel_files_are_the_containers_own(self):
+        """What monitors and images with systemd ask for leads neither to the agent's processes nor to its control groups."""
+        bundle = self.bundle("sh", "-c", "cat /host/proc/1/comm; ls -d /cgroup/kata* /host/sys/fs/cgroup/kata*; "
+                             "cat /cgroup/cgroup.procs | head -n 1; mkdir /cgroup/sub && rmdir /cgroup/sub && echo made; "
+                             "echo 1 2>&1 > /host/proc/sys/kernel/panic || ls /host/sys/class/net")
+        self.bind(bundle, "/proc", "/host/proc", "ro")
+        self.bind(bundle, "/sys", "/host/sys", "ro")
+        self.bind(bundle, "/sys/fs/cgroup", "/cgroup", "rw")
+        result = self.run_container(bundle=bundle, check=False)
+        self.assertEqual(result.stdout.split()[:3], ["sh", "1", "made"], result.stderr)
+        self.assertIn("lo", result.stdout.split()[3:])
+
     def test_missing_source_is_named(self):
         bundle = self.bundle("true")
         self.bind(bundle, os.path.join(self.dir, "nosuch"), "/data")
