@@ -73,7 +73,7 @@ class Engine(DockerTest):
         return ["nsenter", "--net=/run/netns/" + self.client, *command]
 
     def answers(self, port):
-        command = self.from_client("busybox", "wget", "-q", "-T", "5", "-O", "-", f"http://{ADDRESS}:{port}/page")
+        command = self.from_client("busybox", "wget", "-q", "-O", "-", f"http://{ADDRESS}:{port}/page")
         return subprocess.run(command, capture_output=True, check=False).stdout == PAGE
 
     def load(self, port):
