@@ -36,9 +36,19 @@ class Podman(PodmanTest):
             self.assertEqual(f.read(), "back\n")
         self.podman("stop", "box")
 
-    def test_info(self):
-        runtime = json.loads(self.podman("--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}").stdout)
-        self.assertEqual(runtime["name"], "kata")
+    def test_info_finds_the_runtime_where_it_is_installed(self):
+        installed = os.path.join(self.dir, "installed")
+        os.mkdir(installed)
+        shutil.copy(harness.RUNTIME, installed)
+        settings = os.path.join(self.dir, "none.conf")
+        with open(settings, "w", encoding="utf-8"):
+            pass
+        command = self.podman_command(["--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}"])
+        shown = self.run_engine(
+            ["unshare", "--mount", "sh", "-c", f'mount -t overlay -o lowerdir={installed}:/usr/bin overlay /usr/bin && exec "$@"',
+             "sh", "env", "CONTAINERS_CONF=" + settings, *command])
+        runtime = json.loads(shown.stdout)
+        self.assertEqual((runtime["name"], runtime["path"]), ("kata", "/usr/bin/kata-runtime"))
         self.assertIn("kata-runtime version", runtime["version"])
 
     def serve(self, name, *options):
