@@ -78,8 +78,8 @@ class Session:
         self.directory = os.path.join(directory, self.box)
         os.makedirs(self.directory)
         flags += " --network none"
-        self.values = {"engine": shlex.join(engine([])), "run": f"run {flags}", "create": f"create {flags}", "box": self.box, "image": image,
-                       "dir": self.directory}
+        self.values = {"engine": shlex.join(engine([])), "run": f"run {flags}", "create": f"create {flags}", "box": self.box,
+                       "image": image, "dir": self.directory}
 
     def run(self, environment):
         """The steps' (stdout, stderr, code)."""

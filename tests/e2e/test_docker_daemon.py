@@ -131,14 +131,14 @@ class SmallDisk(DockerTest):
         self.docker("run", "-d", "--name", "box", "--runtime", runtime, "--network", "none", IMAGE, *TICK)
         seen = []
         for step in (
-                "dd if=/dev/zero of=/fill bs=1M; echo more > /root/more; ls /root; rm /fill; echo after > /root/after && cat /root/*",
+                "dd if=/dev/zero of=/fill bs=1M; echo more > /root/more; ls /root; rm /fill; echo after > /root/after; cat /root/*",
                 "dd if=/dev/zero of=/fill bs=1M; dd if=/dev/zero of=/fill2 bs=4k", "sync; exit 7", "cat /root/after"):
             result = self.docker("exec", "box", "sh", "-c", step, check=False)
             # How much it was, and how fast.
             seen.append((result.returncode, re.sub(r".*(records|copied).*", "", result.stdout + result.stderr)))
         self.assertLess(self.free(), 1 << 20)
-        for command in (("stop", "box"), ("wait", "box"), ("start", "box"), ("exec", "box", "cat", "/root/after"), ("kill", "box"),
-                        ("rm", "box")):
+        for command in (("stop", "box"), ("wait", "box"), ("start", "box"), ("exec", "box", "cat", "/root/after"),
+                        ("kill", "box"), ("rm", "box")):
             result = self.docker(*command, check=False)
             seen.append((command, result.returncode, re.sub(r"[0-9a-f]{64}|\d{6,}", "N", result.stdout + result.stderr)))
         return seen

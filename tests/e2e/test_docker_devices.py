@@ -65,7 +65,8 @@ class Devices(DockerTest):
 
     def test_privileged_exec(self):
         """Not in the parity table: runc cannot give what the host's root lacks, as often in a container."""
-        self.docker("run", "-d", "--name", "box", "--runtime", "kata", "--network", "none", "--user", "user", IMAGE, "sleep", "1000")
+        self.docker("run", "-d", "--name", "box", "--runtime", "kata", "--network", "none", "--user", "user", IMAGE,
+                    "sleep", "1000")
         show = ("grep", "-E", "Cap(Eff|Bnd)", "/proc/self/status")
         plain = self.docker("exec", "box", *show).stdout.split()
         self.assertEqual(plain, ["CapEff:", "0000000000000000", "CapBnd:", "00000000a80425fb"])
