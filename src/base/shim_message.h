@@ -22,6 +22,8 @@ struct ShimMessage {
 inline constexpr int kShimChannelFd = 3;
 // A mount namespace that it enters, if there is one.
 inline constexpr int kShimMountsFd = 4;
+// And a user namespace.
+inline constexpr int kShimUsersFd = 5;
 // kata-shim's exit code when the server vanished without a word.
 inline constexpr int kShimServerGoneExitCode = 255;
 

@@ -115,6 +115,8 @@ class NewProcess {
     const pid_t init = container_.state().shim.pid;
     const linux::NamespaceFd network_namespace = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNET));
     const linux::NamespaceFd mounts = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNS));
+    linux::NamespaceFd users = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWUSER));
+    if (TRY(users.IsOwn())) users = linux::NamespaceFd();
     // Else they may be those of a later process with its number.
     if (!sandbox::IsAlive(container_.state().shim)) {
       return Error(Code::kFailedPrecondition, "container not running");
@@ -122,7 +124,7 @@ class NewProcess {
     stdio_ = TRY(OpenStdio(process, options_.stdio));
     const cgroup::HostCgroup cgroup(container_.state().cgroups);
     stand_in_ = TRY(StartStandIn(container_.id(), exec_id_, process, stdio_,
-                                 {network_namespace, cgroup, mounts, init},
+                                 {network_namespace, cgroup, mounts, users, init},
                                  /*die_with_us=*/!options_.stdio.detach));
     log::Debug("process on the host", {{"process", exec_id_}, {"kata-shim", stand_in_.process.pid()}});
     TRY(Attach());

@@ -192,6 +192,7 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   command.stdout_fd = stdio.out.get();
   command.stderr_fd = stdio.err.get();
   command.inherited_fds = {{kShimChannelFd, channel.second.get()}, {kShimMountsFd, place.mounts.get()}};
+  if (place.users.valid()) command.inherited_fds.emplace(kShimUsersFd, place.users.get());
   command.new_session = true;
   if (stdio.terminal) command.controlling_tty_fd = stdio.in.get();
   if (die_with_us) command.parent_death_signal = SIGKILL;

@@ -66,6 +66,7 @@ struct StandInPlace {
   const linux::NamespaceFd& network_namespace;
   const cgroup::HostCgroup& cgroup;
   const linux::NamespaceFd& mounts;
+  const linux::NamespaceFd& users;  // not valid: this process's own
   pid_t init = 0;  // kata-shim of the container's init, whose pid namespace it shares; 0: it is that
 };
 

@@ -9,6 +9,7 @@
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
 #include "cli/stand_in_mounts.h"
+#include "oci/id_map.h"
 #include "sandbox/boot_slot.h"
 #include "sandbox/hooks.h"
 #include "sandbox/pod.h"
@@ -46,6 +47,17 @@ Result<sandbox::StateDirectory> OpenPod(const GlobalOptions& globals, const std:
       "the sandbox '{}' of its pod is not one of this runtime, and the containers of a pod share one "
       "virtual machine; create the pod with this runtime, too",
       sandbox_id);
+}
+
+// Not valid: the container has none of its own.
+Result<linux::NamespaceFd> OpenUserNamespace(const oci::Spec& spec) {
+  const oci::Namespace* user = oci::FindUserNamespace(spec);
+  if (user == nullptr || (user->path.empty() && spec.linux->uid_mappings.empty()))
+    return linux::NamespaceFd();
+  linux::NamespaceFd opened = TRY(oci::OpenIdMap({.namespace_path = user->path,
+                                                  .uid_mappings = spec.linux->uid_mappings,
+                                                  .gid_mappings = spec.linux->gid_mappings}));
+  return TRY(opened.IsOwn()) ? linux::NamespaceFd() : std::move(opened);
 }
 
 }  // namespace
@@ -116,13 +128,14 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   const log::Step step("start sandbox server and kata-shim", {{"container", request_.id}});
   const linux::NamespaceFd network_namespace = TRY(OpenNetworkNamespace(bundle.spec));
   const linux::NamespaceFd mounts = TRY(MakeStandInMounts(bundle));
+  const linux::NamespaceFd users = TRY_CTX(OpenUserNamespace(bundle.spec), "user namespace of kata-shim");
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   if (server_directory_.id() == request_.id) {
     server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
   }
-  stand_in_ =
-      TRY(StartStandIn(request_.id, "", *bundle.spec.process, stdio_, {network_namespace, cgroup_, mounts},
-                       /*die_with_us=*/!request_.stdio.detach));
+  stand_in_ = TRY(StartStandIn(request_.id, "", *bundle.spec.process, stdio_,
+                               {network_namespace, cgroup_, mounts, users},
+                               /*die_with_us=*/!request_.stdio.detach));
   if (server_) log::Debug("sandbox server", {{"container", request_.id}, {"pid", server_->pid()}});
   log::Debug("kata-shim", {{"container", request_.id}, {"pid", stand_in_.process.pid()}});
   return scope_ ? EnterSystemdScope(bundle) : Status();

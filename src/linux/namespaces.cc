@@ -63,27 +63,59 @@ Result<bool> NamespaceFd::IsSameAs(const NamespaceFd& other) const {
   return mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
 }
 
+Result<bool> NamespaceFd::IsOwn() const {
+  return IsSameAs(TRY(OfProcess(0, clone_flag_)));
+}
+
 Status EnterNamespacesOf(int pidfd, int clone_flags) {
   if (setns(pidfd, clone_flags) < 0) return SysError("join {} namespaces", DescribeNamespaces(clone_flags));
   return {};
 }
 
-Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map) {
-  // The maps are written from outside, so somebody has to be inside meanwhile.
+namespace {
+
+// A child that does nothing, born with `clone_flags`, which then enters a user namespace unless that is -1.
+Result<ChildProcess> StartIdle(uint64_t clone_flags, int user_namespace) {
+  PipeEnds entered = TRY(MakePipe());
   int pidfd = -1;
   clone_args args{};
-  args.flags = CLONE_NEWUSER | CLONE_PIDFD;
+  args.flags = clone_flags | CLONE_PIDFD;
   args.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof(args)));
-  if (pid < 0) return SysError("create user namespace");
+  if (pid < 0) return SysError("start a process");
   if (pid == 0) {
+    // Only system calls: another thread may have held any lock.
+    int error = 0;
+    if (user_namespace >= 0 && syscall(SYS_setns, user_namespace, CLONE_NEWUSER) < 0) error = errno;
+    syscall(SYS_write, entered.write.get(), &error, sizeof error);
     for (;;) syscall(SYS_pause);
   }
-  const ChildProcess inside(pid, UniqueFd(pidfd));
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/uid_map", pid), uid_map), "create user namespace: map user ids");
-  TRY_CTX(WriteKnob(fmt::format("/proc/{}/gid_map", pid), gid_map), "create user namespace: map group ids");
-  return NamespaceFd::OfProcess(pid, CLONE_NEWUSER);
+  ChildProcess process(pid, UniqueFd(pidfd));
+  int error = 0;
+  if (read(entered.read.get(), &error, sizeof error) != sizeof error) return SysError("wait for a process");
+  if (error != 0) return ErrnoError(error, "enter user namespace");
+  return process;
+}
+
+}  // namespace
+
+Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map) {
+  // The maps are written from outside, so somebody has to be inside meanwhile.
+  const ChildProcess inside = TRY_CTX(StartIdle(CLONE_NEWUSER, -1), "create user namespace");
+  const std::string directory = fmt::format("/proc/{}/", inside.pid());
+  TRY_CTX(WriteKnob(directory + "uid_map", uid_map), "create user namespace: map user ids");
+  TRY_CTX(WriteKnob(directory + "gid_map", gid_map), "create user namespace: map group ids");
+  return NamespaceFd::OfProcess(inside.pid(), CLONE_NEWUSER);
+}
+
+Result<IdMaps> ReadIdMaps(const NamespaceFd& user_namespace) {
+  // 340 lines at most (user_namespaces(7)).
+  constexpr size_t kMaxBytes = 64u << 10;
+  const ChildProcess inside = TRY(StartIdle(0, user_namespace.get()));
+  const std::string directory = fmt::format("/proc/{}/", inside.pid());
+  return IdMaps{.uids = TRY(ReadFile(directory + "uid_map", kMaxBytes)),
+                .gids = TRY(ReadFile(directory + "gid_map", kMaxBytes))};
 }
 
 Status CallInMountNamespace(int namespace_fd, const std::function<Status()>& function) {

@@ -57,6 +57,8 @@ class NamespaceFd {
   Status Enter() const;
   // Whether both are the same namespace.
   Result<bool> IsSameAs(const NamespaceFd& other) const;
+  // Whether the calling thread is in it; one's own user namespace cannot be entered.
+  Result<bool> IsOwn() const;
 
  private:
   NamespaceFd(UniqueFd fd, int clone_flag) : fd_(std::move(fd)), clone_flag_(clone_flag) {}
@@ -66,6 +68,13 @@ class NamespaceFd {
 
 // setns(2) on a pidfd: all namespaces of that process named by `clone_flags` at once, or none.
 Status EnterNamespacesOf(int pidfd, int clone_flags);
+
+// What a user namespace maps: lines of /proc/<pid>/{uid,gid}_map, in the ids of this process.
+struct IdMaps {
+  std::string uids;
+  std::string gids;
+};
+Result<IdMaps> ReadIdMaps(const NamespaceFd& user_namespace);
 
 // A new user namespace with these maps (lines of /proc/<pid>/{uid,gid}_map), in which no process is.
 Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::string& gid_map);

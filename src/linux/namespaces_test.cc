@@ -36,6 +36,16 @@ TEST_F(NamespacesTest, ThreadMovesToANewNamespaceAndBack) {
   }).join();
 }
 
+TEST_F(NamespacesTest, MapsOfAUserNamespaceAreRead) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_OK_AND_ASSIGN(const NamespaceFd user, MakeUserNamespace("0 5000 10\n20 7000 1\n", "0 6000 10\n"));
+  ASSERT_OK_AND_ASSIGN(const IdMaps maps, ReadIdMaps(user));
+  EXPECT_THAT(maps.uids, testing::MatchesRegex(" +0 +5000 +10\n +20 +7000 +1\n"));
+  EXPECT_THAT(maps.gids, testing::MatchesRegex(" +0 +6000 +10\n"));
+  ASSERT_OK_AND_ASSIGN(const NamespaceFd own, NamespaceFd::OfProcess(0, CLONE_NEWUSER));
+  EXPECT_FALSE(ReadIdMaps(own)) << "nobody can enter the namespace that he is in";
+}
+
 TEST_F(NamespacesTest, FilesOfAnotherKindAreRefused) {
   EXPECT_THAT(
       NamespaceFd::FromPath("/proc/self/ns/uts", CLONE_NEWIPC),

@@ -2,6 +2,7 @@
 #include "oci/id_map.h"
 
 #include <algorithm>
+#include <sstream>
 
 namespace kata::oci {
 
@@ -40,6 +41,35 @@ Result<std::optional<IdMap>> PlanIdMap(const Spec& spec, const Mount& mount,
 Result<linux::NamespaceFd> OpenIdMap(const IdMap& map) {
   if (!map.namespace_path.empty()) return linux::NamespaceFd::FromPath(map.namespace_path, CLONE_NEWUSER);
   return linux::MakeUserNamespace(FormatIdMappings(map.uid_mappings), FormatIdMappings(map.gid_mappings));
+}
+
+Status ResolveUserNamespace(Spec& spec) {
+  const Namespace* user = FindUserNamespace(spec);
+  if (user == nullptr || user->path.empty()) return {};
+  const linux::NamespaceFd joined = TRY(linux::NamespaceFd::FromPath(user->path, CLONE_NEWUSER));
+  if (TRY(joined.IsOwn())) {
+    std::erase_if(spec.linux->namespaces, [](const Namespace& entry) { return entry.type == "user"; });
+    spec.linux->uid_mappings.clear();
+    spec.linux->gid_mappings.clear();
+    return {};
+  }
+  const linux::IdMaps maps =
+      TRY_CTX(linux::ReadIdMaps(joined), "read ids of user namespace '{}'", user->path);
+  spec.linux->uid_mappings = TRY(ParseIdMappings(maps.uids));
+  spec.linux->gid_mappings = TRY(ParseIdMappings(maps.gids));
+  return {};
+}
+
+Result<std::vector<IdMapping>> ParseIdMappings(const std::string& text) {
+  std::vector<IdMapping> mappings;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    IdMapping& mapping = mappings.emplace_back();
+    std::istringstream numbers(line);
+    if (!(numbers >> mapping.container_id >> mapping.host_id >> mapping.size))
+      return MakeError(Code::kInternal, "'{}' is no mapping of ids", line);
+  }
+  return mappings;
 }
 
 std::string FormatIdMappings(const std::vector<IdMapping>& mappings) {

@@ -32,7 +32,12 @@ Result<std::optional<IdMap>> PlanIdMap(const Spec& spec, const Mount& mount,
 // A namespace of its own also for the container's maps: the container's is not there yet.
 Result<linux::NamespaceFd> OpenIdMap(const IdMap& map);
 
-// The content of /proc/<pid>/{uid,gid}_map.
+// Gives a container that joins a user namespace by its path the mappings of that. One that joins this
+// process's own has none of its own: its entry goes.
+Status ResolveUserNamespace(Spec& spec);
+
+// The content of /proc/<pid>/{uid,gid}_map, and back.
 std::string FormatIdMappings(const std::vector<IdMapping>& mappings);
+Result<std::vector<IdMapping>> ParseIdMappings(const std::string& text);
 
 }  // namespace kata::oci

@@ -1,5 +1,7 @@
 #include "oci/id_map.h"
 
+#include <unistd.h>
+
 #include "support/result_matchers.h"
 
 namespace kata::oci {
@@ -57,8 +59,30 @@ TEST(IdMapTest, IdsMustBeSaid) {
               IsError(Code::kInvalidArgument, "only a bind mount can map ids"));
 }
 
+TEST(IdMapTest, AJoinedNamespaceHasItsOwnIds) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_OK_AND_ASSIGN(const auto user, linux::MakeUserNamespace("0 7000 10\n", "0 8000 20\n"));
+  // Podman gives a mapping to such a container that means nothing.
+  Spec spec = WithUserNamespace(linux::FdPath(user.get()));
+  ASSERT_OK(ResolveUserNamespace(spec));
+  EXPECT_EQ(FormatIdMappings(spec.linux->uid_mappings), "0 7000 10\n");
+  EXPECT_EQ(FormatIdMappings(spec.linux->gid_mappings), "0 8000 20\n");
+  EXPECT_NE(FindUserNamespace(spec), nullptr);
+  spec = WithUserNamespace("/proc/self/ns/user");
+  ASSERT_OK(ResolveUserNamespace(spec));
+  EXPECT_EQ(FindUserNamespace(spec), nullptr);
+  EXPECT_TRUE(spec.linux->uid_mappings.empty());
+  spec = WithUserNamespace("");
+  ASSERT_OK(ResolveUserNamespace(spec));
+  EXPECT_EQ(FormatIdMappings(spec.linux->uid_mappings), "0 100000 65536\n");
+}
+
 TEST(IdMapTest, TextForTheKernel) {
   EXPECT_EQ(FormatIdMappings({{0, 1000, 1}, {1, 100000, 65535}}), "0 1000 1\n1 100000 65535\n");
+  ASSERT_OK_AND_ASSIGN(const auto read,
+                       ParseIdMappings("         0       1000          1\n 1 100000 4294967295\n"));
+  EXPECT_EQ(FormatIdMappings(read), "0 1000 1\n1 100000 4294967295\n");
+  EXPECT_FALSE(ParseIdMappings("0 x 1\n"));
 }
 
 }  // namespace

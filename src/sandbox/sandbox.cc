@@ -15,6 +15,7 @@
 #include "base/scope_exit.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
+#include "oci/id_map.h"
 #include "oci/json.h"
 #include "protocol/constants.h"
 #include "sandbox/boot_slot.h"
@@ -200,6 +201,7 @@ Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
   if (!spec.process) return MakeError(Code::kInvalidArgument, "read '{}': process: is missing", file);
   if (!spec.root) return MakeError(Code::kInvalidArgument, "read '{}': root: is missing", file);
   TRY_CTX(CheckNamespacePaths(spec), "read '{}'", file);
+  TRY_CTX(oci::ResolveUserNamespace(spec), "read '{}'", file);
   if (!config.runtime.disable_guest_seccomp) TRY_CTX(CheckGuestSeccomp(spec), "read '{}'", file);
   if (spec.process->terminal != terminal) {
     return Error(Code::kInvalidArgument, "the process and its stdio do not agree on having a terminal");

@@ -23,6 +23,7 @@ namespace {
 using kata::kShimChannelFd;
 using kata::kShimMountsFd;
 using kata::kShimServerGoneExitCode;
+using kata::kShimUsersFd;
 using kata::ShimMessage;
 using kata::ShimMessageType;
 
@@ -114,6 +115,15 @@ bool EnterMounts() {
   return true;
 }
 
+// The ids of the container: other containers join it by the pid, and engines read the ids that it maps. Last,
+// as it gives up the rights for the rest.
+bool EnterUsers() {
+  if (fcntl(kShimUsersFd, F_GETFD) < 0) return true;
+  if (setns(kShimUsersFd, CLONE_NEWUSER) < 0) return false;
+  close(kShimUsersFd);
+  return true;
+}
+
 }  // namespace
 
 // The arguments are those of the process in the guest: lists of processes show them.
@@ -121,8 +131,8 @@ int main() {
   const sigset_t forwarded = ForwardedSignals();
   sigprocmask(SIG_SETMASK, &forwarded, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  if (!EnterMounts()) {
-    constexpr char kText[] = "kata-shim: it cannot enter the mount namespace that it was given\n";
+  if (!EnterMounts() || !EnterUsers()) {
+    constexpr char kText[] = "kata-shim: it cannot enter the namespaces that it was given\n";
     WriteError(kText, sizeof(kText) - 1);
     return kShimServerGoneExitCode;
   }

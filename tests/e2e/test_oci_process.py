@@ -202,6 +202,37 @@ class OciProcess(KataTest):
         self.assert_same_as_runc(bundle)
         self.assertEqual(os.stat(os.path.join(bundle.rootfs, "tmp/mine")).st_uid, 100000)
 
+    def test_joining_the_user_namespace_of_another_container(self):
+        mapping = lambda first: [{"containerID": 0, "hostID": first, "size": 1000}]
+        target = self.configured("sleep 600", linux__uidMappings=mapping(100000), linux__gidMappings=mapping(200000))
+        target.config["linux"]["namespaces"].append({"type": "user"})
+        target.write()
+        container = self.create(target)
+        self.kata("start", container)
+        path = f"/proc/{self.pid(container)}/ns/user"
+        exec_pid = os.path.join(self.dir, "exec.pid")
+        self.kata("exec", "--detach", "--pid-file", exec_pid, container, "sleep", "600", stdout=subprocess.DEVNULL,
+                  stderr=subprocess.DEVNULL)
+        with open(exec_pid, encoding="utf-8") as f:
+            self.assertEqual(os.readlink(f"/proc/{f.read()}/ns/user"), os.readlink(path))
+        volume = os.path.join(self.dir, "volume")
+        os.makedirs(volume)
+        # The mappings mean nothing beside a path; Podman adds one of this kind.
+        joining = self.configured("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; stat -c %u:%g /volume; echo x > /volume/x",
+                                  linux__uidMappings=[{"containerID": 0, "hostID": 0, "size": 1}])
+        joining.config["linux"]["namespaces"].append({"type": "user", "path": path})
+        joining.add_mount(destination="/volume", type="bind", source=volume, options=["bind", "idmap"])
+        result = self.run_container(bundle=joining)
+        self.assertEqual(result.stdout, " 0 100000 1000\n 0 200000 1000\n0:0\n", result.stderr)
+        self.assertEqual(os.stat(os.path.join(volume, "x")).st_uid, 0)
+        # Of the host's own a container gets what one without an entry gets.
+        joining.config["linux"]["namespaces"][-1]["path"] = "/proc/self/ns/user"
+        joining.config["mounts"].pop()
+        joining.config["process"]["args"][2] = "tr -s ' ' < /proc/self/uid_map"
+        joining.write()
+        self.assertEqual(self.run_container(bundle=joining).stdout, " 0 0 4294967295\n")
+        self.kata("delete", "--force", container)
+
     def test_start_container_hooks(self):
         bundle = self.configured("cat /tmp/hook; echo program", annotations={"key": "value"}, hooks={
             "startContainer": [
