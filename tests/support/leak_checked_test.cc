@@ -1,6 +1,8 @@
 #include "support/leak_checked_test.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -15,6 +17,23 @@ namespace {
 
 namespace fs = std::filesystem;
 using Items = std::set<std::string>;
+
+// Everything else on the machine mounts as well, and names network namespaces, while the tests run: they have
+// a view of their own, which only they change. Before the first test, as all its threads shall have it; not
+// before main, as some programs under test are this one.
+class OwnMounts : public testing::Environment {
+ public:
+  void SetUp() override {
+    constexpr char kNamedNetworks[] = "/run/netns";
+    if (geteuid() != 0) return;
+    ASSERT_EQ(unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(mount("", "/", "", MS_REC | MS_PRIVATE, nullptr), 0);
+    fs::create_directories(kNamedNetworks);
+    ASSERT_EQ(mount("tmpfs", kNamedNetworks, "tmpfs", 0, nullptr), 0);
+  }
+};
+[[maybe_unused]] const testing::Environment* const kOwnMounts =
+    testing::AddGlobalTestEnvironment(new OwnMounts);  // gtest deletes it
 
 std::string ReadText(const fs::path& path) {
   std::ifstream file(path);
