@@ -262,17 +262,23 @@ TEST_F(AgentTest, KillWithoutProcessReachesAll) {
 }
 
 TEST_F(AgentTest, SharedPidNamespaceIsTheFirstContainers) {
-  grpc::CreateContainerRequest first = ShellRequest("c1", "exec sleep 1000");
-  first.set_sandbox_pidns(true);
-  ASSERT_OK(Create(first));
+  // It lives as long as the sandbox, and cannot know that others will want to share.
+  ASSERT_OK(Create(ShellRequest("c1", "exec sleep 1000")));
   ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
-  grpc::CreateContainerRequest second = ShellRequest("c2", "echo $$; cat /proc/1/comm");
-  second.set_sandbox_pidns(true);
-  ASSERT_OK(Create(second));
-  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
-  ASSERT_OK_AND_ASSIGN(const std::string output, ReadAll("ReadStdout", "c2", "c2"));
-  EXPECT_THAT(output, HasSubstr("sleep\n"));
-  EXPECT_NE(output.substr(0, 2), "1\n");
+  // The end of one that shares is not that of the others.
+  for (const std::string id : {"c2", "c3"}) {
+    grpc::CreateContainerRequest other = ShellRequest(id, "echo $$; cat /proc/1/comm");
+    other.set_sandbox_pidns(true);
+    ASSERT_OK(Create(other));
+    ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>(id)));
+    ASSERT_OK_AND_ASSIGN(const std::string output, ReadAll("ReadStdout", id, id));
+    EXPECT_THAT(output, HasSubstr("sleep\n"));
+    EXPECT_NE(output.substr(0, 2), "1\n");
+    ASSERT_OK(Remove(id));
+  }
+  ASSERT_OK(Create(ShellRequest("c4", "echo $$")));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c4")));
+  EXPECT_EQ(ReadAll("ReadStdout", "c4", "c4").value_or("error"), "1\n");
 }
 
 TEST_F(AgentTest, PauseStopsAndResumeGoesOn) {

@@ -114,7 +114,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   }
   options.ipc_namespace_fd = namespaces.ipc.get();
   options.uts_namespace_fd = namespaces.uts.get();
-  if (shared_pid != nullptr && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
+  if (request.sandbox_pidns() && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
   if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   options.stdio = created.stdio.ForJail();
   if (request.has_string_user()) options.user_names = ToUserNames(request.string_user());

@@ -43,9 +43,9 @@ struct SharedMountSource {
   std::string destination_path;
 };
 
-// `shared_pid`: joined when it is there, else filled from this container, which becomes its owner; null: the
-// container has a pid namespace of its own. The prestart hooks have run when this returns; the others follow
-// later. What was made is undone on failure.
+// `shared_pid`: joined when the request asks for it and it is there, filled from this container, which
+// becomes its owner, when it is not; null: the container has a pid namespace of its own. The prestart hooks
+// have run when this returns; the others follow later. What was made is undone on failure.
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
                                     const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
                                     std::shared_ptr<const GuestHooks> hooks,

@@ -45,7 +45,6 @@ void Sandbox::FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hook
     return callback(std::move(namespaces).error().Wrap("create sandbox"));
   }
   namespaces_ = std::make_shared<const SandboxNamespaces>(std::move(*namespaces));
-  shared_pid_ = std::make_shared<SharedPidNamespace>();
   hooks_ = std::make_shared<const GuestHooks>(std::move(hooks));
   state_ = State::kReady;
   callback({});
@@ -57,10 +56,13 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   if (state_ != State::kReady) return callback(Error(Code::kFailedPrecondition, "there is no sandbox"));
   Result<std::vector<SharedMountSource>> shared_mounts = FindSharedMounts(request);
   if (!shared_mounts) return callback(std::move(shared_mounts).error());
+  // The first container lives as long as the sandbox: what others share is its pid namespace.
+  const bool first = containers_.empty();
+  if (first) shared_pid_ = std::make_shared<SharedPidNamespace>();
   if (!containers_.emplace(container_id, nullptr).second) {
     return callback(MakeError(Code::kAlreadyExists, "container '{}' exists already", container_id));
   }
-  const bool share_pid = request.sandbox_pidns();
+  const bool share_pid = first || request.sandbox_pidns();
   Job job = [this, settings = context_.settings, namespaces = namespaces_,
              shared_pid = share_pid ? shared_pid_ : nullptr, hooks = hooks_,
              shared_mounts = std::move(*shared_mounts), request = std::move(request),

@@ -19,8 +19,8 @@ struct SandboxNamespaces {
   static Result<SandboxNamespaces> Create(const std::string& hostname);
 };
 
-// The pid namespace for containers that want to share one: that of the first of them. Touched by the jobs of
-// one queue only.
+// The pid namespace for containers that want to share one: that of the sandbox's first container. Touched by
+// the jobs of one queue only.
 struct SharedPidNamespace {
   linux::NamespaceFd fd;
 };
