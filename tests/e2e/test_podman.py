@@ -141,6 +141,18 @@ class Podman(PodmanTest):
         self.assertEqual(self.pods("exec", "web", "cat", "/w/index.html"), "hello\n")
         self.remove_pod("pod")
 
+    def test_pod_with_one_pid_namespace(self):
+        self.pods("pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker, "--network", "none",
+                  "--share", "ipc,net,pid")
+        self.pods("run", "-d", "--pod", "pod", "--name", "stays", IMAGE, "sleep", "4242")
+        # One that comes and goes sees it, and takes nothing along.
+        for _ in range(2):
+            processes = self.pods("run", "--rm", "--pod", "pod", IMAGE, "ps", "-o", "pid,args")
+            self.assertIn("sleep 4242", processes)
+        self.pods("rm", "--force", "--time", "0", "stays")
+        self.assertNotIn("sleep 4242", self.pods("run", "--rm", "--pod", "pod", IMAGE, "ps", "-o", "pid,args"))
+        self.remove_pod("pod")
+
     def test_pod_of_another_runtime(self):
         self.podman("--runtime", "runc", "pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker)
         refused = self.podman("--runtime", "kata", "run", "--pod", "pod", IMAGE, "true", check=False)
