@@ -203,6 +203,22 @@ TEST_F(ContainerTest, UserNamespaceMapsIds) {
   EXPECT_EQ(info.st_uid, 100000u);
 }
 
+TEST_F(ContainerTest, DevicesInAUserNamespaceAreThoseOfTheirNumbers) {
+  oci::Spec spec = ShellSpec(
+      "stat -c '%a %u:%g %t:%T' /dev/own /dev/deep/own; echo x > /dev/own && echo written; head -c2 "
+      "/dev/deep/own | wc -c; "
+      "stat -c '%a %t:%T' /dev/null; grep -c ' /dev/own ' /proc/self/mountinfo");
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  // Nothing of the agent's /dev has these paths.
+  spec.linux->devices = {{"/dev/own", "c", 1, 3, 0622, 5, 6}, {"/dev/deep/own", "c", 1, 5, {}, {}, {}}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "622 5:6 1:3\n666 65534:65534 1:5\nwritten\n2\n666 1:3\n1\n");
+}
+
 TEST_F(ContainerTest, TimeNamespaceShiftsTheClock) {
   oci::Spec spec = ShellSpec("cat /proc/uptime; cat /proc/self/timens_offsets");
   spec.linux->namespaces.push_back({"time", ""});

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/file.h"
 #include "jail/mount_plan.h"
 #include "linux/mounts.h"
 #include "linux/rooted_path.h"
@@ -50,15 +51,31 @@ Status MakeNode(const linux::ParentDirectory& parent, const oci::Device& device)
   return {};
 }
 
-Status BindNode(int root_fd, const oci::Device& device) {
-  UniqueFd mount_fd = TRY(linux::CloneMount(AT_FDCWD, device.path, false));
-  const UniqueFd target = TRY(linux::CreateFileInRoot(root_fd, device.path));
-  return linux::AttachMount(mount_fd.get(), target.get());
+// The id outside of the container's user namespace; 0, which has none in there, if it has none.
+uint32_t MapId(const std::optional<uint32_t>& id, const std::vector<oci::IdMapping>& mappings) {
+  if (!id) return 0;
+  for (const oci::IdMapping& mapping : mappings) {
+    if (*id >= mapping.container_id && *id - mapping.container_id < mapping.size)
+      return mapping.host_id + (*id - mapping.container_id);
+  }
+  return 0;
 }
 
-Status CreateDevice(const DeviceContext& context, const oci::Device& device) {
-  if (context.user_namespace && device.type != "p") return BindNode(context.root_fd, device);
-  return MakeNode(TRY(linux::OpenParentInRoot(context.root_fd, device.path)), device);
+// "/dev/net/tun" -> "net!tun", which the container's mount table shows.
+std::string NodeName(std::string path) {
+  path.erase(0, path.starts_with("/dev/") ? 5 : 1);
+  std::replace(path.begin(), path.end(), '/', '!');
+  return path;
+}
+
+// /dev/ptmx is a link to the container's own devpts, and the console is bind mounted.
+bool IsMadeElsewhere(const oci::Device& device) {
+  return device.path == "/dev/ptmx" || device.path == "/dev/console";
+}
+
+Status BindNode(int root_fd, const oci::Device& device, int node_fd) {
+  const UniqueFd target = TRY(linux::CreateFileInRoot(root_fd, device.path));
+  return linux::AttachMount(node_fd, target.get());
 }
 
 }  // namespace
@@ -84,11 +101,39 @@ std::vector<oci::Device> DevicesOf(const oci::Spec& spec) {
   return devices;
 }
 
-Status CreateDevices(const DeviceContext& context, const std::vector<oci::Device>& devices) {
-  for (const oci::Device& device : devices) {
-    // /dev/ptmx is a link to the container's own devpts, and the console is bind mounted.
-    if (device.path == "/dev/ptmx" || device.path == "/dev/console") continue;
-    TRY_CTX(CreateDevice(context, device), "create device '{}'", device.path);
+Result<std::vector<UniqueFd>> DetachDevices(const oci::Spec& spec, const std::vector<oci::Device>& devices,
+                                            const std::string& place) {
+  const UniqueFd file_system = TRY(linux::CreateMount("tmpfs", {{"mode", "755"}}, 0));
+  const UniqueFd directory = TRY(Open(place, O_PATH | O_DIRECTORY));
+  // A copy can only be made of what is attached.
+  TRY(linux::AttachMount(file_system.get(), directory.get()));
+  const linux::ScopedMount attached(place);
+  std::vector<UniqueFd> nodes(devices.size());
+  for (size_t i = 0; i < devices.size(); ++i) {
+    oci::Device device = devices[i];
+    if (device.type == "p" || IsMadeElsewhere(device)) continue;
+    device.uid = MapId(device.uid, spec.linux->uid_mappings);
+    device.gid = MapId(device.gid, spec.linux->gid_mappings);
+    const std::string name = NodeName(device.path);
+    const auto make = [&]() -> Result<UniqueFd> {
+      TRY(MakeNode({TRY(file_system.Duplicate()), name}, device));
+      return linux::CloneMount(file_system.get(), name, false);
+    };
+    nodes[i] = TRY_CTX(make(), "create device '{}'", device.path);
+  }
+  return nodes;
+}
+
+Status CreateDevices(int root_fd, const std::vector<oci::Device>& devices,
+                     const std::vector<UniqueFd>& nodes) {
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const oci::Device& device = devices[i];
+    if (IsMadeElsewhere(device)) continue;
+    const auto create = [&]() -> Status {
+      if (i < nodes.size() && nodes[i]) return BindNode(root_fd, device, nodes[i].get());
+      return MakeNode(TRY(linux::OpenParentInRoot(root_fd, device.path)), device);
+    };
+    TRY_CTX(create(), "create device '{}'", device.path);
   }
   return {};
 }

@@ -18,6 +18,7 @@
 #include "jail/accounts.h"
 #include "jail/console.h"
 #include "jail/credentials.h"
+#include "jail/devices.h"
 #include "jail/exec_path.h"
 #include "jail/mount_plan.h"
 #include "jail/mounts.h"
@@ -50,7 +51,7 @@ Result<linux::PtyPair> SetUpContainer(const Request& request, FinalPlan& plan) {
   // After the process has entered its cgroup, which becomes the root of what it sees.
   if (plan.namespaces.Creates(CLONE_NEWCGROUP)) TRY(linux::Unshare(CLONE_NEWCGROUP));
   TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kNew));
-  return EnterRootfs(request.spec, plan.mounts, std::move(plan.detached), user_namespace);
+  return EnterRootfs(request.spec, plan.mounts, std::move(plan.detached));
 }
 
 Result<linux::PtyPair> JoinContainer(const Request& request, const InheritedFds& fds) {
@@ -228,9 +229,12 @@ Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds)
   plan.namespaces = TRY(PlanNamespaces(request.spec, sandbox));
   plan.mounts = TRY(PlanMounts(request.spec));
   const bool bind_cgroup = fds.Has(kCgroupFd) && (plan.namespaces.AllFlags() & CLONE_NEWCGROUP) == 0;
-  plan.detached =
-      TRY(DetachMounts(request.rootfs, plan.mounts, (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0,
-                       bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
+  const bool user_namespace = (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0;
+  plan.detached = TRY(DetachMounts(request.rootfs, plan.mounts, user_namespace,
+                                   bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
+  if (user_namespace && NeedsDevices(request.spec)) {
+    plan.detached.devices = TRY(DetachDevices(request.spec, DevicesOf(request.spec), request.rootfs));
+  }
   // setns(2) into a user or time namespace refuses a process whose fs_struct is shared.
   TRY(linux::Unshare(CLONE_FS));
   TRY(ConfigureNamespaces(request.spec, plan.namespaces, Stage::kAgents));

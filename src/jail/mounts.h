@@ -17,6 +17,8 @@ struct DetachedMounts {
   // By index of the step:
   std::vector<UniqueFd> sources;       // binds with mapped ids, or for a container with a user namespace
   std::vector<UniqueFd> file_systems;  // contexts of foreign file systems
+  // By index of the device, for a container with a user namespace.
+  std::vector<UniqueFd> devices;
 };
 Result<DetachedMounts> DetachMounts(const std::string& rootfs, const std::vector<MountStep>& steps,
                                     bool user_namespace, const std::string& cgroup_source);

@@ -111,7 +111,7 @@ Status SetRootPropagation(const oci::Spec& spec) {
 }  // namespace
 
 Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps,
-                                   DetachedMounts mounts, bool user_namespace) {
+                                   DetachedMounts mounts) {
   const UniqueFd old_root = TRY(Open("/", O_PATH | O_DIRECTORY));
   TRY_CTX(linux::SetMountPropagation(old_root.get(), MS_SLAVE | MS_REC), "old root");
   TRY_CTX(linux::AttachMount(mounts.rootfs.get(), old_root.get()), "root file system");
@@ -120,7 +120,7 @@ Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<Moun
   const mode_t old_umask = umask(0);
   const std::vector<UniqueFd> read_only_late = TRY(PerformMounts(root.get(), steps, mounts));
   if (NeedsDevices(spec)) {
-    TRY(CreateDevices({root.get(), user_namespace}, DevicesOf(spec)));
+    TRY(CreateDevices(root.get(), DevicesOf(spec), mounts.devices));
     TRY(CreateDeviceLinks(root.get()));
   }
   linux::PtyPair terminal;

@@ -15,6 +15,6 @@ namespace kata::jail {
 // with the container's root as its "/" and working directory. Consumes `mounts`. Returns the process's
 // terminal, neither end valid if it has none.
 Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<MountStep>& steps,
-                                   DetachedMounts mounts, bool user_namespace);
+                                   DetachedMounts mounts);
 
 }  // namespace kata::jail
