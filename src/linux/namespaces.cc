@@ -92,6 +92,7 @@ Result<ChildProcess> StartIdle(uint64_t clone_flags, int user_namespace) {
     for (;;) syscall(SYS_pause);
   }
   ChildProcess process(pid, UniqueFd(pidfd));
+  entered.write.Reset();  // else its end would not end the wait
   int error = 0;
   if (read(entered.read.get(), &error, sizeof error) != sizeof error) return SysError("wait for a process");
   if (error != 0) return ErrnoError(error, "enter user namespace");

@@ -74,7 +74,8 @@ class Engine(DockerTest):
 
     def answers(self, port):
         command = self.from_client("busybox", "wget", "-q", "-O", "-", f"http://{ADDRESS}:{port}/page")
-        return subprocess.run(command, capture_output=True, check=False).stdout == PAGE
+        return subprocess.run(command, capture_output=True, check=False,
+                              timeout=harness.COMMAND_TIMEOUT_S).stdout == PAGE
 
     def load(self, port):
         """(requests per second, p50 and p99 of the latency in ms) over connections that are kept."""
