@@ -55,8 +55,8 @@ class Sandbox {
   std::shared_ptr<const SandboxNamespaces> namespaces_;
   std::shared_ptr<SharedPidNamespace> shared_pid_;
   std::shared_ptr<const GuestHooks> hooks_;
-  // The sandbox's first container, which makes the pid namespace to share, and those that share it are created
-  // one after the other.
+  // The sandbox's first container, which makes the pid namespace to share, and those that share it are
+  // created one after the other.
   JobQueue shared_pid_jobs_;
   std::map<std::string, std::shared_ptr<Container>> containers_;  // null while it is being created
   std::vector<StatusCallback> destroy_callbacks_;

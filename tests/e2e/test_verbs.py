@@ -11,6 +11,36 @@ from harness import KataTest, wait_until
 
 
 class Verbs(KataTest):
+    def receive_pidfd(self, start):
+        """The descriptor that the command sends to the socket at the path that it is given."""
+        path = os.path.join(self.dir, "pidfd.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            start(path)
+            connection, _ = listener.accept()
+            with connection:
+                _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+        os.unlink(path)
+        return fds[0]
+
+    @staticmethod
+    def pid_of(pidfd):
+        with open(f"/proc/self/fdinfo/{pidfd}", encoding="utf-8") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("Pid:"))
+
+    def test_create_sends_a_pidfd(self):
+        containers = []
+        pidfd = self.receive_pidfd(
+            lambda path: containers.append(self.create(self.bundle("sleep", "500"), "--pidfd-socket", path)))
+        with open(self.pid_file(containers[0]), encoding="utf-8") as f:
+            self.assertEqual(self.pid_of(pidfd), int(f.read()))
+        self.kata("start", containers[0])
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        self.wait_status(containers[0], "stopped")
+        self.kata("delete", containers[0])
+
     def running(self, *args, annotations=None, inheritable=None):
         bundle = self.bundle(*args)
         if annotations:
@@ -113,22 +143,15 @@ class Verbs(KataTest):
             result = self.kata("exec", *flags, container, "true", check=False)
             self.assert_one_line_error(result, text)
 
-        path = os.path.join(self.dir, "pidfd.sock")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path)
-            listener.listen()
-            pid_file = os.path.join(self.dir, "exec.pid")
-            self.kata("exec", "--detach", "--pid-file", pid_file, "--pidfd-socket", path, container, "sleep", "500",
-                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            connection, _ = listener.accept()
-            with connection:
-                _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+        pid_file = os.path.join(self.dir, "exec.pid")
+        pidfd = self.receive_pidfd(lambda path: self.kata(
+            "exec", "--detach", "--pid-file", pid_file, "--pidfd-socket", path, container, "sleep", "500",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         with open(pid_file, encoding="utf-8") as f:
             pid = int(f.read())
-        with open(f"/proc/self/fdinfo/{fds[0]}", encoding="utf-8") as f:
-            self.assertIn(f"Pid:\t{pid}\n", f.read())
-        signal.pidfd_send_signal(fds[0], signal.SIGTERM)
-        os.close(fds[0])
+        self.assertEqual(self.pid_of(pidfd), pid)
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        os.close(pidfd)
         wait_until(lambda: pid not in json.loads(self.kata("ps", "--format", "json", container).stdout), "the exec's end")
 
         self.kata("pause", container)

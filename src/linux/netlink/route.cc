@@ -183,51 +183,38 @@ Status RouteSocket::Request(const MessageBuilder& request) {
   return socket_.Request(request, Deadline::After(timeout_));
 }
 
-template <typename T>
-Status RouteSocket::Dump(const MessageBuilder& request, std::vector<T>& list,
-                         Result<std::optional<T>> (*parse)(std::string_view)) {
+template <typename Header, typename T>
+Result<std::vector<T>> RouteSocket::List(uint16_t type, Result<std::optional<T>> (*parse)(std::string_view)) {
+  std::vector<T> list;
   const auto collect = [&](const Message& message) -> Status {
     std::optional<T> entry = TRY(parse(message.payload));
     if (entry) list.push_back(std::move(*entry));
     return {};
   };
+  const Header any_family{};
   for (int attempt = 1;; ++attempt) {
     list.clear();
-    Status status = socket_.Dump(request, collect, Deadline::After(timeout_));
-    if (status || status.error().code() != Code::kUnavailable || attempt == kDumpAttempts) return status;
+    Status status = socket_.Dump({type, kDump, any_family}, collect, Deadline::After(timeout_));
+    if (status) return list;
+    if (status.error().code() != Code::kUnavailable || attempt == kDumpAttempts)
+      return std::move(status).error();
   }
 }
 
 Result<std::vector<Link>> RouteSocket::ListLinks() {
-  std::vector<Link> links;
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  TRY_CTX(Dump({RTM_GETLINK, kDump, header}, links, ParseAnyLink), "list the interfaces");
-  return links;
+  return TRY_CTX((List<ifinfomsg>(RTM_GETLINK, ParseAnyLink)), "list the interfaces");
 }
 
 Result<std::vector<LinkAddress>> RouteSocket::ListAddresses() {
-  std::vector<LinkAddress> addresses;
-  ifaddrmsg header{};
-  header.ifa_family = AF_UNSPEC;
-  TRY_CTX(Dump({RTM_GETADDR, kDump, header}, addresses, ParseLinkAddress), "list the addresses");
-  return addresses;
+  return TRY_CTX((List<ifaddrmsg>(RTM_GETADDR, ParseLinkAddress)), "list the addresses");
 }
 
 Result<std::vector<Route>> RouteSocket::ListRoutes() {
-  std::vector<Route> routes;
-  rtmsg header{};
-  header.rtm_family = AF_UNSPEC;
-  TRY_CTX(Dump({RTM_GETROUTE, kDump, header}, routes, ParseRoute), "list the routes");
-  return routes;
+  return TRY_CTX((List<rtmsg>(RTM_GETROUTE, ParseRoute)), "list the routes");
 }
 
 Result<std::vector<Neighbor>> RouteSocket::ListNeighbors() {
-  std::vector<Neighbor> neighbors;
-  ndmsg header{};
-  header.ndm_family = AF_UNSPEC;
-  TRY_CTX(Dump({RTM_GETNEIGH, kDump, header}, neighbors, ParseNeighbor), "list the neighbours");
-  return neighbors;
+  return TRY_CTX((List<ndmsg>(RTM_GETNEIGH, ParseNeighbor)), "list the neighbours");
 }
 
 Result<Link> RouteSocket::FindLink(const std::string& name) {

@@ -105,10 +105,9 @@ class RouteSocket {
  private:
   RouteSocket(netlink::Socket socket, std::chrono::milliseconds timeout)
       : socket_(std::move(socket)), timeout_(timeout) {}
-  // Parses each message of the dump into `list`; begins anew when the tables changed meanwhile.
-  template <typename T>
-  Status Dump(const netlink::MessageBuilder& request, std::vector<T>& list,
-              Result<std::optional<T>> (*parse)(std::string_view));
+  // What `parse` makes of a dump for all families; begins anew when the tables changed meanwhile.
+  template <typename Header, typename T>
+  Result<std::vector<T>> List(uint16_t type, Result<std::optional<T>> (*parse)(std::string_view));
 
   netlink::Socket socket_;
   std::chrono::milliseconds timeout_;
