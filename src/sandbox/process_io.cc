@@ -160,7 +160,7 @@ class ProcessIo::InputPump : public std::enable_shared_from_this<InputPump> {
       fd_.Close();
       CloseGuest();
     } else {
-      Write(std::move(**data));
+      Write(**data);
     }
   }
 
