@@ -349,23 +349,34 @@ TEST_F(AgentTest, UsersByNameAreThoseOfTheContainer) {
   EXPECT_THAT(Call("ExecProcess", exec), IsErrorCode(Code::kNotFound));
 }
 
-TEST_F(AgentTest, AMountOfOneContainerIsSharedWithAnother) {
-  grpc::CreateContainerRequest first = ShellRequest("c1", "echo from first > /shared/file; exec sleep 1000");
-  (*first.mutable_oci()->mutable_annotations())["io.kubernetes.cri.container-name"] = "web";
-  grpc::Mount& mount = *first.mutable_oci()->add_mounts();
-  mount.set_destination("/shared");
-  mount.set_source("tmpfs");
-  mount.set_type("tmpfs");
-  ASSERT_OK(Create(first));
-  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
-  grpc::CreateContainerRequest second =
-      ShellRequest("c2", "until test -e /new/place/file; do sleep 0.05; done; cat /new/place/file");
-  grpc::SharedMount& shared = *second.add_shared_mounts();
+void AddMount(grpc::CreateContainerRequest& request, const std::string& type, const std::string& source,
+              const std::string& destination, const std::string& option) {
+  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
+  mount.set_destination(destination);
+  mount.set_source(source);
+  mount.set_type(type);
+  mount.add_options(option);
+}
+
+// The /shared of the container that is called web, as /new/place of c2.
+void AddSharedMount(grpc::CreateContainerRequest& request) {
+  grpc::SharedMount& shared = *request.add_shared_mounts();
   shared.set_name("volume");
   shared.set_src_ctr("web");
   shared.set_src_path("/shared");
   shared.set_dst_ctr("c2");
   shared.set_dst_path("/new/place");
+}
+
+TEST_F(AgentTest, AMountOfOneContainerIsSharedWithAnother) {
+  grpc::CreateContainerRequest first = ShellRequest("c1", "echo from first > /shared/file; exec sleep 1000");
+  (*first.mutable_oci()->mutable_annotations())["io.kubernetes.cri.container-name"] = "web";
+  AddMount(first, "tmpfs", "tmpfs", "/shared", "rw");
+  ASSERT_OK(Create(first));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  grpc::CreateContainerRequest second =
+      ShellRequest("c2", "until test -e /new/place/file; do sleep 0.05; done; cat /new/place/file");
+  AddSharedMount(second);
   ASSERT_OK(Create(second));
   ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
   EXPECT_EQ(ReadAll("ReadStdout", "c2", "c2").value_or("error"), "from first\n");
@@ -378,28 +389,15 @@ TEST_F(AgentTest, AMountOfOneContainerIsSharedWithAnother) {
 TEST_F(AgentTest, AMountIsSharedWithAContainerWhoseRootIsReadOnly) {
   grpc::CreateContainerRequest first = ShellRequest("c1", "echo from first > /shared/file; exec sleep 1000");
   (*first.mutable_oci()->mutable_annotations())["io.kubernetes.cri.container-name"] = "web";
-  const auto add_tmpfs = [](grpc::CreateContainerRequest& request, const std::string& destination,
-                            const std::string& option) {
-    grpc::Mount& mount = *request.mutable_oci()->add_mounts();
-    mount.set_destination(destination);
-    mount.set_source("tmpfs");
-    mount.set_type("tmpfs");
-    mount.add_options(option);
-  };
-  add_tmpfs(first, "/shared", "rw");
+  AddMount(first, "tmpfs", "tmpfs", "/shared", "rw");
   ASSERT_OK(Create(first));
   ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
   grpc::CreateContainerRequest second = ShellRequest(
       "c2",
       "until test -e /new/place/file; do sleep 0.05; done; cat /new/place/file; touch /x || echo refused");
   second.mutable_oci()->mutable_root()->set_readonly(true);
-  add_tmpfs(second, "/volume", "ro");
-  grpc::SharedMount& shared = *second.add_shared_mounts();
-  shared.set_name("volume");
-  shared.set_src_ctr("web");
-  shared.set_src_path("/shared");
-  shared.set_dst_ctr("c2");
-  shared.set_dst_path("/new/place");
+  AddMount(second, "tmpfs", "tmpfs", "/volume", "ro");
+  AddSharedMount(second);
   ASSERT_OK(Create(second));
   ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
   EXPECT_EQ(ReadAll("ReadStdout", "c2", "c2").value_or("error"), "from first\nrefused\n");
@@ -418,11 +416,7 @@ TEST_F(AgentTest, StoragesAreMountedAndReleased) {
   storage.set_source("tmpfs");
   storage.set_fstype("tmpfs");
   storage.set_mount_point("/run/kata-containers/sandbox/ephemeral/v");
-  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
-  mount.set_destination("/data");
-  mount.set_source(storage.mount_point());
-  mount.set_type("bind");
-  mount.add_options("rbind");
+  AddMount(request, "bind", storage.mount_point(), "/data", "rbind");
   ASSERT_OK(Create(request));
   ASSERT_OK(Remove("c1"));
   storage.set_driver("nosuch");

@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "linux/netlink/uevent.h"
+#include "linux/netlink/events.h"
 
 namespace kata::agent {
 namespace {
@@ -48,7 +48,7 @@ SerialPort::SerialPort(EventLoop& loop, std::string name, StreamHandler handler)
 void SerialPort::Open() {
   // Listening before looking: a port that appears in between is not missed.
   if (!uevents_.is_open()) {
-    Result<UniqueFd> uevents = linux::OpenUevents();
+    Result<UniqueFd> uevents = linux::OpenDeviceEvents();
     if (!uevents) return RetryLater(uevents.error());
     uevents_.assign(uevents->Release());
   }
@@ -72,7 +72,7 @@ void SerialPort::Open() {
 void SerialPort::AwaitPort() {
   uevents_.async_wait(stream_descriptor::wait_read, [this](const asio::error_code& error) {
     if (error) return;
-    linux::DrainUevents(uevents_.native_handle());
+    linux::DrainEvents(uevents_.native_handle());
     Open();
   });
 }

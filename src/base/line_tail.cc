@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace kata {
 namespace {
 
@@ -9,25 +11,12 @@ constexpr size_t kSummaryLines = 3;
 constexpr size_t kSummaryLineBytes = 400;
 constexpr std::string_view kLineSeparator = " | ";
 
-bool IsControl(char c) {
+bool IsAsciiControl(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte < 0x20 || byte == 0x7f;
 }
 
 }  // namespace
-
-std::string PrintableLine(std::string_view text, size_t limit) {
-  std::string printable;
-  for (const char c : text) {
-    if (printable.size() == limit) break;
-    if (c == '\t') {
-      printable += ' ';
-    } else if (!IsControl(c)) {
-      printable += static_cast<unsigned char>(c) < 0x80 ? c : '?';
-    }
-  }
-  return printable;
-}
 
 std::string_view WithoutTimestamp(std::string_view line) {
   if (!line.starts_with('[')) return line;
@@ -41,7 +30,7 @@ void LineTail::Append(std::string_view bytes, const std::function<void(std::stri
   for (const char c : bytes) {
     if (c == '\n') {
       Finish(on_line);
-    } else if (partial_.size() < max_line_bytes_ && (!IsControl(c) || c == '\t')) {
+    } else if (partial_.size() < max_line_bytes_ && (!IsAsciiControl(c) || c == '\t')) {
       partial_ += c;
     }
   }
@@ -63,7 +52,7 @@ std::string LineTail::Summary(const std::function<bool(std::string_view line)>& 
   std::deque<std::string> chosen;
   for (auto line = lines_.rbegin(); line != lines_.rend() && chosen.size() < kSummaryLines; ++line) {
     if (!accept(*line)) continue;
-    std::string text = PrintableLine(WithoutTimestamp(*line), kSummaryLineBytes);
+    std::string text = ToPlainLine(WithoutTimestamp(*line), kSummaryLineBytes);
     if (!text.empty()) chosen.push_front(std::move(text));
   }
   std::string joined;

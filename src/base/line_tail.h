@@ -10,10 +10,6 @@
 
 namespace kata {
 
-// `text` with control characters removed and what is not ASCII replaced by '?', cut to `limit` bytes: fit for
-// an error message whoever wrote it.
-std::string PrintableLine(std::string_view text, size_t limit);
-
 // Splits a byte stream into lines and keeps the last ones. Not thread safe.
 class LineTail {
  public:

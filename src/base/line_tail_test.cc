@@ -35,9 +35,11 @@ TEST(LineTailTest, IsBoundedInEveryDirection) {
   EXPECT_THAT(small.lines(), ElementsAre("bbbb", "cccc"));
 }
 
-TEST(PrintableLineTest, ReplacesWhatIsNotAscii) {
-  EXPECT_EQ(PrintableLine("a\tb\x01\x7f\xc3\xa4", 100), "a b??");
-  EXPECT_EQ(PrintableLine("abcdef", 3), "abc");
+TEST(LineTailTest, SummaryIsOnePrintableLine) {
+  LineTail tail(10, 100, 1000);
+  Lines(tail, "a\tb\x01\x7f\xc3\xa4\n\xff\nthird\nfourth\n");
+  EXPECT_EQ(tail.Summary([](std::string_view line) { return line != "fourth"; }),
+            "a b\xc3\xa4 | \xef\xbf\xbd | third");
 }
 
 TEST(ErrorOutputTest, WarningsAreNoCause) {

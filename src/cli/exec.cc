@@ -115,8 +115,7 @@ class NewProcess {
     const pid_t init = container_.state().shim.pid;
     const linux::NamespaceFd network_namespace = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNET));
     const linux::NamespaceFd mounts = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWNS));
-    linux::NamespaceFd users = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWUSER));
-    if (TRY(users.IsOwn())) users = linux::NamespaceFd();
+    const linux::NamespaceFd users = TRY(linux::NamespaceFd::OfProcess(init, CLONE_NEWUSER));
     // Else they may be those of a later process with its number.
     if (!sandbox::IsAlive(container_.state().shim)) {
       return Error(Code::kFailedPrecondition, "container not running");

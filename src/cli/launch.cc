@@ -44,6 +44,20 @@ std::vector<std::string> PathDirectories() {
   return directories;
 }
 
+// What ps(1) shows. The container's own arguments may be more than this host takes: that depends on the
+// stack's limit, but for 128 KiB together with the environment (execve(2)).
+std::vector<std::string> ShownArguments(const std::vector<std::string>& args) {
+  size_t room = 64u << 10;
+  std::vector<std::string> shown;
+  for (const std::string& arg : args) {
+    shown.push_back(arg.substr(0, room));
+    const size_t cost = shown.back().size() + 1 + sizeof(char*);
+    if (cost >= room) break;
+    room -= cost;
+  }
+  return shown;
+}
+
 }  // namespace
 
 Result<std::string> FindProgram(const std::string& name) {
@@ -159,24 +173,6 @@ void SandboxServer::Detach() {
   stderr_.Reset();
 }
 
-namespace {
-
-// What ps(1) shows. The container's own arguments may be more than this host takes: that depends on the
-// stack's limit, but for 128 KiB together with the environment (execve(2)).
-std::vector<std::string> ShownArguments(const std::vector<std::string>& args) {
-  size_t room = 64u << 10;
-  std::vector<std::string> shown;
-  for (const std::string& arg : args) {
-    shown.push_back(arg.substr(0, room));
-    const size_t cost = shown.back().size() + 1 + sizeof(char*);
-    if (cost >= room) break;
-    room -= cost;
-  }
-  return shown;
-}
-
-}  // namespace
-
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
                              const Stdio& stdio, const StandInPlace& place, bool die_with_us) {
   SocketPairEnds channel = TRY(MakeSocketPair(SOCK_SEQPACKET));
@@ -192,7 +188,10 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   command.stdout_fd = stdio.out.get();
   command.stderr_fd = stdio.err.get();
   command.inherited_fds = {{kShimChannelFd, channel.second.get()}, {kShimMountsFd, place.mounts.get()}};
-  if (place.users.valid()) command.inherited_fds.emplace(kShimUsersFd, place.users.get());
+  // Its own cannot be joined (setns(2)).
+  if (place.users.valid() && !TRY(place.users.IsOwn())) {
+    command.inherited_fds.emplace(kShimUsersFd, place.users.get());
+  }
   command.new_session = true;
   if (stdio.terminal) command.controlling_tty_fd = stdio.in.get();
   if (die_with_us) command.parent_death_signal = SIGKILL;

@@ -9,6 +9,7 @@
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
 #include "cli/stand_in_mounts.h"
+#include "oci/hook_time_limit.h"
 #include "oci/id_map.h"
 #include "sandbox/boot_slot.h"
 #include "sandbox/hooks.h"
@@ -54,10 +55,9 @@ Result<linux::NamespaceFd> OpenUserNamespace(const oci::Spec& spec) {
   const oci::Namespace* user = oci::FindUserNamespace(spec);
   if (user == nullptr || (user->path.empty() && spec.linux->uid_mappings.empty()))
     return linux::NamespaceFd();
-  linux::NamespaceFd opened = TRY(oci::OpenIdMap({.namespace_path = user->path,
-                                                  .uid_mappings = spec.linux->uid_mappings,
-                                                  .gid_mappings = spec.linux->gid_mappings}));
-  return TRY(opened.IsOwn()) ? linux::NamespaceFd() : std::move(opened);
+  return oci::OpenIdMap({.namespace_path = user->path,
+                         .uid_mappings = spec.linux->uid_mappings,
+                         .gid_mappings = spec.linux->gid_mappings});
 }
 
 }  // namespace
@@ -86,9 +86,9 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   TRY(container->Launch(bundle, config.file));
   const oci::Hooks& hooks = bundle.spec.hooks;
   const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack +
-                          sandbox::kBootSlotTime + sandbox::HooksTimeLimit(hooks.prestart) +
-                          sandbox::HooksTimeLimit(hooks.create_runtime) +
-                          sandbox::HooksTimeLimit(hooks.create_container);
+                          sandbox::kBootSlotTime + oci::TimeLimit(hooks.prestart) +
+                          oci::TimeLimit(hooks.create_runtime) +
+                          oci::TimeLimit(hooks.create_container);
   TRY(container->CreateInServer(bundle, timeout));
   return container;
 }
@@ -255,7 +255,7 @@ void NewContainer::EndServer() {
   // Without a commit its end tells the server to destroy all it has; one that nobody has attached to has
   // nothing.
   const seconds grace =
-      attachment_ ? kServerEndTimeout + sandbox::HooksTimeLimit(hooks_.poststop) : seconds(0);
+      attachment_ ? kServerEndTimeout + oci::TimeLimit(hooks_.poststop) : seconds(0);
   attachment_.reset();
   stand_in_ = StandIn();
   if (client_ != nullptr) {

@@ -1,5 +1,7 @@
 #include "hypervisor/console_log.h"
 
+#include "base/utf8.h"
+
 namespace kata::hypervisor {
 namespace {
 
@@ -27,10 +29,10 @@ void ConsoleLog::Inspect(std::string_view line) {
   const std::string_view text = WithoutTimestamp(line);
   if (init_failure_.empty() &&
       (text.starts_with("Failed to execute ") || text.starts_with("check access for rdinit="))) {
-    init_failure_ = PrintableLine(text, kSummaryLineBytes);
+    init_failure_ = ToPlainLine(text, kSummaryLineBytes);
   }
   if (panic_.empty() && text.starts_with("Kernel panic - not syncing")) {
-    panic_ = PrintableLine(text, kSummaryLineBytes);
+    panic_ = ToPlainLine(text, kSummaryLineBytes);
   }
 }
 

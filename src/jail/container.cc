@@ -15,8 +15,8 @@
 #include "jail/launch.h"
 #include "jail/namespaces.h"
 #include "jail/process_attributes.h"
-#include "jail/start_hooks.h"
 #include "linux/cgroup2.h"
+#include "oci/hook_time_limit.h"
 
 namespace kata::jail {
 namespace {
@@ -181,7 +181,7 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
 Status Container::Start() {
   if (!impl_->channel.valid())
     return MakeError(Code::kFailedPrecondition, "the container has been started before");
-  const std::chrono::seconds hooks = LongestRun(impl_->spec.hooks.start_container);
+  const std::chrono::seconds hooks = oci::TimeLimit(impl_->spec.hooks.start_container);
   return OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
 }
 

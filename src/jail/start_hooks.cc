@@ -15,20 +15,14 @@
 #include "base/process.h"
 #include "jail/exec_path.h"
 #include "jail/request.h"
+#include "oci/hook_time_limit.h"
 
 namespace kata::jail {
 namespace {
 
-// The specification sets no limit for a hook without timeout; every wait has one here.
-constexpr std::chrono::seconds kDefaultTimeout = std::chrono::hours(1);
 constexpr std::chrono::seconds kReapTimeout{30};
 constexpr off_t kMaxShownBytes = 512;
 constexpr int kCannotExecute = 127;  // as a shell
-
-std::chrono::seconds TimeLimit(const oci::Hook& hook) {
-  if (!hook.timeout_seconds) return kDefaultTimeout;
-  return std::chrono::seconds(std::clamp<int64_t>(*hook.timeout_seconds, 0, INT32_MAX));
-}
 
 [[noreturn]] void ExecuteHook(const oci::Hook& hook, int state_fd, int output_fd,
                               const std::function<Status()>& assume) {
@@ -70,7 +64,7 @@ Status RunHook(const oci::Hook& hook, const std::string& state_json, const std::
   const UniqueFd output(memfd_create("hook-output", MFD_CLOEXEC));
   if (!output) return SysError("create memfd");
   ChildProcess child = TRY(StartHook(hook, state.get(), output.get(), assume));
-  const std::chrono::seconds timeout = TimeLimit(hook);
+  const std::chrono::seconds timeout = oci::TimeLimit(hook);
   Result<ExitStatus> status = child.Wait(Deadline::After(timeout));
   if (!status && status.error().code() == Code::kDeadlineExceeded) {
     (void)child.Signal(SIGKILL);
@@ -92,12 +86,6 @@ Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& sta
             hooks[i].path);
   }
   return {};
-}
-
-std::chrono::seconds LongestRun(const std::vector<oci::Hook>& hooks) {
-  std::chrono::seconds sum{0};
-  for (const oci::Hook& hook : hooks) sum += TimeLimit(hook);
-  return sum;
 }
 
 }  // namespace kata::jail

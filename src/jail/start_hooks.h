@@ -19,7 +19,4 @@ namespace kata::jail {
 Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& state_json,
                      const std::function<Status()>& assume);
 
-// How long all of them may take at most.
-std::chrono::seconds LongestRun(const std::vector<oci::Hook>& hooks);
-
 }  // namespace kata::jail

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cgroup/oom_report.h"
+#include "oci/hook_time_limit.h"
 #include "protocol/ids.h"
 #include "protocol/oci_convert.h"
 #include "sandbox/guest_spec.h"
@@ -227,7 +228,7 @@ void Container::Start(Reply<pid_t> reply) {
 
 void Container::StartInGuest(AgentClient& agent, Reply<pid_t> reply) {
   agent.StartContainer(
-      id(), HooksTimeLimit(start_container_),
+      id(), oci::TimeLimit(start_container_),
       [self = shared_from_this(), reply = std::move(reply),
        step = log::Step("start container in the guest", {{"container", id()}})](Status status) mutable {
         step.End();

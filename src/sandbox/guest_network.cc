@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/scope_exit.h"
-#include "linux/netlink/network_events.h"
+#include "linux/netlink/events.h"
 #include "network/name_server.h"
 
 namespace kata::sandbox {
@@ -148,7 +148,7 @@ bool GuestNetwork::HasEvents() {
 
 void GuestNetwork::Sync() {
   if (!machine_) return;
-  linux::DrainNetworkEvents(events_->native_handle());
+  linux::DrainEvents(events_->native_handle());
   const Result<network::Network> network = Scan();
   if (!network) {
     LogFailure("cannot read the network namespace", "", network.error());

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/utf8.h"
+#include "oci/hook_time_limit.h"
 
 namespace kata::sandbox {
 namespace {
@@ -18,11 +19,6 @@ constexpr size_t kMaxOutputBytes = 4096;
 constexpr size_t kMaxOutputInError = 500;
 // What a hook leaves running may hold its output open; it is not waited for.
 constexpr std::chrono::milliseconds kOutputGrace{200};
-
-std::chrono::seconds TimeLimit(const oci::Hook& hook) {
-  if (!hook.timeout_seconds) return kHookTimeLimit;
-  return std::chrono::seconds(std::clamp<int64_t>(*hook.timeout_seconds, 0, INT32_MAX));
-}
 
 // One hook while it runs.
 class RunningHook {
@@ -124,7 +120,7 @@ class RunningHook {
 };
 
 Status RunHook(const oci::Hook& hook, const HookRun& run) {
-  const std::chrono::seconds limit = TimeLimit(hook);
+  const std::chrono::seconds limit = oci::TimeLimit(hook);
   RunningHook running = TRY(RunningHook::Start(hook, run));
   const Result<ExitStatus> status = running.Await(Deadline::After(limit), run.cancel_fd);
   const std::string words = running.LastWords();
@@ -151,14 +147,8 @@ Status RunHooks(const std::vector<oci::Hook>& hooks, const HookRun& run) {
   return {};
 }
 
-std::chrono::seconds HooksTimeLimit(const std::vector<oci::Hook>& hooks) {
-  std::chrono::seconds limit{0};
-  for (const oci::Hook& hook : hooks) limit += TimeLimit(hook);
-  return limit;
-}
-
 std::chrono::seconds StartTimeLimit(const oci::Hooks& hooks) {
-  return HooksTimeLimit(hooks.start_container) + HooksTimeLimit(hooks.poststart);
+  return oci::TimeLimit(hooks.start_container) + oci::TimeLimit(hooks.poststart);
 }
 
 }  // namespace kata::sandbox

@@ -13,9 +13,6 @@
 
 namespace kata::sandbox {
 
-// A hook that names no time-out is ended after this time.
-inline constexpr std::chrono::seconds kHookTimeLimit{3600};
-
 struct HookRun {
   std::string_view point;  // "prestart", for messages
   oci::State state;        // written to the hook's stdin
@@ -28,9 +25,6 @@ struct HookRun {
 // another exit code than 0, or does not end in its time; it is killed then. The error names it and has the
 // end of its output. kCancelled when told so by `cancel_fd`. Blocking. REQUIRES: SIGPIPE is ignored.
 Status RunHooks(const std::vector<oci::Hook>& hooks, const HookRun& run);
-
-// What RunHooks takes at most.
-std::chrono::seconds HooksTimeLimit(const std::vector<oci::Hook>& hooks);
 
 // What the hooks of a start take at most.
 std::chrono::seconds StartTimeLimit(const oci::Hooks& hooks);

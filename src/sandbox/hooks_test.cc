@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "linux/namespaces.h"
+#include "oci/hook_time_limit.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -82,7 +83,7 @@ TEST_F(HooksTest, AFailureNamesTheHookAndStopsTheOthers) {
 TEST_F(HooksTest, WhatIsLateIsKilledWithItsChildren) {
   oci::Hook hook = Shell("echo begun; sleep 1000 & echo $! > child; wait");
   hook.timeout_seconds = 1;
-  EXPECT_EQ(HooksTimeLimit({hook, Shell("")}), std::chrono::seconds(1) + kHookTimeLimit);
+  EXPECT_EQ(oci::TimeLimit({hook, Shell("")}), std::chrono::seconds(1) + oci::kHookTimeLimit);
   EXPECT_THAT(RunHooks({hook}, run_),
               IsError(Code::kAborted, AllOf(HasSubstr("time-out of 1 s"), HasSubstr("begun"))));
   const pid_t child = std::stoi(Read("child"));

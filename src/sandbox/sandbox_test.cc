@@ -1,4 +1,5 @@
 // What clients ask of the sandbox server, and get.
+#include "oci/hook_time_limit.h"
 #include "sandbox/hooks.h"
 #include "sandbox/sandbox_server_test.h"
 
@@ -273,10 +274,10 @@ TEST_F(SandboxServerTest, HooksInTheGuestHaveTheirOwnTimeAndTheBundleOfTheHost) 
   ASSERT_OK(Create({"sleep"}));
   EXPECT_EQ(script_->created().bundle(), dir_->path() + "/bundle1");
   ASSERT_OK_AND_ASSIGN(const oci::Hooks hooks, directory_->ReadHooks());
-  EXPECT_GE(StartTimeLimit(hooks), kHookTimeLimit);  // for the client that starts it
+  EXPECT_GE(StartTimeLimit(hooks), oci::kHookTimeLimit);  // for the client that starts it
   ASSERT_OK(Start());
   // A hook without a time-out may take an hour, besides what the start itself may.
-  EXPECT_GT(script_->start_limit(), kHookTimeLimit + std::chrono::seconds(30));
+  EXPECT_GT(script_->start_limit(), oci::kHookTimeLimit + std::chrono::seconds(30));
 }
 
 TEST_F(SandboxServerTest, AHookThatFailsEndsTheCreation) {

@@ -12,7 +12,7 @@
 #include "agent/device/pci_path.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "linux/netlink/uevent.h"
+#include "linux/netlink/events.h"
 
 namespace kata::agent {
 namespace {
@@ -48,7 +48,7 @@ Result<BlockDevice> AwaitBlock(const std::function<Result<BlockDevice>()>& look,
 }  // namespace
 
 Result<bool> AwaitDevice(const std::function<Result<bool>()>& look, Deadline deadline) {
-  const UniqueFd events = TRY(linux::OpenUevents());
+  const UniqueFd events = TRY(linux::OpenDeviceEvents());
   while (true) {
     if (TRY(look())) return true;
     // Events of other devices may come without end.
@@ -56,7 +56,7 @@ Result<bool> AwaitDevice(const std::function<Result<bool>()>& look, Deadline dea
     const Status event = WaitFd(events.get(), POLLIN, deadline, "device");
     if (!event && event.error().code() == Code::kDeadlineExceeded) return false;
     TRY(event);
-    linux::DrainUevents(events.get());
+    linux::DrainEvents(events.get());
   }
 }
 

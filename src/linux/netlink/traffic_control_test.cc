@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "linux/namespaces.h"
-#include "linux/netlink/network_events.h"
+#include "linux/netlink/events.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -195,7 +195,7 @@ TEST_F(TrafficControlTest, EventsTellOfChanges) {
                                                {"link", "delete", "d0"}}) {
       Run("ip", change);
       EXPECT_TRUE(changed(60000)) << change[0] << " " << change[1];
-      DrainNetworkEvents(events.get());
+      DrainEvents(events.get());
     }
     EXPECT_FALSE(changed(0));
   });
