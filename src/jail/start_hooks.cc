@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/deadline.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "jail/exec_path.h"

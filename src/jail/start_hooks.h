@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/deadline.h"
 #include "base/result.h"
 #include "oci/spec.h"
 

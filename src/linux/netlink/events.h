@@ -1,6 +1,6 @@
 // The kernel's events over netlink, as wake-ups only: what has happened is read from sysfs (devices) or from
-// the tables (route.h), which are needed whole anyway. So nothing depends on events that were lost because too
-// many came at once. Open a socket before reading: then nothing that changes in between is missed.
+// the tables (route.h), which are needed whole anyway. So nothing depends on events that were lost because
+// too many came at once. Open a socket before reading: then nothing that changes in between is missed.
 #pragma once
 
 #include "base/result.h"
