@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/shim_message.h"
 #include "base/take_field.h"
 
@@ -42,6 +43,16 @@ std::vector<std::string> PathDirectories() {
     if (directory.starts_with('/')) directories.emplace_back(directory);
   }
   return directories;
+}
+
+// Engines protect themselves from the host's OOM killer, and what they start inherits it. What is not to be had
+// is no reason to refuse a container, whose own score in the guest does not depend on it: lowering takes
+// CAP_SYS_RESOURCE (proc(5)).
+void AdjustOomScore(const ChildProcess& process, const std::optional<int64_t>& value) {
+  if (!value) return;
+  const std::string knob = fmt::format("/proc/{}/oom_score_adj", process.pid());
+  const Status status = WriteKnob(knob, fmt::format("{}", *value));
+  if (!status) log::Warning("cannot set the OOM score", {{"error", status.error().message()}});
 }
 
 // What ps(1) shows. The container's own arguments may be more than this host takes: that depends on the
@@ -80,7 +91,9 @@ Result<std::string> FindProgram(const std::string& name) {
 }
 
 Result<SandboxServer> SandboxServer::Start(const sandbox::StateDirectory& directory,
-                                           const std::string& config_file, const GlobalOptions& globals) {
+                                           const std::string& config_file,
+                                           const std::optional<int64_t>& oom_score_adj,
+                                           const GlobalOptions& globals) {
   const UniqueFd task_socket = TRY(directory.ListenTask());
   const UniqueFd attach_socket = TRY(directory.ListenAttach());
   PipeEnds stderr_pipe = TRY(MakePipe());
@@ -101,6 +114,7 @@ Result<SandboxServer> SandboxServer::Start(const sandbox::StateDirectory& direct
   command.inherited_fds = {{kTaskSocketFd, task_socket.get()}, {kAttachSocketFd, attach_socket.get()}};
   command.new_session = true;
   ChildProcess process = TRY_CTX(Spawn(command), "start sandbox server");
+  AdjustOomScore(process, oom_score_adj);
   // Only the server must hold the sockets: when it ends, its clients notice.
   return SandboxServer(std::move(process), std::move(stderr_pipe.read), stderr_is_log);
 }
@@ -206,6 +220,7 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   const std::vector<UniqueFd> cgroup_procs = TRY(place.cgroup.OpenProcs());
   for (const UniqueFd& fd : cgroup_procs) command.cgroup_procs_fds.push_back(fd.get());
   ChildProcess child = TRY_CTX(Spawn(command), "start kata-shim");
+  AdjustOomScore(child, process.oom_score_adj);
   return StandIn{std::move(child), std::move(channel.first)};
 }
 

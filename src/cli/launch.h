@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/process.h"
@@ -24,7 +26,9 @@ Result<std::string> FindProgram(const std::string& name);
 class SandboxServer {
  public:
   // Listens on the directory's sockets and starts the server with them. `config_file`: what the server reads.
+  // `oom_score_adj`: of the sandbox's first container; the VMM and its helpers take it from the server.
   static Result<SandboxServer> Start(const sandbox::StateDirectory& directory, const std::string& config_file,
+                                     const std::optional<int64_t>& oom_score_adj,
                                      const GlobalOptions& globals);
 
   pid_t pid() const { return process_.pid(); }
@@ -71,7 +75,7 @@ struct StandInPlace {
 };
 
 // Starts kata-shim with `stdio` in `place`, in a session of its own. Lists of processes show the command line
-// of `process`, for which it stands; its environment names the container. `die_with_us`: it is killed when
+// of `process`, for which it stands, and its OOM score is that one's; its environment names the container. `die_with_us`: it is killed when
 // this program ends, however that happens; else it is left to the engine.
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
                              const Stdio& stdio, const StandInPlace& place, bool die_with_us);

@@ -87,8 +87,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   const oci::Hooks& hooks = bundle.spec.hooks;
   const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack +
                           sandbox::kBootSlotTime + oci::TimeLimit(hooks.prestart) +
-                          oci::TimeLimit(hooks.create_runtime) +
-                          oci::TimeLimit(hooks.create_container);
+                          oci::TimeLimit(hooks.create_runtime) + oci::TimeLimit(hooks.create_container);
   TRY(container->CreateInServer(bundle, timeout));
   return container;
 }
@@ -131,7 +130,7 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   const linux::NamespaceFd users = TRY_CTX(OpenUserNamespace(bundle.spec), "user namespace of kata-shim");
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   if (server_directory_.id() == request_.id) {
-    server_ = TRY(SandboxServer::Start(directory_, config_file, globals_));
+    server_ = TRY(SandboxServer::Start(directory_, config_file, bundle.spec.process->oom_score_adj, globals_));
   }
   stand_in_ = TRY(StartStandIn(request_.id, "", *bundle.spec.process, stdio_,
                                {network_namespace, cgroup_, mounts, users},
@@ -254,8 +253,7 @@ void NewContainer::Undo() {
 void NewContainer::EndServer() {
   // Without a commit its end tells the server to destroy all it has; one that nobody has attached to has
   // nothing.
-  const seconds grace =
-      attachment_ ? kServerEndTimeout + oci::TimeLimit(hooks_.poststop) : seconds(0);
+  const seconds grace = attachment_ ? kServerEndTimeout + oci::TimeLimit(hooks_.poststop) : seconds(0);
   attachment_.reset();
   stand_in_ = StandIn();
   if (client_ != nullptr) {

@@ -96,6 +96,20 @@ class OciProcess(KataTest):
                               {"type": "RLIMIT_MEMLOCK", "hard": 65536, "soft": 32768}])
         self.assert_same_as_runc(bundle)
 
+    def test_oom_score_is_also_that_of_the_processes_on_the_host(self):
+        bundle = self.bundle("sleep", "1000", oomScoreAdj=321)
+        container = self.create(bundle)
+        self.kata("start", container)
+        self.kata("exec", "--detach", "--pid-file", self.pid_file("exec"), container, "sleep", "1000")
+        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
+            state = json.load(f)
+        processes = {name: state[name]["pid"] for name in ("shim", "server", "vmm")}
+        processes["exec"] = self.pid("exec")
+        for name, pid in processes.items():
+            with open(f"/proc/{pid}/oom_score_adj", encoding="utf-8") as f:
+                self.assertEqual(f.read(), "321\n", name)
+        self.kata("delete", "--force", container)
+
     def test_megabytes_of_arguments_and_environment(self):
         """More than the host's programs could be given by the limits that this test runs with."""
         bundle = self.configured("", process__args=["sh", "-c", "echo $#; env | wc -c"] + ["x" * 1000] * 2200,
