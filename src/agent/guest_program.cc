@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/scope_exit.h"
 #include "base/unique_fd.h"
 
 namespace kata::agent {
@@ -99,7 +101,12 @@ Result<std::string> RunGuestProgram(const GuestProgram& program, Deadline deadli
   command.stdin_fd = input.read.get();
   command.stdout_fd = output.write.get();
   command.stderr_fd = error.write.get();
+  command.new_session = true;
   ChildProcess child = TRY(Spawn(command));
+  // With what it has started, while its number cannot be another's yet.
+  const ScopeExit kill_all([&] {
+    if (child.valid()) (void)kill(-child.pid(), SIGKILL);
+  });
   input.read.Reset();
   output.write.Reset();
   error.write.Reset();

@@ -74,7 +74,7 @@ TEST_F(SupervisedProcessTest, ReportsItsExitOnceWithAllThatItWrote) {
 TEST_F(SupervisedProcessTest, KillEndsWhatIgnoresSignals) {
   SupervisedProcess process(loop_.loop(), Watched());
   ASSERT_OK_AND_ASSIGN(PipeEnds ready, MakePipe());
-  Command command = Shell("trap '' TERM; echo ready; while :; do sleep 1000; done");
+  Command command = Shell("trap '' TERM; echo ready; exec sleep 1000");
   command.stdout_fd = ready.write.get();
   ASSERT_OK(process.Start(std::move(command)));
   ASSERT_OK(WaitFd(ready.read.get(), POLLIN, Soon(), "script"));

@@ -18,6 +18,10 @@ namespace {
 namespace fs = std::filesystem;
 using Items = std::set<std::string>;
 
+// The mount namespace of the tests, and of the processes that they start; empty without the right to make
+// one.
+std::string own_mounts;
+
 // Everything else on the machine mounts as well, and names network namespaces, while the tests run: they have
 // a view of their own, which only they change. Before the first test, as all its threads shall have it; not
 // before main, as some programs under test are this one.
@@ -30,6 +34,7 @@ class OwnMounts : public testing::Environment {
     ASSERT_EQ(mount("", "/", "", MS_REC | MS_PRIVATE, nullptr), 0);
     fs::create_directories(kNamedNetworks);
     ASSERT_EQ(mount("tmpfs", kNamedNetworks, "tmpfs", 0, nullptr), 0);
+    own_mounts = fs::read_symlink("/proc/self/ns/mnt");
   }
 };
 [[maybe_unused]] const testing::Environment* const kOwnMounts =
@@ -64,19 +69,23 @@ Items FileDescriptors() {
   return items;
 }
 
-// From /proc/<pid>/stat, because /proc/<pid>/task/<tid>/children is a kernel option.
-Items Children() {
+// Children, from /proc/<pid>/stat, because /proc/<pid>/task/<tid>/children is a kernel option; and what those
+// have left behind, which is seen by its mount namespace.
+Items Processes() {
   Items items;
   const std::string self = std::to_string(getpid());
   for (const std::string& name : Names("/proc")) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (name == self || name.find_first_not_of("0123456789") != std::string::npos) continue;
     const std::string stat = ReadText(fs::path("/proc") / name / "stat");
     const size_t name_end = stat.rfind(')');
     if (name_end == std::string::npos) continue;
     std::istringstream fields(stat.substr(name_end + 1));
     std::string state, parent;
     fields >> state >> parent;
-    if (parent == self) items.insert(stat.substr(0, name_end + 1) + (state == "Z" ? ", not reaped" : ""));
+    std::error_code error;
+    const fs::path mounts = fs::read_symlink(fs::path("/proc") / name / "ns/mnt", error);
+    if (parent != self && (own_mounts.empty() || mounts != own_mounts)) continue;
+    items.insert(stat.substr(0, name_end + 1) + (parent == self && state == "Z" ? ", not reaped" : ""));
   }
   return items;
 }
@@ -110,7 +119,7 @@ Items NetworkNamespaces() {
 SystemState SystemState::Capture() {
   SystemState state;
   state.items["file descriptor"] = FileDescriptors();
-  state.items["child process"] = Children();
+  state.items["process"] = Processes();
   state.items["thread"] = Threads();
   state.items["mount"] = Mounts();
   state.items["network namespace"] = NetworkNamespaces();

@@ -11,7 +11,7 @@ namespace kata::test {
 
 // What a process holds of the system, each item as a line for a person.
 struct SystemState {
-  // Topic ("file descriptor", "child process", "thread", "mount", "network namespace", "network interface"):
+  // Topic ("file descriptor", "process", "thread", "mount", "network namespace", "network interface"):
   // items.
   std::map<std::string, std::set<std::string>> items;
 
