@@ -57,7 +57,12 @@ class ProgramTest : public test::LeakCheckedTest {
     ASSERT_OK(MakeDirectories(Path("bin")));
     ASSERT_OK(MakeDirectories(Path("bundle/rootfs")));
     ASSERT_EQ(Run({"spec", "--bundle", Path("bundle")}).exit_code, 0);
-    ChangeSpec([](Json& spec) { spec["process"]["terminal"] = false; });
+    // The tests run side by side, and control groups are the machine's.
+    const std::string cgroup = directory_->path().substr(directory_->path().rfind('/'));
+    ChangeSpec([&](Json& spec) {
+      spec["process"]["terminal"] = false;
+      spec["linux"]["cgroupsPath"] = cgroup;
+    });
   }
 
   std::string Path(const std::string& name) const { return directory_->path() + "/" + name; }
