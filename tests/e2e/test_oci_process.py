@@ -100,7 +100,8 @@ class OciProcess(KataTest):
         bundle = self.bundle("sleep", "1000", oomScoreAdj=321)
         container = self.create(bundle)
         self.kata("start", container)
-        self.kata("exec", "--detach", "--pid-file", self.pid_file("exec"), container, "sleep", "1000")
+        self.kata("exec", "--detach", "--pid-file", self.pid_file("exec"), container, "sleep", "1000",
+                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
             state = json.load(f)
         processes = {name: state[name]["pid"] for name in ("shim", "server", "vmm")}
