@@ -456,16 +456,30 @@ Status SignalPidfd(int pidfd, int signal) {
   return {};
 }
 
-Result<unsigned long long> ProcessStartTime(pid_t pid) {
+namespace {
+
+// Field `number` of /proc/<pid>/stat, from the third on. The second, the name in parentheses, may itself
+// contain spaces and parentheses (proc(5)).
+Result<std::string> StatField(pid_t pid, int number) {
   const std::string path = fmt::format("/proc/{}/stat", pid);
   const std::string stat = TRY(ReadFile(path));
-  // The second field, the name in parentheses, may itself contain spaces and parentheses (proc(5)).
   size_t position = stat.rfind(')');
-  for (int field = 2; field < 22 && position != std::string::npos; ++field)
+  for (int field = 2; field < number && position != std::string::npos; ++field)
     position = stat.find(' ', position + 1);
   if (position == std::string::npos)
-    return MakeError(Code::kInternal, "parse '{}': fewer than 22 fields", path);
-  return strtoull(stat.c_str() + position, nullptr, 10);
+    return MakeError(Code::kInternal, "parse '{}': fewer than {} fields", path, number);
+  const size_t begin = position + 1;
+  return stat.substr(begin, stat.find(' ', begin) - begin);
+}
+
+}  // namespace
+
+Result<unsigned long long> ProcessStartTime(pid_t pid) {
+  return strtoull(TRY(StatField(pid, 22)).c_str(), nullptr, 10);
+}
+
+Result<char> ProcessState(pid_t pid) {
+  return TRY(StatField(pid, 3)).front();
 }
 
 }  // namespace kata

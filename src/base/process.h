@@ -91,5 +91,8 @@ Status SignalPidfd(int pidfd, int signal);
 // The start time of a process in clock ticks since boot (/proc/<pid>/stat field 22): with the pid it names a
 // process uniquely, also in a file that is read later.
 Result<unsigned long long> ProcessStartTime(pid_t pid);
+// The letter of its state (field 3): 'Z' for a zombie, 'T' or 't' for one that a signal or a debugger has
+// stopped.
+Result<char> ProcessState(pid_t pid);
 
 }  // namespace kata

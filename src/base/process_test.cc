@@ -453,6 +453,7 @@ TEST_F(ChildProcessTest, StartTimeNamesTheProcess) {
   prctl(PR_SET_NAME, old_name);
   ASSERT_OK(first);
   EXPECT_EQ(ProcessStartTime(getpid()).value_or(0), *first);
+  EXPECT_EQ(ProcessState(getpid()).value_or('?'), 'R');
   ASSERT_OK_AND_ASSIGN(const ChildProcess child, Spawn(Sleeper()));
   EXPECT_GE(ProcessStartTime(child.pid()).value_or(0), *first);
   EXPECT_THAT(ProcessStartTime(0x7ffffff), IsErrorCode(Code::kNotFound));

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 #include <string_view>
@@ -134,16 +135,16 @@ void CollectProcesses(const std::string& directory, int depth, std::set<std::str
   }
 }
 
-// A process that enters a frozen group stands still; in version 1 not even SIGKILL ends it. The state of a
-// group below a frozen one says so, too.
+// The state of a group below a frozen one says so, too.
+Result<bool> ReadFrozen(const std::string& name, const std::string& directory) {
+  if (name.empty()) return FindNumber(TRY(ReadFile(directory + "/cgroup.events")), "frozen") != 0;
+  if (!HasController(name, "freezer")) return false;
+  return Trim(TRY(ReadFile(directory + "/freezer.state"))) != "THAWED";
+}
+
+// A process that enters a frozen group stands still; in version 1 not even SIGKILL ends it.
 Status RefuseFrozen(const std::string& name, const std::string& directory) {
-  bool frozen = false;
-  if (name.empty()) {
-    frozen = FindNumber(TRY(ReadFile(directory + "/cgroup.events")), "frozen") != 0;
-  } else if (HasController(name, "freezer")) {
-    frozen = Trim(TRY(ReadFile(directory + "/freezer.state"))) != "THAWED";
-  }
-  if (!frozen) return {};
+  if (!TRY(ReadFrozen(name, directory))) return {};
   return MakeError(Code::kFailedPrecondition, "container's cgroup unexpectedly frozen: '{}'", directory);
 }
 
@@ -235,6 +236,11 @@ uint64_t HostCgroup::OomKills() const {
   const Result<std::string> text =
       ReadFile(*directory + (unified() ? "/memory.events" : "/memory.oom_control"));
   return text ? FindNumber(*text, "oom_kill") : 0;
+}
+
+bool HostCgroup::IsFrozen() const {
+  return std::any_of(directories_.begin(), directories_.end(),
+                     [](const auto& entry) { return ReadFrozen(entry.first, entry.second).value_or(false); });
 }
 
 Status HostCgroup::Remove(Deadline deadline) const {

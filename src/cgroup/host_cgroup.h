@@ -48,6 +48,8 @@ class HostCgroup {
   Status Apply(const std::vector<Setting>& settings) const;
   // How often the kernel killed a process in them for lack of memory; 0 where that is not counted.
   uint64_t OomKills() const;
+  // Whether somebody has frozen them, so that no process in them goes on. False where that cannot be read.
+  bool IsFrozen() const;
   // The directory of a controller's hierarchy; null where it has none. Lives as long as this object.
   const std::string* FindController(const std::string& controller) const;
   // Removes the directories, trying again while the last processes leave them. Idempotent.

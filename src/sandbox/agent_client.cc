@@ -16,6 +16,13 @@ const std::string kHealthService(protocol::kHealthService);
 const std::string kNameService(protocol::kNameService);
 constexpr ttrpc::Client::Timeout kNoTimeout = std::nullopt;
 
+Status ExpectServing(const Result<grpc::HealthCheckResponse>& response) {
+  if (!response) return response.error();
+  if (response->status() == grpc::HealthCheckResponse::SERVING) return {};
+  return MakeError(Code::kUnavailable, "the agent says that it does not serve (status {})",
+                   static_cast<int>(response->status()));
+}
+
 }  // namespace
 
 template <typename Request>
@@ -28,13 +35,16 @@ void AgentClient::CallForStatus(const char* method, const Request& request, ttrp
 }
 
 Status AgentClient::Check(Deadline deadline) {
-  const auto response = TRY(client_.CallSync<grpc::HealthCheckResponse>(
+  return ExpectServing(client_.CallSync<grpc::HealthCheckResponse>(
       kHealthService, "Check", grpc::CheckRequest(), deadline.Remaining()));
-  if (response.status() != grpc::HealthCheckResponse::SERVING) {
-    return MakeError(Code::kUnavailable, "the agent says that it does not serve (status {})",
-                     static_cast<int>(response.status()));
-  }
-  return {};
+}
+
+void AgentClient::Check(std::chrono::nanoseconds timeout, StatusCallback callback) {
+  client_.Call<grpc::HealthCheckResponse>(
+      kHealthService, "Check", grpc::CheckRequest(), timeout,
+      [callback = std::move(callback)](const Result<grpc::HealthCheckResponse>& response) mutable {
+        callback(ExpectServing(response));
+      });
 }
 
 Result<grpc::GuestDetailsResponse> AgentClient::GetGuestDetails() {

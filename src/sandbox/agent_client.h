@@ -55,6 +55,8 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status ListenForNames(const std::string& address, uint16_t port);
 
   // --- From any thread. ---
+  // As the blocking Check.
+  void Check(std::chrono::nanoseconds timeout, StatusCallback callback);
   // `hooks_time`: what startContainer hooks may take besides.
   void StartContainer(const std::string& container_id, std::chrono::seconds hooks_time,
                       StatusCallback callback);

@@ -62,7 +62,8 @@ Container::Container(Context context, StateDirectory directory, ContainerState s
       handlers_(std::move(handlers)),
       cgroup_(state_.cgroups),
       hooks_cancel_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      events_(context_.loop) {
+      events_(context_.loop),
+      kill_timer_(context_.loop.context()) {
   init_ = std::make_unique<Process>(
       context_.loop, context_.watcher, context_.guest, state_.id, "", std::move(attachment),
       Process::Handlers{.on_shim_gone = [this] { KillWholeContainer(); },
@@ -183,6 +184,8 @@ void Container::EndRemainingExecs() {
 
 void Container::OnGuestDown(int code, const std::string& error) {
   const auto self = shared_from_this();
+  // Whatever has ended it: it was to be killed, and so it is.
+  if (kill_unanswered_) code = kKilledExitCode;
   for (auto& [id, exec] : execs_) exec.process->End(code, error);
   init_->End(code, error);
 }
@@ -304,16 +307,39 @@ void Container::Kill(const std::string& exec_id, int signal, bool all, Reply<voi
   // SIGKILL to init is the end of the whole container, and only as such it also reaches a frozen one and one
   // whose init shares its pid namespace.
   const bool whole = all || signal == SIGKILL;
+  if (signal == SIGKILL) AwaitKillAnswer();
   agent->SignalProcess(id(), whole ? "" : id(), signal,
-                       [self = shared_from_this(), reply = std::move(reply)](Status status) mutable {
+                       [self = shared_from_this(), signal, reply = std::move(reply)](Status status) mutable {
+                         if (signal == SIGKILL) self->OnKillAnswer(status);
                          // It has ended while the signal was on its way.
                          if (!status && status.error().code() == Code::kNotFound) status = NotRunning();
-                         if (status) {
+                         // With the machine: that is an end, too.
+                         const bool killed = signal == SIGKILL && self->kill_overdue_ &&
+                                             self->status_ == ContainerStatus::kStopped;
+                         if (status || killed) {
                            reply({});
                          } else {
                            self->ReplyError(std::move(status).error(), std::move(reply));
                          }
                        });
+}
+
+void Container::AwaitKillAnswer() {
+  if (std::exchange(kill_unanswered_, true)) return;
+  kill_timer_.expires_after(context_.kill_patience);
+  kill_timer_.async_wait([weak = weak_from_this()](const std::error_code& error) {
+    const auto self = weak.lock();
+    if (error || !self || !self->kill_unanswered_ || self->status_ == ContainerStatus::kStopped) return;
+    self->kill_overdue_ = true;
+    self->handlers_.on_kill_overdue();
+  });
+}
+
+void Container::OnKillAnswer(const Status& answer) {
+  const Code code = answer ? Code::kOk : answer.error().code();
+  if (code == Code::kDeadlineExceeded || code == Code::kUnavailable) return;  // it is none
+  kill_unanswered_ = kill_overdue_ = false;
+  kill_timer_.cancel();
 }
 
 void Container::KillWholeContainer() {

@@ -2,6 +2,8 @@
 // it.
 #pragma once
 
+#include <asio/steady_timer.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -52,13 +54,16 @@ class Container : public std::enable_shared_from_this<Container> {
     FdWatcher& watcher;
     std::shared_ptr<Guest> guest;
     std::shared_ptr<MachineSizer> sizer;
-    int host_mount_namespace = -1;  // that hooks run in (borrowed); -1: this process's own
+    int host_mount_namespace = -1;              // that hooks run in (borrowed); -1: this process's own
+    std::chrono::milliseconds kill_patience{};  // of Patience
   };
   struct Handlers {
     // kata-shim of init ended while the container was being created.
     std::function<void()> on_abandoned;
     // A process has stopped.
     std::function<void()> on_process_exit;
+    // kill_overdue() has become true.
+    std::function<void()> on_kill_overdue;
   };
 
   // `state` is the container's record so far; it is written to `directory` whenever it changes.
@@ -75,6 +80,8 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerStatus status() const { return status_; }
   // No process of it runs in the guest any more.
   bool IsQuiet() const;
+  // All of it shall be killed, and the guest has not answered to that in its time.
+  bool kill_overdue() const { return kill_overdue_; }
 
   // The init process named by an empty id, or an additional one; null when there is none.
   Process* FindProcess(const std::string& exec_id);
@@ -153,6 +160,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void EndRemainingExecs();
   void ReportOomKill();
   void KillWholeContainer();
+  void AwaitKillAnswer();
+  void OnKillAnswer(const Status& answer);
 
   Context context_;
   StateDirectory directory_;
@@ -172,6 +181,9 @@ class Container : public std::enable_shared_from_this<Container> {
   UniqueFd hooks_cancel_;
   ContainerEvents events_;
   bool oom_kill_in_guest_ = false;
+  bool kill_unanswered_ = false;  // SIGKILL for all of it is on its way
+  bool kill_overdue_ = false;
+  asio::steady_timer kill_timer_;
 };
 
 }  // namespace kata::sandbox

@@ -36,12 +36,15 @@ namespace kata::sandbox::test {
 class FakeGuestScript {
  public:
   struct Behaviour {
-    bool agent_silent = false;  // never answers Health.Check
+    bool agent_silent = false;  // never answers Health.Check, which is recorded
+    bool agent_late = false;    // answers each but the first; they are recorded, too
     bool agent_absent = false;  // never opens the channel
     bool no_hotplug = false;    // the machine takes no further devices
     bool fixed_size = false;    // nor processors or memory
     bool create_hangs = false;  // never answers CreateContainer
     bool exec_hangs = false;    // ExecProcess is answered when this is so no more
+    bool signal_hangs = false;  // never answers SignalProcess, nor does it what it is asked for
+    pid_t vmm_pid = 0;          // 0: the test's own process
     std::string start_error;    // the machine does not start
     std::string last_words;     // of the machine
   };
@@ -265,6 +268,18 @@ class FakeAgent {
     return it->second.get();
   }
 
+  Result<Empty> Signal(const grpc::SignalProcessRequest& request) {
+    FakeProcess* process = TRY(Find(request.container_id(), request.exec_id()));
+    const int signal = static_cast<int>(request.signal());
+    process->Signal(signal);
+    // Additional processes end with init, the first of their pid namespace.
+    const bool init = request.exec_id().empty() || request.exec_id() == request.container_id();
+    for (auto& [key, other] : processes_) {
+      if (init && key.first == request.container_id()) other->Signal(signal);
+    }
+    return Empty();
+  }
+
   static std::vector<std::string> Args(const grpc::Process& process) {
     return {process.args().begin(), process.args().end()};
   }
@@ -274,7 +289,9 @@ class FakeAgent {
         std::string(protocol::kHealthService), "Check",
         [this](const ttrpc::CallContext&, const grpc::CheckRequest&,
                ttrpc::Responder<grpc::HealthCheckResponse> responder) {
-          if (script_->behaviour().agent_silent) {
+          const FakeGuestScript::Behaviour behaviour = script_->behaviour();
+          if (behaviour.agent_silent || behaviour.agent_late) script_->Record("check");
+          if (behaviour.agent_silent || (behaviour.agent_late && !std::exchange(was_late_, true))) {
             kept_.push_back(
                 std::make_shared<ttrpc::Responder<grpc::HealthCheckResponse>>(std::move(responder)));
             return;
@@ -412,19 +429,17 @@ class FakeAgent {
           while (script_->behaviour().exec_hangs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
           return Empty();
         });
-    On<grpc::SignalProcessRequest>(
-        "SignalProcess", [this](const grpc::SignalProcessRequest& request) -> Result<Empty> {
+    server_->Handle<grpc::SignalProcessRequest, Empty>(
+        std::string(protocol::kAgentService), "SignalProcess",
+        [this](const ttrpc::CallContext&, const grpc::SignalProcessRequest& request,
+               ttrpc::Responder<Empty> responder) {
           script_->Record(
               fmt::format("signal {}/{} {}", request.container_id(), request.exec_id(), request.signal()));
-          FakeProcess* process = TRY(Find(request.container_id(), request.exec_id()));
-          const int signal = static_cast<int>(request.signal());
-          process->Signal(signal);
-          // Additional processes end with init, the first of their pid namespace.
-          const bool init = request.exec_id().empty() || request.exec_id() == request.container_id();
-          for (auto& [key, other] : processes_) {
-            if (init && key.first == request.container_id()) other->Signal(signal);
+          if (script_->behaviour().signal_hangs) {
+            kept_.push_back(std::make_shared<ttrpc::Responder<Empty>>(std::move(responder)));
+          } else {
+            responder.Respond(Signal(request));
           }
-          return Empty();
         });
     server_->Handle<grpc::WaitProcessRequest, grpc::WaitProcessResponse>(
         std::string(protocol::kAgentService), "WaitProcess",
@@ -472,6 +487,7 @@ class FakeAgent {
   std::unique_ptr<ttrpc::Server> server_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<FakeProcess>> processes_;
   std::vector<std::shared_ptr<void>> kept_;  // responders that never answer
+  bool was_late_ = false;
 };
 
 class FakeMachine : public Machine {
@@ -539,7 +555,10 @@ class FakeMachine : public Machine {
     if (!script_->behaviour().fixed_size) size_ = size;
     return size_;
   }
-  pid_t vmm_pid() const override { return getpid(); }
+  pid_t vmm_pid() const override {
+    const pid_t pid = script_->behaviour().vmm_pid;
+    return pid != 0 ? pid : getpid();
+  }
   bool running() const override {
     const std::lock_guard lock(mutex_);
     return running_;

@@ -40,6 +40,7 @@ Status Guest::Boot(BootRequest request) {
         if (const auto guest = weak.lock()) guest->OnAgentClosed();
       });
       self->WaitForOomEvent(agent);
+      self->WatchAgent(agent);
     });
     if (const std::shared_ptr<GuestNetwork> network = this->network()) network->Follow(machine(), *agent);
     return {};
@@ -267,6 +268,46 @@ void Guest::OnAgentClosed() {
     self->GoDown(words.empty() ? "the agent in the guest closed its connection"
                                : "the agent in the guest closed its connection: " + words);
   });
+}
+
+void Guest::WatchAgent(const std::shared_ptr<AgentClient>& agent) {
+  auto timer = std::make_shared<asio::steady_timer>(loop_.context(), options_.patience.check_interval);
+  timer->async_wait(
+      [weak = weak_from_this(), weak_agent = std::weak_ptr(agent), timer](const std::error_code& error) {
+        const auto self = weak.lock();
+        const auto agent = weak_agent.lock();
+        if (!error && self && agent) self->CheckAgent(agent, /*last_chance=*/false);
+      });
+}
+
+void Guest::CheckAgent(const std::shared_ptr<AgentClient>& agent, bool last_chance) {
+  if (this->agent() != agent) return;  // it is being ended
+  agent->Check(options_.patience.check, [weak = weak_from_this(), weak_agent = std::weak_ptr(agent),
+                                         last_chance](const Status& status) {
+    const auto self = weak.lock();
+    const auto agent = weak_agent.lock();
+    if (!self || !agent) return;
+    if (status || status.error().code() != Code::kDeadlineExceeded) {
+      self->WatchAgent(agent);
+    } else if (self->options_.is_held && self->options_.is_held()) {
+      self->CheckAgent(agent, /*last_chance=*/false);
+    } else if (!last_chance) {
+      // Once is not enough: the host itself, or this process, may have stood still.
+      log::Warning("the agent in the guest does not answer");
+      self->CheckAgent(agent, /*last_chance=*/true);
+    } else {
+      self->GiveUp("the agent in the guest does not answer any more");
+    }
+  });
+}
+
+void Guest::GiveUp(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kUp || !exit_reason_.empty()) return;
+    exit_reason_ = reason;
+  }
+  GoDown(reason);
 }
 
 void Guest::GoDown(const std::string& reason) {

@@ -14,6 +14,7 @@
 #include "sandbox/agent_client.h"
 #include "sandbox/guest_network.h"
 #include "sandbox/machine.h"
+#include "sandbox/patience.h"
 
 namespace kata::sandbox {
 
@@ -23,8 +24,12 @@ class Guest : public std::enable_shared_from_this<Guest> {
   struct Options {
     MachineFactory factory;
     std::chrono::nanoseconds agent_timeout{};  // from the start of the machine until the agent answers
+    Patience patience;
     // Once, on the loop thread: a guest that was up is gone although nobody asked for that.
     std::function<void(std::string reason)> on_down;
+    // On the loop thread: somebody on the host keeps the machine from running, so that it cannot answer. May
+    // be empty.
+    std::function<bool()> is_held;
     // On the loop thread: the reason for the machine's end with what is known besides. May be empty.
     std::function<std::string(std::string reason)> explain_end;
     // On the loop thread: a process of the container was killed for lack of memory. The guest chose the id.
@@ -62,6 +67,10 @@ class Guest : public std::enable_shared_from_this<Guest> {
   // `done` runs on the loop thread, also when there is nothing (any more) to stop.
   void Stop(std::function<void()> done);
 
+  // Loop thread. Ends a guest that is up but does not do what it must, as if its machine had ended for this
+  // reason. Does nothing when it is not up (any more).
+  void GiveUp(const std::string& reason);
+
   // Loop thread. Gives `error` of a failed call back, or, if that failed because the guest is dying, the
   // reason for that, as soon as it is known.
   void Explain(Error error, std::function<void(Error)> callback);
@@ -90,6 +99,9 @@ class Guest : public std::enable_shared_from_this<Guest> {
 
   void OnMachineExit(const std::string& reason);
   void OnAgentClosed();
+  // Asks the agent from time to time whether it serves; gives the guest up when it does not answer.
+  void WatchAgent(const std::shared_ptr<AgentClient>& agent);
+  void CheckAgent(const std::shared_ptr<AgentClient>& agent, bool last_chance);
   void GoDown(const std::string& reason);
   void WaitForReason(Error error, std::function<void(Error)> callback);
   void StopMachine(std::function<void()> done);

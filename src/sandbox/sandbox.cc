@@ -90,7 +90,9 @@ Sandbox::Sandbox(EventLoop& loop, WorkerPool& workers, FdWatcher& watcher, Optio
       loop_, workers_,
       Guest::Options{.factory = options_.machine_factory,
                      .agent_timeout = options_.config.agent.dial_timeout,
+                     .patience = options_.patience,
                      .on_down = [this](const std::string& reason) { OnGuestDown(reason); },
+                     .is_held = [this] { return IsMachineHeld(); },
                      .explain_end = [this](std::string reason) { return ExplainEnd(std::move(reason)); },
                      .on_oom = [this](const std::string& container_id) { OnOom(container_id); }});
   sizer_ = std::make_shared<MachineSizer>(options_.config, guest_);
@@ -389,7 +391,8 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                          .watcher = watcher_,
                          .guest = guest_,
                          .sizer = sizer_,
-                         .host_mount_namespace = options_.host_mount_namespace.get()},
+                         .host_mount_namespace = options_.host_mount_namespace.get(),
+                         .kill_patience = options_.patience.kill},
       directory, std::move(state), std::move(attachment),
       Container::Handlers{.on_abandoned =
                               [this, container_id] {
@@ -397,7 +400,8 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                                   CancelCreate(**found, "kata-shim was killed");
                                 }
                               },
-                          .on_process_exit = [this] { OnProcessExit(); }});
+                          .on_process_exit = [this] { OnProcessExit(); },
+                          .on_kill_overdue = [this] { OnKillOverdue(); }});
   TRY(container->Begin());
   return container;
 }
@@ -516,6 +520,28 @@ void Sandbox::OnProcessExit() {
     const auto containers = self->containers_;
     for (const auto& [container_id, container] : containers) container->OnGuestStopped();
   });
+}
+
+// SIGKILL is an end that cannot be refused. It takes the machine along when nothing else is wanted of that;
+// what still is in a pod has the time that a silent guest has.
+void Sandbox::OnKillOverdue() {
+  for (const auto& [container_id, container] : containers_) {
+    if (!container->IsQuiet() && !container->kill_overdue()) {
+      log::Warning(
+          "a container is not killed yet: the agent in the guest does not answer, and others run there",
+          {{"other", container_id}});
+      return;
+    }
+  }
+  guest_->GiveUp("the agent in the guest does not answer to SIGKILL");
+}
+
+bool Sandbox::IsMachineHeld() const {
+  const auto owner = FindContainer(id());
+  if (owner && (*owner)->cgroup().IsFrozen()) return true;
+  const std::shared_ptr<Machine> machine = guest_->machine();
+  const char state = machine ? ProcessState(machine->vmm_pid()).value_or('?') : '?';
+  return state == 'T' || state == 't';
 }
 
 void Sandbox::OnOom(const std::string& container_id) {

@@ -20,6 +20,7 @@
 #include "sandbox/guest.h"
 #include "sandbox/machine.h"
 #include "sandbox/machine_sizer.h"
+#include "sandbox/patience.h"
 #include "sandbox/state_directory.h"
 
 namespace kata::sandbox {
@@ -31,6 +32,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
     StateDirectory directory;  // of the container that the sandbox is named after
     config::Config config;
     MachineFactory machine_factory;
+    Patience patience;
     // That hooks run in; not valid: this process's own.
     UniqueFd host_mount_namespace;
     // Nothing is left and nobody will come: the server shall end.
@@ -88,6 +90,9 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   void FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply);
 
   void OnProcessExit();
+  void OnKillOverdue();
+  // Whether the machine's processes are stopped or frozen on the host.
+  bool IsMachineHeld() const;
   // Of the machine: the host may have killed it for lack of memory, which is an event too.
   std::string ExplainEnd(std::string reason);
   void OnGuestDown(const std::string& reason);

@@ -105,6 +105,7 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     // guest_network_test.cc.
     options.config.runtime.internetworking_model = "none";
     options.idle_timeout = idle_timeout;
+    options.patience = patience_;
     ASSERT_OK_AND_ASSIGN(options.task_socket, directory_->ListenTask());
     ASSERT_OK_AND_ASSIGN(options.attach_socket, directory_->ListenAttach());
     options.machine_factory = [script = script_](EventLoop& loop,
@@ -171,13 +172,13 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     return text ? *text : "";
   }
 
-  ClientProcess Attach(const std::string& exec_id = "") {
+  ClientProcess Attach(const std::string& exec_id = "", const std::string& id = "c1") {
     ClientProcess process;
     SocketPairEnds channel = *MakeSocketPair(SOCK_SEQPACKET);
     PipeEnds in = *MakePipe(), out = *MakePipe(), err = *MakePipe();
     process.stand_in = std::move(*Spawn(Command{.program = "sleep", .args = {"1000"}}));
     AttachRequest request;
-    request.id = "c1";
+    request.id = id;
     request.exec_id = exec_id;
     request.shim_pid = process.stand_in.pid();
     request.channel = std::move(channel.first);
@@ -264,6 +265,7 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
   }
 
   std::shared_ptr<FakeGuestScript> script_ = std::make_shared<FakeGuestScript>();
+  Patience patience_;
   std::optional<TempDir> dir_;
   std::optional<StateDirectory> directory_;
   int bundles_ = 0;

@@ -48,6 +48,7 @@ Status RunServer(ServerOptions options) {
       Sandbox::Options{.directory = std::move(directory),
                        .config = std::move(options.config),
                        .machine_factory = std::move(options.machine_factory),
+                       .patience = options.patience,
                        .host_mount_namespace = std::move(options.host_mount_namespace),
                        // What was answered before goes out first.
                        .on_finished = [&loop] { loop.Post([&loop] { loop.Stop(); }); }});

@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "config/config.h"
 #include "sandbox/machine.h"
+#include "sandbox/patience.h"
 
 namespace kata::sandbox {
 
@@ -21,6 +22,7 @@ struct ServerOptions {
   UniqueFd host_mount_namespace;  // that hooks run in; not valid: this process's own
   // A client must have attached by then, else the server ends and removes the state directory.
   std::chrono::milliseconds idle_timeout{15000};
+  Patience patience;
 };
 
 // Serves until the sandbox has ended: by Shutdown, by SIGTERM or SIGINT (all is ended then), or because

@@ -88,13 +88,8 @@ class MemberReader {
 
 bool IsAlive(const ProcessId& process) {
   if (process.pid <= 0) return false;
-  const Result<std::string> stat = ReadFile(fmt::format("/proc/{}/stat", process.pid), 4096);
-  if (!stat) return false;
-  // "pid (comm) S ...": comm may itself contain parentheses and spaces (proc_pid_stat(5)).
-  const size_t end = stat->rfind(')');
-  if (end == std::string::npos || end + 2 >= stat->size()) return false;
-  const char state = (*stat)[end + 2];
-  if (state == 'Z' || state == 'X') return false;
+  const Result<char> state = ProcessState(process.pid);
+  if (!state || *state == 'Z' || *state == 'X') return false;
   const Result<unsigned long long> start_time = ProcessStartTime(process.pid);
   return start_time && *start_time == process.start_time;
 }

@@ -69,6 +69,45 @@ class Failures(KataTest):
         self.assert_one_line_error(self.kata("kill", container, "TERM", check=False), "not running")
         self.kata("delete", container)
 
+    def stop_vmm(self, container):
+        """From now on the guest does not answer, and no connection to it ends."""
+        os.kill(self.vmm_pid(container), signal.SIGSTOP)
+
+    def test_sigkill_ends_a_guest_that_does_not_answer(self):
+        container = self.running_container()
+        pid = self.pid(container)
+        self.stop_vmm(container)
+        self.kata("kill", container, "KILL")
+        self.wait_status(container, "stopped")
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
+        self.assertIn("does not answer to SIGKILL", self.read_output(container))
+        self.kata("delete", container)
+
+    def test_foreground_run_ends_with_137_when_its_guest_does_not_answer_to_sigkill(self):
+        container = self.new_id()
+        bundle = self.bundle("sh", "-c", "echo ready; sleep 600")
+        process = subprocess.Popen(self.command("run", "--bundle", bundle.path, container), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        self.stop_vmm(container)
+        self.kata("kill", container, "KILL")
+        _, stderr = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertEqual(process.returncode, 137)
+        self.assertIn("does not answer to SIGKILL", stderr)
+
+    def test_end_of_the_stand_in_ends_a_guest_that_does_not_answer(self):
+        """What an engine does to a container that does not end."""
+        container = self.running_container()
+        self.stop_vmm(container)
+        os.kill(self.pid(container), signal.SIGKILL)
+        self.wait_status(container, "stopped")
+        self.kata("delete", container)
+
+    def test_delete_force_ends_a_guest_that_does_not_answer(self):
+        container = self.running_container()
+        self.stop_vmm(container)
+        self.kata("delete", "--force", container)
+
     def test_guest_panic_is_reported_with_its_cause(self):
         """A container that is given CAP_SYS_ADMIN makes its own guest kernel panic."""
         bundle = self.bundle("sh", "-c", "mount -t proc none /mnt; echo 2 > /mnt/sys/vm/panic_on_oom; "
