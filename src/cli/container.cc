@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <csignal>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -15,6 +16,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr seconds kServerEndTimeout{20};
+constexpr seconds kServerEndGrace{1};
 constexpr seconds kKilledEndTimeout{10};
 
 std::string StatusName(task::Status status) {
@@ -33,12 +35,31 @@ std::string StatusName(task::Status status) {
   }
 }
 
+// None when it has ended.
+std::optional<UniqueFd> OpenRunning(const sandbox::ProcessId& process) {
+  Result<UniqueFd> pidfd = OpenPidfd(process.pid);
+  // Asked with the descriptor held: the pid may be another's by now.
+  if (!pidfd || !sandbox::IsAlive(process)) return std::nullopt;
+  return std::move(*pidfd);
+}
+
+// Also when it does so within `grace`.
+bool HasEnded(const sandbox::ProcessId& process, std::chrono::milliseconds grace, std::string_view what) {
+  const std::optional<UniqueFd> pidfd = OpenRunning(process);
+  return !pidfd || WaitFd(pidfd->get(), POLLIN, Deadline::After(grace), what);
+}
+
+// By what is recorded of it, or because its server has ended, which a lost connection may be the first sign
+// of.
+bool HasStopped(const sandbox::ContainerState& state) {
+  return state.status == "stopped" ||
+         HasEnded(state.server, kServerEndGrace, "the end of the sandbox server");
+}
+
 // Waits for the end of a process, after `grace` ends it by force.
 Status EnsureEnded(const sandbox::ProcessId& process, seconds grace, std::string_view what) {
-  if (!sandbox::IsAlive(process)) return {};
-  Result<UniqueFd> pidfd = OpenPidfd(process.pid);
-  // Between the two calls the pid may have become another's: asked again with the descriptor held.
-  if (!pidfd || !sandbox::IsAlive(process)) return {};
+  const std::optional<UniqueFd> pidfd = OpenRunning(process);
+  if (!pidfd) return {};
   if (grace > seconds(0) && WaitFd(pidfd->get(), POLLIN, Deadline::After(grace), what)) return {};
   (void)SignalPidfd(pidfd->get(), SIGKILL);  // fails only if it has ended
   return WaitFd(pidfd->get(), POLLIN, Deadline::After(kKilledEndTimeout), fmt::format("the end of {}", what));
@@ -72,13 +93,21 @@ Result<Container> Container::Open(const GlobalOptions& globals, const std::strin
   return Container(std::move(directory), std::move(server_directory), std::move(state), std::move(server));
 }
 
+bool HasStopped(const GlobalOptions& globals, const std::string& id) {
+  const Result<sandbox::StateDirectory> directory = sandbox::StateDirectory::Open(globals.root, id);
+  const Result<sandbox::ContainerState> state =
+      directory ? directory->ReadState() : Result<sandbox::ContainerState>(directory.error());
+  return !state || HasStopped(*state);
+}
+
 Result<std::string> Container::CurrentStatus() {
   if (server_ == nullptr) return std::string("stopped");
   const Result<task::StateResponse> response = server_->State(id());
   if (response) return StatusName(response->status());
   switch (response.error().code()) {
-    case Code::kUnavailable:  // it has ended meanwhile
-      return std::string("stopped");
+    case Code::kUnavailable:  // the connection is lost
+      if (HasStopped(state_)) return std::string("stopped");
+      [[fallthrough]];
     case Code::kNotFound:  // it does not have the container yet, or not any more
     case Code::kDeadlineExceeded:
       return state_.status.empty() ? std::string("creating") : state_.status;
@@ -87,20 +116,17 @@ Result<std::string> Container::CurrentStatus() {
   }
 }
 
-Error ContainerError(Error error, const std::string& verb, const std::string& id) {
+Error ContainerError(const GlobalOptions& globals, Error error, const std::string& verb,
+                     const std::string& id) {
   const std::string context = fmt::format("{} container '{}'", verb, id);
-  if (error.code() == Code::kUnavailable) {
+  if (error.code() == Code::kUnavailable && HasStopped(globals, id)) {
     return MakeError(Code::kFailedPrecondition, "{}: container not running: {}", context, error.message());
   }
   return std::move(error).Wrap(context);
 }
 
 void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout) {
-  const sandbox::ProcessId& shim = container.state().shim;
-  const Result<UniqueFd> pidfd = OpenPidfd(shim.pid);
-  if (pidfd && sandbox::IsAlive(shim)) {
-    (void)WaitFd(pidfd->get(), POLLIN, Deadline::After(timeout), "the end of kata-shim");
-  }
+  (void)HasEnded(container.state().shim, timeout, "the end of kata-shim");
 }
 
 Status RemoveContainer(Container& container) {

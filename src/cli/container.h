@@ -27,9 +27,11 @@ class Container {
   const sandbox::ContainerState& state() const { return state_; }
   // nullptr when no server runs.
   TaskClient* server() { return server_.get(); }
+  // Leaves the server to others.
+  void Disconnect() { server_.reset(); }
 
-  // "creating", "created", "running", "paused", "stopped": what the server says; without a server it is
-  // stopped.
+  // "creating", "created", "running", "paused", "stopped": what the server says, or is recorded while it does
+  // not answer; without a server it is stopped.
   Result<std::string> CurrentStatus();
 
  private:
@@ -46,9 +48,14 @@ class Container {
   std::unique_ptr<TaskClient> server_;
 };
 
-// `error` of a command on a container: "VERB container 'ID': ..." and, for a process that is not there any
-// more, the words by which engines recognize that.
-Error ContainerError(Error error, const std::string& verb, const std::string& id);
+// Whether a container has stopped as far as that shows without a connection to its server. For those that
+// have lost theirs.
+bool HasStopped(const GlobalOptions& globals, const std::string& id);
+
+// `error` of a command on a container: "VERB container 'ID': ..." and, for one that has stopped meanwhile,
+// the words by which engines recognize that.
+Error ContainerError(const GlobalOptions& globals, Error error, const std::string& verb,
+                     const std::string& id);
 
 // Waits until kata-shim of the container's init has ended, `timeout` at most.
 void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout);

@@ -135,7 +135,9 @@ class NewProcess {
     server.Unwatch(signals_fd_);
     TRY(SendPidfd(options_.stdio.pidfd_socket, stand_in_.process.pidfd()));
     TRY(WritePidFile(options_.stdio.pid_file, stand_in_.process.pid()));
+    // From here on the server forgets the process when it has ended.
     TRY(attachment_->Commit());
+    attachment_.reset();
     known_to_server_ = false;
     return {};
   }
@@ -144,7 +146,6 @@ class NewProcess {
   Result<int> ServeToEnd(SignalQueue& signals) {
     const int exit_code = TRY(ServeForeground(stand_in_.process, signals, std::move(stdio_)));
     log::Debug("process ended", {{"process", exec_id_}, {"code", exit_code}});
-    (void)container_.server()->Delete(container_.id(), exec_id_);  // it goes with the container at the latest
     return exit_code;
   }
 
@@ -193,6 +194,8 @@ Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
   TRY(CheckPidFile(options.stdio.pid_file));
   NewProcess new_process(container, options);
   TRY(new_process.Start(process, signals));
+  // The process may run for long, and there may be many.
+  container.Disconnect();
   if (!options.stdio.detach) return new_process.ServeToEnd(signals);
   new_process.Detach();
   return 0;
@@ -202,7 +205,7 @@ Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
 
 Result<int> Execute(const GlobalOptions& globals, const ExecOptions& options) {
   Result<int> result = Exec(globals, options);
-  if (!result) return ContainerError(std::move(result).error(), "exec in", options.id);
+  if (!result) return ContainerError(globals, std::move(result).error(), "exec in", options.id);
   return result;
 }
 

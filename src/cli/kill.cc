@@ -24,8 +24,8 @@ Status Kill(const GlobalOptions& globals, const KillOptions& options) {
   Status sent = container.server()->Kill(options.id, signal, options.all);
   if (sent) return sent;
   const Code code = sent.error().code();
-  const bool ended_meanwhile =
-      code == Code::kNotFound || code == Code::kFailedPrecondition || code == Code::kUnavailable;
+  const bool ended_meanwhile = code == Code::kNotFound || code == Code::kFailedPrecondition ||
+                               (code == Code::kUnavailable && HasStopped(globals, options.id));
   if (!ended_meanwhile) return sent;
   return options.all ? Status() : NotRunning();
 }

@@ -26,13 +26,13 @@ Status Resume(const GlobalOptions& globals, const std::string& id) {
 
 Result<int> Execute(const GlobalOptions& globals, const PauseOptions& options) {
   const Status paused = Pause(globals, options.id);
-  if (!paused) return ContainerError(paused.error(), "pause", options.id);
+  if (!paused) return ContainerError(globals, paused.error(), "pause", options.id);
   return 0;
 }
 
 Result<int> Execute(const GlobalOptions& globals, const ResumeOptions& options) {
   const Status resumed = Resume(globals, options.id);
-  if (!resumed) return ContainerError(resumed.error(), "resume", options.id);
+  if (!resumed) return ContainerError(globals, resumed.error(), "resume", options.id);
   return 0;
 }
 

@@ -16,8 +16,9 @@ Result<std::vector<pid_t>> Pids(const GlobalOptions& globals, const std::string&
   Container container = TRY(Container::Open(globals, id));
   if (container.server() == nullptr) return std::vector<pid_t>();
   Result<std::vector<pid_t>> pids = container.server()->Pids(id);
-  // The server has ended meanwhile.
-  if (!pids && pids.error().code() == Code::kUnavailable) return std::vector<pid_t>();
+  // It has ended meanwhile.
+  if (!pids && pids.error().code() == Code::kUnavailable && HasStopped(globals, id))
+    return std::vector<pid_t>();
   return pids;
 }
 
@@ -51,7 +52,7 @@ Status Show(const GlobalOptions& globals, const PsOptions& options) {
 
 Result<int> Execute(const GlobalOptions& globals, const PsOptions& options) {
   const Status shown = Show(globals, options);
-  if (!shown) return ContainerError(shown.error(), "list processes of", options.id);
+  if (!shown) return ContainerError(globals, shown.error(), "list processes of", options.id);
   return 0;
 }
 

@@ -35,7 +35,7 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
 
 Result<int> Execute(const GlobalOptions& globals, const StartOptions& options) {
   const Status started = Start(globals, options.id);
-  if (!started) return ContainerError(started.error(), "start", options.id);
+  if (!started) return ContainerError(globals, started.error(), "start", options.id);
   return 0;
 }
 

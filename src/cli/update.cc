@@ -31,7 +31,7 @@ Status Update(const GlobalOptions& globals, const UpdateOptions& options) {
 
 Result<int> Execute(const GlobalOptions& globals, const UpdateOptions& options) {
   const Status updated = Update(globals, options);
-  if (!updated) return ContainerError(updated.error(), "update", options.id);
+  if (!updated) return ContainerError(globals, updated.error(), "update", options.id);
   return 0;
 }
 

@@ -321,10 +321,11 @@ void Guest::GoDown(const std::string& reason) {
   }
   // Calls under way fail here and now; their callbacks come back to this object.
   agent->Close();
+  // First, so that who is told below finds the containers stopped.
+  options_.on_down(reason);
   for (std::function<void(Error)>& callback : std::exchange(waiting_for_reason_, {})) {
     callback(MakeError(Code::kUnavailable, "the virtual machine ended: {}", reason));
   }
-  options_.on_down(reason);
   StopMachine([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->FinishStop();
   });

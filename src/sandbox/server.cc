@@ -24,6 +24,9 @@ namespace {
 // machine, or removing another container's files, must not queue behind them.
 constexpr size_t kWorkers = 4;
 
+// One for each command under way.
+constexpr size_t kMaxClients = 1024;
+
 Result<StateDirectory> OpenStateDirectory(const ServerOptions& options) {
   const std::filesystem::path path(options.state_directory);
   if (!path.is_absolute() || path.filename() != options.id) {
@@ -63,7 +66,7 @@ Status RunServer(ServerOptions options) {
                         uint64_t connection) { return sandbox->Attach(std::move(request), connection); },
        .on_closed = [sandbox](uint64_t connection,
                               bool committed) { sandbox->OnAttachClosed(connection, committed); }}));
-  server.Listen(std::move(options.task_socket));
+  server.Listen(std::move(options.task_socket), kMaxClients);
 
   asio::steady_timer idle_timer(loop.context(), options.idle_timeout);
   idle_timer.async_wait([sandbox](const std::error_code& error) {

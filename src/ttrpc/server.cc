@@ -326,9 +326,13 @@ void Server::Impl::Accept(const std::shared_ptr<Listener>& listener) {
       accept4(listener->descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   const int accept_errno = errno;
   const bool accepted = stream.valid();
-  if (accepted && listener->connections < listener->max_connections) {
+  if (accepted) {
     ++listener->connections;
-    Serve(std::move(stream), [listener](uint64_t) { --listener->connections; });
+    Serve(std::move(stream), [weak = weak_from_this(), listener](uint64_t) {
+      const auto self = weak.lock();
+      if (listener->connections-- == listener->max_connections && self) self->WaitConnection(listener);
+    });
+    if (listener->connections == listener->max_connections) return;
   }
   if (accepted || accept_errno == EAGAIN || accept_errno == EINTR || accept_errno == ECONNABORTED) {
     WaitConnection(listener);

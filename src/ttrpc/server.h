@@ -93,7 +93,7 @@ class Server {
   // once.
   void Serve(UniqueFd stream, std::function<void(uint64_t connection_id)> on_closed = {});
   // Accepts connections on a listening socket for as long as the server lives. At most `max_connections` at
-  // once; more are closed at once.
+  // once; further ones wait in the socket's backlog until one of those has ended.
   void Listen(UniqueFd listening_socket, size_t max_connections = 128);
 
   class Impl;

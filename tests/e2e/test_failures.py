@@ -1,7 +1,10 @@
 """What happens when a part dies: the VMM, virtiofsd, the sandbox server, the guest."""
 
+import contextlib
 import os
+import resource
 import signal
+import socket
 import subprocess
 
 import harness
@@ -106,6 +109,20 @@ class Failures(KataTest):
     def test_delete_force_ends_a_guest_that_does_not_answer(self):
         container = self.running_container()
         self.stop_vmm(container)
+        self.kata("delete", "--force", container)
+
+    def test_a_server_with_more_clients_than_it_takes_is_not_taken_for_stopped(self):
+        container = self.running_container()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        with contextlib.ExitStack() as clients:
+            for _ in range(1100):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(os.path.join(self.root, container, "task.sock"))
+            self.assertEqual(self.state(container)["status"], "running")
+            self.assert_one_line_error(self.kata("delete", container, check=False), "not stopped")
+        self.assertEqual(self.kata("exec", container, "echo", "alive").stdout, "alive\n")
         self.kata("delete", "--force", container)
 
     def test_guest_panic_is_reported_with_its_cause(self):
