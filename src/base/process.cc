@@ -39,6 +39,7 @@ enum class Step : int32_t {
   kChangeDirectory,
   kControllingTty,
   kCoreLimit,
+  kDescriptorLimit,
   kSignals,
   kCloseFds,
   kPlaceFds,
@@ -71,6 +72,9 @@ struct ChildPlan {
   int parent_pidfd = -1;
   uint64_t signal_mask = 0;  // of the parent
 };
+
+// Of the programs that are started; set where this process has another.
+std::optional<rlimit64> descriptor_limit;
 
 constexpr int kSignalCount = 64;
 constexpr size_t kKernelSigsetSize = sizeof(uint64_t);  // the kernel's sigset_t, not glibc's
@@ -156,6 +160,10 @@ void PlaceFds(ChildPlan& plan, int error_fd) {
     if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, nullptr) < 0) FailChild(error_fd, Step::kCoreLimit);
   }
   PlaceFds(plan, error_fd);
+  // Now that no descriptor above the lower limit is made any more.
+  if (descriptor_limit && syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &*descriptor_limit, nullptr) < 0) {
+    FailChild(error_fd, Step::kDescriptorLimit);
+  }
   if (!ResetSignals(command.reset_signals)) FailChild(error_fd, Step::kSignals);
   const uint64_t mask = command.reset_signals ? 0 : plan.signal_mask;
   if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, kKernelSigsetSize) < 0) {
@@ -203,6 +211,9 @@ Error DescribeFailure(const Command& command, const ChildFailure& failure) {
       break;
     case Step::kCoreLimit:
       what = "set limit of core dumps";
+      break;
+    case Step::kDescriptorLimit:
+      what = "set limit of open descriptors";
       break;
     case Step::kSignals:
       what = "reset signals";
@@ -430,6 +441,15 @@ std::string Command::Describe() const {
   add(program);
   for (const std::string& arg : args) add(arg);
   return line;
+}
+
+Status RaiseDescriptorLimit() {
+  rlimit64 limit{};
+  if (getrlimit64(RLIMIT_NOFILE, &limit) < 0) return SysError("read the limit of open descriptors");
+  descriptor_limit = limit;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit64(RLIMIT_NOFILE, &limit) < 0) return SysError("raise the limit of open descriptors");
+  return {};
 }
 
 Result<ChildProcess> Spawn(const Command& command) {

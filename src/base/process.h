@@ -81,6 +81,11 @@ struct Command {
   std::string Describe() const;
 };
 
+// Raises this process's own limit of open descriptors to the highest that it may have. Programs that are
+// started later get the limit that it had before: some take a high one for a reason to close, or to make room
+// for, that many descriptors. Once, before the first Spawn.
+Status RaiseDescriptorLimit();
+
 // Starts `command`. A failure of any step in the child up to execve is returned here with its errno
 // ("execute '/bin/x': No such file or directory").
 Result<ChildProcess> Spawn(const Command& command);

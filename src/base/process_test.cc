@@ -324,6 +324,23 @@ TEST_F(SpawnTest, ForbidsCoreDumpsUnlessAllowed) {
   EXPECT_NE(RunToEnd(command).value_or(Outcome()).output, "0\n");
 }
 
+TEST_F(SpawnTest, ProgramsGetTheLimitOfDescriptorsFromBeforeItWasRaised) {
+  rlimit old_limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old_limit), 0);
+  const ScopeExit restore([&] {
+    setrlimit(RLIMIT_NOFILE, &old_limit);
+    (void)RaiseDescriptorLimit();
+    setrlimit(RLIMIT_NOFILE, &old_limit);
+  });
+  const rlimit few{100, old_limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  ASSERT_OK(RaiseDescriptorLimit());
+  rlimit raised;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &raised), 0);
+  EXPECT_EQ(raised.rlim_cur, old_limit.rlim_max);
+  EXPECT_EQ(RunToEnd(Shell("ulimit -Sn")).value_or(Outcome()).output, "100\n");
+}
+
 // SigIgn, SigBlk of a child as hexadecimal masks.
 std::string SignalLines(bool reset) {
   Command command;

@@ -137,7 +137,6 @@ class NewProcess {
     TRY(WritePidFile(options_.stdio.pid_file, stand_in_.process.pid()));
     // From here on the server forgets the process when it has ended.
     TRY(attachment_->Commit());
-    attachment_.reset();
     known_to_server_ = false;
     return {};
   }

@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -12,6 +14,8 @@
 
 namespace kata::sandbox {
 namespace {
+
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 // The message is there already when it is asked for; a receive that would wait is a spurious wake-up.
 Deadline AtOnce() {
@@ -29,28 +33,51 @@ Status CheckPeer(int socket_fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<AttachServer>> AttachServer::Create(FdWatcher& watcher, UniqueFd listening_socket,
-                                                           Handlers handlers) {
+Result<std::unique_ptr<AttachServer>> AttachServer::Create(EventLoop& loop, FdWatcher& watcher,
+                                                           UniqueFd listening_socket, Handlers handlers,
+                                                           size_t max_connections) {
   // Only this program waits on the listening socket, so its flags are its own.
   TRY(SetNonBlocking(listening_socket.get(), true));
   std::unique_ptr<AttachServer> server(
-      new AttachServer(watcher, std::move(listening_socket), std::move(handlers)));
+      new AttachServer(loop, watcher, std::move(listening_socket), std::move(handlers), max_connections));
   TRY(server->WaitForConnection());
   return server;
 }
 
 Status AttachServer::WaitForConnection() {
-  listen_watch_ = TRY(watcher_.Once(listening_socket_.get(), EPOLLIN, [this](uint32_t) { Accept(); }));
+  if (waiting_ || connections_.size() >= max_connections_) return {};
+  listen_watch_ = TRY(watcher_.Once(listening_socket_.get(), EPOLLIN, [this](uint32_t) {
+    waiting_ = false;
+    Accept();
+  }));
+  waiting_ = true;
   return {};
 }
 
 void AttachServer::Accept() {
   UniqueFd socket(accept4(listening_socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (socket && connections_.size() < kMaxConnections) {
+  if (socket) {
     const uint64_t id = ++last_id_;
     connections_[id].socket = std::move(socket);
     WaitForMessage(id);
+  } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+    AcceptLater();
   }
+  GoOn();
+}
+
+// Out of descriptors or memory: the connection stays pending, and waiting for it would return at once.
+void AttachServer::AcceptLater() {
+  waiting_ = true;
+  pause_ = std::make_shared<asio::steady_timer>(loop_.context(), kAcceptPause);
+  pause_->async_wait([this, weak = std::weak_ptr(pause_)](const std::error_code& error) {
+    if (error || weak.expired()) return;  // this object has gone
+    waiting_ = false;
+    GoOn();
+  });
+}
+
+void AttachServer::GoOn() {
   if (const Status waiting = WaitForConnection(); !waiting) {
     log::LogError("no more clients can attach", {{"error", waiting.error().message()}});
   }
@@ -105,6 +132,7 @@ void AttachServer::Drop(uint64_t id) {
   const bool committed = it->second.committed;
   it->second.watch.Cancel();
   connections_.erase(it);
+  GoOn();
   if (attached) handlers_.on_closed(id, committed);
 }
 

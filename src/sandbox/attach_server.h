@@ -1,6 +1,7 @@
 // AttachServer: the sandbox server's side of attach.sock (attach.h).
 #pragma once
 
+#include <asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -24,13 +25,13 @@ class AttachServer {
     std::function<void(uint64_t connection_id, bool committed)> on_closed;
   };
 
-  // `watcher` is borrowed. Accepts connections until destroyed.
-  static Result<std::unique_ptr<AttachServer>> Create(FdWatcher& watcher, UniqueFd listening_socket,
-                                                      Handlers handlers);
+  // `loop` and `watcher` are borrowed. Accepts connections until destroyed, at most `max_connections` at
+  // once; further ones wait in the socket's backlog until one of those has ended.
+  static Result<std::unique_ptr<AttachServer>> Create(EventLoop& loop, FdWatcher& watcher,
+                                                      UniqueFd listening_socket, Handlers handlers,
+                                                      size_t max_connections = 1024);
 
  private:
-  static constexpr size_t kMaxConnections = 64;
-
   struct Connection {
     UniqueFd socket;
     FdWatcher::Watch watch;
@@ -38,21 +39,33 @@ class AttachServer {
     bool committed = false;
   };
 
-  AttachServer(FdWatcher& watcher, UniqueFd listening_socket, Handlers handlers)
-      : watcher_(watcher), listening_socket_(std::move(listening_socket)), handlers_(std::move(handlers)) {}
+  AttachServer(EventLoop& loop, FdWatcher& watcher, UniqueFd listening_socket, Handlers handlers,
+               size_t max_connections)
+      : loop_(loop),
+        watcher_(watcher),
+        listening_socket_(std::move(listening_socket)),
+        handlers_(std::move(handlers)),
+        max_connections_(max_connections) {}
 
+  // Unless it does already, or there is no room.
   Status WaitForConnection();
   void Accept();
+  void AcceptLater();
+  void GoOn();
   void WaitForMessage(uint64_t id);
   void OnReadable(uint64_t id);
   // Whether the connection goes on.
   bool Receive(uint64_t id, Connection& connection);
   void Drop(uint64_t id);
 
+  EventLoop& loop_;
   FdWatcher& watcher_;
   UniqueFd listening_socket_;
   FdWatcher::Watch listen_watch_;
+  std::shared_ptr<asio::steady_timer> pause_;
+  bool waiting_ = false;  // for a connection, or for the pause to be over
   Handlers handlers_;
+  const size_t max_connections_;
   std::map<uint64_t, Connection> connections_;
   uint64_t last_id_ = 0;
 };

@@ -3,11 +3,16 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
+#include <chrono>
+#include <ctime>
 #include <future>
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
 #include "sandbox/attach_message.h"
@@ -47,6 +52,8 @@ bool SameFile(int a, const struct stat& b) {
 
 class AttachTest : public kata::test::LeakCheckedTest {
  protected:
+  static constexpr size_t kMaxConnections = 2;
+
   struct Closed {
     uint64_t connection;
     bool committed;
@@ -59,13 +66,14 @@ class AttachTest : public kata::test::LeakCheckedTest {
     OnLoop([&] {
       watcher_ = std::move(*FdWatcher::Create(thread_.loop()));
       server_ = std::move(*AttachServer::Create(
-          *watcher_, std::move(listener),
+          thread_.loop(), *watcher_, std::move(listener),
           {.on_attach = [this](AttachRequest request, uint64_t) -> Status {
              if (request.id == "refused") return Error(Code::kAlreadyExists, "not twice");
              received_.set_value(std::move(request));
              return {};
            },
-           .on_closed = [this](uint64_t id, bool committed) { closed_.set_value({id, committed}); }}));
+           .on_closed = [this](uint64_t id, bool committed) { closed_.set_value({id, committed}); }},
+          kMaxConnections));
     });
   }
   void TearDown() override {
@@ -131,6 +139,48 @@ TEST_F(AttachTest, RefusalReachesTheClient) {
   request.id = "refused";
   EXPECT_THAT(Attachment::Attach(*Connect(), std::move(request), Soon()),
               IsError(Code::kAlreadyExists, "attach to process 'e1' of container 'refused': not twice"));
+}
+
+TEST_F(AttachTest, ClientsAboveTheLimitWait) {
+  std::vector<UniqueFd> idle;
+  for (size_t i = 0; i < kMaxConnections; ++i) idle.push_back(*Connect());
+  std::future<Status> waiting = std::async(std::launch::async, [this]() -> Status {
+    TRY(Attachment::Attach(TRY(Connect()), MakeRequest(), Soon()));
+    return {};
+  });
+  EXPECT_EQ(waiting.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  idle.pop_back();
+  EXPECT_OK(waiting.get());
+  AwaitClosed();
+}
+
+std::chrono::nanoseconds ProcessorTime() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+TEST_F(AttachTest, AServerWithoutDescriptorsWaitsForSome) {
+  AttachRequest request = MakeRequest();
+  UniqueFd client(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(path().copy(address.sun_path, sizeof(address.sun_path)), sizeof(address.sun_path));
+  rlimit limits{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limits), 0);
+  const int first_free = dup(client.get());
+  ::close(first_free);
+  const rlimit none{static_cast<rlim_t>(first_free), limits.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const int connected = connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const std::chrono::nanoseconds begin = ProcessorTime();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // in which a busy loop would show
+  const std::chrono::nanoseconds used = ProcessorTime() - begin;
+  setrlimit(RLIMIT_NOFILE, &limits);
+  EXPECT_EQ(connected, 0);
+  EXPECT_LT(used, std::chrono::milliseconds(100));
+  EXPECT_OK(Attachment::Attach(std::move(client), std::move(request), Soon()));
+  AwaitClosed();
 }
 
 TEST_F(AttachTest, GarbageIsRefusedAndHarmsNobody) {

@@ -60,7 +60,7 @@ Status RunServer(ServerOptions options) {
   RegisterTaskService(server, sandbox);
   RegisterMonitorService(server, sandbox);
   const std::unique_ptr<AttachServer> attach_server = TRY(AttachServer::Create(
-      *watcher, std::move(options.attach_socket),
+      loop, *watcher, std::move(options.attach_socket),
       {.on_attach = [sandbox](
                         AttachRequest request,
                         uint64_t connection) { return sandbox->Attach(std::move(request), connection); },

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "base/version.h"
@@ -158,6 +159,8 @@ Status Serve(const Arguments& arguments) {
   mallopt(M_ARENA_MAX, 1);
   // No other process of the host may read this one's memory or take its descriptors.
   if (prctl(PR_SET_DUMPABLE, 0) < 0) return SysError("become undumpable");
+  // Each process of the container takes some.
+  TRY(RaiseDescriptorLimit());
   sandbox::ServerOptions options;
   options.task_socket = TRY(TakeListeningSocket(kTaskSocketFd, "task"));
   options.attach_socket = TRY(TakeListeningSocket(kAttachSocketFd, "attach"));
