@@ -12,12 +12,15 @@ namespace {
 
 constexpr std::chrono::seconds kKillTimeout{15};
 
-// Kills the container and waits for its end. What does not work here is done by force when it is removed.
-void KillInit(Container& container) {
+// Kills the container if it runs, and lets the server remove it. What does not work here is done by force
+// afterwards; so a server that does not answer is not asked again.
+Status DeleteInServer(Container& container, bool running) {
   TaskClient& server = *container.server();
-  Status status = server.Kill(container.id(), SIGKILL, /*all=*/true);
-  if (status) status = server.Wait(container.id(), kKillTimeout);
-  if (!status) log::Debug("cannot kill the container in the guest", {{"error", status.error().message()}});
+  Status killed = running ? server.Kill(container.id(), SIGKILL, /*all=*/true) : Status();
+  if (!killed && killed.error().code() == Code::kDeadlineExceeded) return killed;
+  if (running && killed) killed = server.Wait(container.id(), kKillTimeout);
+  if (!killed) log::Debug("cannot kill the container in the guest", {{"error", killed.error().message()}});
+  return server.Delete(container.id());
 }
 
 Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
@@ -34,8 +37,7 @@ Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
                      *status);
   }
   if (container.server() != nullptr) {
-    if (!status || *status != "stopped") KillInit(container);
-    const Status deleted = container.server()->Delete(id);
+    const Status deleted = DeleteInServer(container, /*running=*/!status || *status != "stopped");
     if (!deleted)
       log::Debug("the sandbox server cannot delete the container", {{"error", deleted.error().message()}});
   }

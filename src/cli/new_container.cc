@@ -11,10 +11,10 @@
 #include "cli/stand_in_mounts.h"
 #include "oci/hook_time_limit.h"
 #include "oci/id_map.h"
-#include "sandbox/boot_slot.h"
 #include "sandbox/hooks.h"
 #include "sandbox/pod.h"
 #include "sandbox/removal.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::cli {
 namespace {
@@ -23,8 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr seconds kAttachTimeout{15};
-// For the server to report its own time-outs before the client gives up.
-constexpr seconds kCreateSlack{10};
 // How long a server that broke off a connection may take to end, and to be told of as the cause.
 constexpr seconds kExplainGrace{3};
 constexpr seconds kServerEndTimeout{10};
@@ -84,11 +82,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   TRY(container->MakeCgroup(bundle));
   TRY(container->WriteFirstState(bundle));
   TRY(container->Launch(bundle, config.file));
-  const oci::Hooks& hooks = bundle.spec.hooks;
-  const seconds timeout = config.agent.dial_timeout + config.runtime.create_container_timeout + kCreateSlack +
-                          sandbox::kBootSlotTime + oci::TimeLimit(hooks.prestart) +
-                          oci::TimeLimit(hooks.create_runtime) + oci::TimeLimit(hooks.create_container);
-  TRY(container->CreateInServer(bundle, timeout));
+  TRY(container->CreateInServer(bundle, sandbox::CreateLimit(config, bundle.spec.hooks)));
   return container;
 }
 

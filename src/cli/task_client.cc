@@ -11,17 +11,15 @@
 #include "base/deadline.h"
 #include "oci/json.h"
 #include "protocol/constants.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::cli {
 namespace {
 
 using std::chrono::seconds;
 
-// The server answers these from memory, or after one call to the agent. Generous, as a guest under software
-// emulation on a busy host may be slow.
+// The server answers from memory.
 constexpr seconds kStateTimeout{10};
-constexpr seconds kCallTimeout{60};
-constexpr seconds kShutdownTimeout{15};
 
 // Where the answer of a call waits for the thread that called. Shared with the callback, which may come later
 // than anybody waits.
@@ -122,7 +120,7 @@ Status TaskClient::Exec(const std::string& id, const std::string& exec_id, const
   request.set_cgroup(cgroup);
   request.mutable_spec()->set_type_url(std::string(protocol::kProcessTypeUrl));
   request.mutable_spec()->set_value(oci::ToJson(process));
-  TRY(Call<Empty>("Exec", request, kCallTimeout));
+  TRY(Call<Empty>("Exec", request, sandbox::kCallLimit));
   return {};
 }
 
@@ -130,7 +128,7 @@ Status TaskClient::Start(const std::string& id, const std::string& exec_id, seco
   task::StartRequest request;
   request.set_id(id);
   request.set_exec_id(exec_id);
-  TRY(Call<task::StartResponse>("Start", request, kCallTimeout + extra_time));
+  TRY(Call<task::StartResponse>("Start", request, sandbox::kStartLimit + extra_time));
   return {};
 }
 
@@ -139,7 +137,7 @@ Status TaskClient::Kill(const std::string& id, int signal, bool all) {
   request.set_id(id);
   request.set_signal(static_cast<uint32_t>(signal));
   request.set_all(all);
-  TRY(Call<Empty>("Kill", request, kCallTimeout));
+  TRY(Call<Empty>("Kill", request, sandbox::kCallLimit));
   return {};
 }
 
@@ -154,21 +152,21 @@ Status TaskClient::Delete(const std::string& id, const std::string& exec_id) {
   task::DeleteRequest request;
   request.set_id(id);
   request.set_exec_id(exec_id);
-  TRY(Call<task::DeleteResponse>("Delete", request, kCallTimeout));
+  TRY(Call<task::DeleteResponse>("Delete", request, sandbox::kDeleteLimit));
   return {};
 }
 
 Status TaskClient::Pause(const std::string& id) {
   task::PauseRequest request;
   request.set_id(id);
-  TRY(Call<Empty>("Pause", request, kCallTimeout));
+  TRY(Call<Empty>("Pause", request, sandbox::kCallLimit));
   return {};
 }
 
 Status TaskClient::Resume(const std::string& id) {
   task::ResumeRequest request;
   request.set_id(id);
-  TRY(Call<Empty>("Resume", request, kCallTimeout));
+  TRY(Call<Empty>("Resume", request, sandbox::kCallLimit));
   return {};
 }
 
@@ -177,14 +175,14 @@ Status TaskClient::Update(const std::string& id, const oci::Resources& resources
   request.set_id(id);
   request.mutable_resources()->set_type_url(std::string(protocol::kResourcesTypeUrl));
   request.mutable_resources()->set_value(oci::ToJson(resources));
-  TRY(Call<Empty>("Update", request, kCallTimeout));
+  TRY(Call<Empty>("Update", request, sandbox::kUpdateLimit));
   return {};
 }
 
 Result<grpc::StatsContainerResponse> TaskClient::Stats(const std::string& id) {
   monitor::StatsRequest request;
   request.set_id(id);
-  return Call<grpc::StatsContainerResponse>("Stats", request, kCallTimeout, protocol::kMonitorService);
+  return Call<grpc::StatsContainerResponse>("Stats", request, sandbox::kCallLimit, protocol::kMonitorService);
 }
 
 Result<monitor::WaitEventResponse> TaskClient::WaitEvent(const std::string& id, uint64_t oom_kills,
@@ -193,14 +191,14 @@ Result<monitor::WaitEventResponse> TaskClient::WaitEvent(const std::string& id, 
   request.set_id(id);
   request.set_oom_kills(oom_kills);
   request.set_timeout_ms(static_cast<uint32_t>(std::clamp<int64_t>(timeout.count(), 0, UINT32_MAX)));
-  return Call<monitor::WaitEventResponse>("WaitEvent", request, kCallTimeout + timeout,
+  return Call<monitor::WaitEventResponse>("WaitEvent", request, sandbox::kCallLimit + timeout,
                                           protocol::kMonitorService);
 }
 
 Result<std::vector<pid_t>> TaskClient::Pids(const std::string& id) {
   task::PidsRequest request;
   request.set_id(id);
-  const task::PidsResponse response = TRY(Call<task::PidsResponse>("Pids", request, kCallTimeout));
+  const task::PidsResponse response = TRY(Call<task::PidsResponse>("Pids", request, kStateTimeout));
   std::vector<pid_t> pids;
   for (const task::ProcessInfo& process : response.processes())
     pids.push_back(static_cast<pid_t>(process.pid()));
@@ -211,7 +209,7 @@ Status TaskClient::Shutdown(const std::string& id, bool now) {
   task::ShutdownRequest request;
   request.set_id(id);
   request.set_now(now);
-  TRY(Call<Empty>("Shutdown", request, kShutdownTimeout));
+  TRY(Call<Empty>("Shutdown", request, sandbox::kShutdownLimit));
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "proto/name_service.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::sandbox {
 namespace {
@@ -47,16 +48,16 @@ void AgentClient::Check(std::chrono::nanoseconds timeout, StatusCallback callbac
       });
 }
 
-Result<grpc::GuestDetailsResponse> AgentClient::GetGuestDetails() {
+Result<grpc::GuestDetailsResponse> AgentClient::GetGuestDetails(Deadline deadline) {
   grpc::GuestDetailsRequest request;
   request.set_mem_block_size(true);
   request.set_mem_hotplug_probe(true);
   return client_.CallSync<grpc::GuestDetailsResponse>(kAgentService, "GetGuestDetails", request,
-                                                      kRequestTimeout);
+                                                      deadline.Remaining());
 }
 
-Status AgentClient::CreateSandbox(const grpc::CreateSandboxRequest& request) {
-  TRY(client_.CallSync<Empty>(kAgentService, "CreateSandbox", request, kRequestTimeout));
+Status AgentClient::CreateSandbox(const grpc::CreateSandboxRequest& request, Deadline deadline) {
+  TRY(client_.CallSync<Empty>(kAgentService, "CreateSandbox", request, deadline.Remaining()));
   return {};
 }
 
@@ -71,28 +72,28 @@ Status AgentClient::OnlineCpusAndMemory(uint32_t cpus, bool memory) {
   request.set_wait(true);
   request.set_nb_cpus(cpus);
   request.set_cpu_only(!memory);
-  TRY(client_.CallSync<Empty>(kAgentService, "OnlineCPUMem", request, kRequestTimeout));
+  TRY(client_.CallSync<Empty>(kAgentService, "OnlineCPUMem", request, kAgentCallTime));
   return {};
 }
 
-Status AgentClient::UpdateInterface(const types::Interface& interface) {
+Status AgentClient::UpdateInterface(const types::Interface& interface, Deadline deadline) {
   grpc::UpdateInterfaceRequest request;
   *request.mutable_interface() = interface;
-  TRY(client_.CallSync<types::Interface>(kAgentService, "UpdateInterface", request, kRequestTimeout));
+  TRY(client_.CallSync<types::Interface>(kAgentService, "UpdateInterface", request, deadline.Remaining()));
   return {};
 }
 
-Status AgentClient::UpdateRoutes(const grpc::Routes& routes) {
+Status AgentClient::UpdateRoutes(const grpc::Routes& routes, Deadline deadline) {
   grpc::UpdateRoutesRequest request;
   *request.mutable_routes() = routes;
-  TRY(client_.CallSync<grpc::Routes>(kAgentService, "UpdateRoutes", request, kRequestTimeout));
+  TRY(client_.CallSync<grpc::Routes>(kAgentService, "UpdateRoutes", request, deadline.Remaining()));
   return {};
 }
 
-Status AgentClient::AddArpNeighbors(const grpc::ARPNeighbors& neighbors) {
+Status AgentClient::AddArpNeighbors(const grpc::ARPNeighbors& neighbors, Deadline deadline) {
   grpc::AddARPNeighborsRequest request;
   *request.mutable_neighbors() = neighbors;
-  TRY(client_.CallSync<Empty>(kAgentService, "AddARPNeighbors", request, kRequestTimeout));
+  TRY(client_.CallSync<Empty>(kAgentService, "AddARPNeighbors", request, deadline.Remaining()));
   return {};
 }
 
@@ -100,7 +101,7 @@ Status AgentClient::ListenForNames(const std::string& address, uint16_t port) {
   agent::v1::ListenRequest request;
   request.set_address(address);
   request.set_port(port);
-  TRY(client_.CallSync<Empty>(kNameService, "Listen", request, kRequestTimeout));
+  TRY(client_.CallSync<Empty>(kNameService, "Listen", request, kAgentCallTime));
   return {};
 }
 
@@ -108,7 +109,7 @@ void AgentClient::StartContainer(const std::string& container_id, std::chrono::s
                                  StatusCallback callback) {
   grpc::StartContainerRequest request;
   request.set_container_id(container_id);
-  CallForStatus("StartContainer", request, kRequestTimeout + hooks_time, std::move(callback));
+  CallForStatus("StartContainer", request, kAgentCallTime + hooks_time, std::move(callback));
 }
 
 void AgentClient::RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
@@ -116,11 +117,11 @@ void AgentClient::RemoveContainer(const std::string& container_id, std::chrono::
   grpc::RemoveContainerRequest request;
   request.set_container_id(container_id);
   request.set_timeout(static_cast<uint32_t>(timeout.count()));
-  CallForStatus("RemoveContainer", request, kRequestTimeout, std::move(callback));
+  CallForStatus("RemoveContainer", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::ExecProcess(const grpc::ExecProcessRequest& request, StatusCallback callback) {
-  CallForStatus("ExecProcess", request, kRequestTimeout, std::move(callback));
+  CallForStatus("ExecProcess", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::SignalProcess(const std::string& container_id, const std::string& exec_id, int signal,
@@ -129,7 +130,7 @@ void AgentClient::SignalProcess(const std::string& container_id, const std::stri
   request.set_container_id(container_id);
   request.set_exec_id(exec_id);
   request.set_signal(static_cast<uint32_t>(signal));
-  CallForStatus("SignalProcess", request, kRequestTimeout, std::move(callback));
+  CallForStatus("SignalProcess", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::WaitProcess(const std::string& container_id, const std::string& exec_id,
@@ -147,19 +148,19 @@ void AgentClient::WaitProcess(const std::string& container_id, const std::string
 }
 
 void AgentClient::UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback) {
-  CallForStatus("UpdateContainer", request, kRequestTimeout, std::move(callback));
+  CallForStatus("UpdateContainer", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::PauseContainer(const std::string& container_id, StatusCallback callback) {
   grpc::PauseContainerRequest request;
   request.set_container_id(container_id);
-  CallForStatus("PauseContainer", request, kRequestTimeout, std::move(callback));
+  CallForStatus("PauseContainer", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::ResumeContainer(const std::string& container_id, StatusCallback callback) {
   grpc::ResumeContainerRequest request;
   request.set_container_id(container_id);
-  CallForStatus("ResumeContainer", request, kRequestTimeout, std::move(callback));
+  CallForStatus("ResumeContainer", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::ResizeTerminal(const std::string& container_id, const std::string& exec_id, uint32_t rows,
@@ -169,14 +170,14 @@ void AgentClient::ResizeTerminal(const std::string& container_id, const std::str
   request.set_exec_id(exec_id);
   request.set_row(rows);
   request.set_column(columns);
-  CallForStatus("TtyWinResize", request, kRequestTimeout, std::move(callback));
+  CallForStatus("TtyWinResize", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::StatsContainer(const std::string& container_id,
                                  ResultCallback<grpc::StatsContainerResponse> callback) {
   grpc::StatsContainerRequest request;
   request.set_container_id(container_id);
-  client_.Call<grpc::StatsContainerResponse>(kAgentService, "StatsContainer", request, kRequestTimeout,
+  client_.Call<grpc::StatsContainerResponse>(kAgentService, "StatsContainer", request, kAgentCallTime,
                                              std::move(callback));
 }
 
@@ -209,7 +210,7 @@ void AgentClient::AnswerNameQuery(uint64_t id, std::string message, StatusCallba
   agent::v1::AnswerRequest request;
   request.set_id(id);
   request.set_message(std::move(message));
-  client_.Call<Empty>(kNameService, "Answer", request, kRequestTimeout,
+  client_.Call<Empty>(kNameService, "Answer", request, kAgentCallTime,
                       [callback = std::move(callback)](Result<Empty> response) mutable {
                         callback(response ? Status() : Status(std::move(response).error()));
                       });
@@ -243,7 +244,7 @@ class AgentStreams : public GuestStreams {
   void CloseStdin(StatusCallback callback) override {
     grpc::CloseStdinRequest request;
     SetProcess(request);
-    agent_->CallForStatus("CloseStdin", request, AgentClient::kRequestTimeout, std::move(callback));
+    agent_->CallForStatus("CloseStdin", request, kAgentCallTime, std::move(callback));
   }
 
  private:

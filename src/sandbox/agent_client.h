@@ -32,25 +32,22 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   template <typename T>
   using ResultCallback = std::move_only_function<void(Result<T>)>;
 
-  // Kata's own limit for a call that nothing else limits.
-  static constexpr std::chrono::seconds kRequestTimeout{60};
-
   // `loop` is borrowed. `stream` leads to the agent, which may not be up yet.
   AgentClient(EventLoop& loop, UniqueFd stream) : client_(loop, std::move(stream)) {}
 
   // --- Blocking; not on the loop thread. ---
   // Returns when the agent has said that it serves.
   Status Check(Deadline deadline);
-  Result<grpc::GuestDetailsResponse> GetGuestDetails();
-  Status CreateSandbox(const grpc::CreateSandboxRequest& request);
+  Result<grpc::GuestDetailsResponse> GetGuestDetails(Deadline deadline);
+  Status CreateSandbox(const grpc::CreateSandboxRequest& request, Deadline deadline);
   Status CreateContainer(const grpc::CreateContainerRequest& request, std::chrono::nanoseconds timeout);
 
   // Brings `cpus` processors online that were plugged in, and all memory when `memory` has changed.
   Status OnlineCpusAndMemory(uint32_t cpus, bool memory);
 
-  Status UpdateInterface(const types::Interface& interface);
-  Status UpdateRoutes(const grpc::Routes& routes);
-  Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors);
+  Status UpdateInterface(const types::Interface& interface, Deadline deadline);
+  Status UpdateRoutes(const grpc::Routes& routes, Deadline deadline);
+  Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors, Deadline deadline);
   // Queries of the guest for this address of its loopback interface are NextNameQuery's from now on.
   Status ListenForNames(const std::string& address, uint16_t port);
 

@@ -36,17 +36,18 @@ namespace kata::sandbox::test {
 class FakeGuestScript {
  public:
   struct Behaviour {
-    bool agent_silent = false;  // never answers Health.Check, which is recorded
-    bool agent_late = false;    // answers each but the first; they are recorded, too
-    bool agent_absent = false;  // never opens the channel
-    bool no_hotplug = false;    // the machine takes no further devices
-    bool fixed_size = false;    // nor processors or memory
-    bool create_hangs = false;  // never answers CreateContainer
-    bool exec_hangs = false;    // ExecProcess is answered when this is so no more
-    bool signal_hangs = false;  // never answers SignalProcess, nor does it what it is asked for
-    pid_t vmm_pid = 0;          // 0: the test's own process
-    std::string start_error;    // the machine does not start
-    std::string last_words;     // of the machine
+    bool agent_silent = false;   // never answers Health.Check, which is recorded
+    bool agent_late = false;     // answers each but the first; they are recorded, too
+    bool agent_absent = false;   // never opens the channel
+    bool no_hotplug = false;     // the machine takes no further devices
+    bool fixed_size = false;     // nor processors or memory
+    bool create_hangs = false;   // never answers CreateContainer
+    bool exec_hangs = false;     // ExecProcess is answered when this is so no more
+    bool signal_hangs = false;   // never answers SignalProcess, nor does it what it is asked for
+    bool network_hangs = false;  // never answers UpdateInterface, which is recorded
+    pid_t vmm_pid = 0;           // 0: the test's own process
+    std::string start_error;     // the machine does not start
+    std::string last_words;      // of the machine
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -316,8 +317,10 @@ class FakeAgent {
   }
 
   void RegisterNetwork() {
-    On<grpc::UpdateInterfaceRequest, types::Interface>(
-        "UpdateInterface", [this](const grpc::UpdateInterfaceRequest& request) {
+    server_->Handle<grpc::UpdateInterfaceRequest, types::Interface>(
+        std::string(protocol::kAgentService), "UpdateInterface",
+        [this](const ttrpc::CallContext&, const grpc::UpdateInterfaceRequest& request,
+               ttrpc::Responder<types::Interface> responder) {
           const types::Interface& interface = request.interface();
           std::string event = fmt::format("interface {} {} {} '{}'", interface.name(), interface.hwaddr(),
                                           interface.mtu(), interface.devicepath());
@@ -325,7 +328,11 @@ class FakeAgent {
             event += fmt::format(" {}/{}", address.address(), address.mask());
           }
           script_->Record(event);
-          return interface;
+          if (script_->behaviour().network_hangs) {
+            kept_.push_back(std::make_shared<ttrpc::Responder<types::Interface>>(std::move(responder)));
+          } else {
+            responder.Respond(interface);
+          }
         });
     On<grpc::UpdateRoutesRequest, grpc::Routes>(
         "UpdateRoutes", [this](const grpc::UpdateRoutesRequest& request) {

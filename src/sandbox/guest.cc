@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::sandbox {
 
@@ -69,12 +70,13 @@ Result<std::shared_ptr<AgentClient>> Guest::BootSteps(BootRequest request) {
   const std::shared_ptr<Machine> machine =
       TRY_CTX(StartMachine(std::move(request.machine), agent_deadline), "start virtual machine");
   std::shared_ptr<AgentClient> agent = TRY(ConnectAgent(*machine, agent_deadline));
+  const Deadline deadline = Deadline::After(kGuestSetUpTime);
   const grpc::GuestDetailsResponse details =
-      TRY_CTX(agent->GetGuestDetails(), "ask the agent what it can do");
+      TRY_CTX(agent->GetGuestDetails(deadline), "ask the agent what it can do");
   for (grpc::Storage& storage : machine->SandboxStorages())
     *request.sandbox.add_storages() = std::move(storage);
-  TRY_CTX(agent->CreateSandbox(request.sandbox), "create sandbox in the guest");
-  if (network) TRY(network->Configure(*agent));
+  TRY_CTX(agent->CreateSandbox(request.sandbox, deadline), "create sandbox in the guest");
+  if (network) TRY(network->Configure(*agent, deadline));
   const std::lock_guard lock(mutex_);
   supports_seccomp_ = details.agent_details().supports_seccomp();
   return agent;
@@ -228,11 +230,23 @@ std::shared_ptr<GuestNetwork> Guest::network() const {
 }
 
 void Guest::SettleNetwork(std::move_only_function<void()> done) {
-  if (const std::shared_ptr<GuestNetwork> network = this->network()) {
-    network->Settle(std::move(done));
-  } else {
+  const std::shared_ptr<GuestNetwork> network = this->network();
+  if (!network) {
     loop_.Post(std::move(done));
+    return;
   }
+  // Whichever comes first takes it.
+  auto once = std::make_shared<std::move_only_function<void()>>(std::move(done));
+  auto timer = std::make_shared<asio::steady_timer>(loop_.context(), options_.patience.settle);
+  timer->async_wait([once, timer](const std::error_code& error) {
+    if (error || !*once) return;
+    log::Warning("a process starts although the guest may not have all of its container's network yet");
+    std::exchange(*once, nullptr)();
+  });
+  network->Settle([once, timer] {
+    timer->cancel();
+    if (*once) std::exchange(*once, nullptr)();
+  });
 }
 
 bool Guest::supports_seccomp() const {

@@ -60,7 +60,8 @@ class Guest : public std::enable_shared_from_this<Guest> {
   std::shared_ptr<AgentClient> agent() const;
   std::shared_ptr<Machine> machine() const;
   bool supports_seccomp() const;
-  // Any thread. Calls `done`, on the loop thread, when the guest has the network that the container has now.
+  // Loop thread. Calls `done` there when the guest has the network that the container has now, or has had
+  // its time for that.
   void SettleNetwork(std::move_only_function<void()> done);
 
   // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped.
@@ -77,9 +78,6 @@ class Guest : public std::enable_shared_from_this<Guest> {
 
  private:
   enum class State { kNew, kBooting, kUp, kStopping, kDown };
-  static constexpr std::chrono::seconds kMachineStopTime{10};
-  static constexpr std::chrono::seconds kDestroySandboxTime{5};
-  static constexpr std::chrono::seconds kGrowTime{30};
   // Short, as growing waits for it.
   static constexpr std::chrono::seconds kShrinkTime{1};
   // From the end of the agent's stream until the machine's end must have explained it.

@@ -10,6 +10,7 @@
 #include "base/scope_exit.h"
 #include "linux/netlink/events.h"
 #include "network/name_server.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::sandbox {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 // An engine that moves an interface into the namespace makes several changes in a row: they are waited for,
 // so that the guest is told once.
 constexpr std::chrono::milliseconds kQuietTime{20};
-constexpr std::chrono::seconds kPlugTime{30};
 
 void LogFailure(std::string_view what, const std::string& interface, const Error& error) {
   log::Warning(what, {{"interface", interface}, {"error", error.message()}});
@@ -98,9 +98,10 @@ std::vector<hypervisor::NetworkDevice> GuestNetwork::Devices() {
   return devices;
 }
 
-Status GuestNetwork::Configure(AgentClient& agent) {
+Status GuestNetwork::Configure(AgentClient& agent, Deadline deadline) {
   Status result;
-  thread_.loop().RunAndWait([&] { result = [&]() -> Status { return Tell(agent, TRY(Scan())); }(); });
+  thread_.loop().RunAndWait(
+      [&] { result = [&]() -> Status { return Tell(agent, TRY(Scan()), deadline); }(); });
   return result;
 }
 
@@ -156,7 +157,7 @@ void GuestNetwork::Sync() {
   }
   UnplugVanished(*network);
   PlugNew(*network);
-  if (const Status told = Tell(*agent_, *network); !told) {
+  if (const Status told = Tell(*agent_, *network, Deadline::After(kAgentCallTime)); !told) {
     LogFailure("the guest's network is not as the container's", "", told.error());
   }
   RelayNames();
@@ -204,14 +205,15 @@ Status GuestNetwork::Plug(const linux::Link& link) {
   return {};
 }
 
-Status GuestNetwork::Tell(AgentClient& agent, const network::Network& network) {
+Status GuestNetwork::Tell(AgentClient& agent, const network::Network& network, Deadline deadline) {
   for (const network::Interface& interface : network.interfaces) {
     const auto card = cards_.find(interface.link.index);
     if (card == cards_.end()) continue;
     const types::Interface message = network::ToMessage(interface, card->second.guest_pci_path);
     std::string bytes = message.SerializeAsString();
     if (bytes == card->second.told) continue;
-    TRY_CTX(agent.UpdateInterface(message), "set up interface '{}' in the guest", interface.link.name);
+    TRY_CTX(agent.UpdateInterface(message, deadline), "set up interface '{}' in the guest",
+            interface.link.name);
     card->second.told = std::move(bytes);
     // Setting it down and up has cost the guest what was entered for it.
     told_routes_.clear();
@@ -219,12 +221,12 @@ Status GuestNetwork::Tell(AgentClient& agent, const network::Network& network) {
   }
   const grpc::Routes routes = network::RoutesToMessage(network);
   if (std::string bytes = routes.SerializeAsString(); bytes != told_routes_) {
-    TRY_CTX(agent.UpdateRoutes(routes), "set the routes in the guest");
+    TRY_CTX(agent.UpdateRoutes(routes, deadline), "set the routes in the guest");
     told_routes_ = std::move(bytes);
   }
   const grpc::ARPNeighbors neighbors = network::NeighborsToMessage(network);
   if (std::string bytes = neighbors.SerializeAsString(); bytes != told_neighbors_) {
-    TRY_CTX(agent.AddArpNeighbors(neighbors), "set the neighbours in the guest");
+    TRY_CTX(agent.AddArpNeighbors(neighbors, deadline), "set the neighbours in the guest");
     told_neighbors_ = std::move(bytes);
   }
   return {};

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "hypervisor/vm_spec.h"
@@ -43,7 +44,7 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   std::vector<hypervisor::NetworkDevice> Devices();
 
   // Tells the agent of all there is. Blocks.
-  Status Configure(AgentClient& agent);
+  Status Configure(AgentClient& agent, Deadline deadline);
 
   // From now on interfaces that appear are plugged into the machine, those that vanish unplugged, and changes
   // of addresses, routes and neighbours passed on, and the guest can ask the name server of the namespace, if
@@ -81,7 +82,7 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   void UnplugVanished(const network::Network& network);
   void PlugNew(const network::Network& network);
   Status Plug(const linux::Link& link);
-  Status Tell(AgentClient& agent, const network::Network& network);
+  Status Tell(AgentClient& agent, const network::Network& network, Deadline deadline);
   void RelayNames();
   void CloseOnThread();
 

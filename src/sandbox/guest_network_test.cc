@@ -1,6 +1,7 @@
 // GuestNetwork in a network namespace of the test's own, with a fake machine and agent.
 #include "sandbox/guest_network.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sched.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 
 #include "base/file.h"
 #include "sandbox/fake_guest.h"
+#include "sandbox/guest.h"
 #include "support/ip_command.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
@@ -70,7 +72,7 @@ class GuestNetworkTest : public kata::test::LeakCheckedTest {
                                               {.model = network::Model::kTcFilter, .queues = queues}));
   }
   void Follow() {
-    ASSERT_OK(network_->Configure(*agent_));
+    ASSERT_OK(network_->Configure(*agent_, Deadline::After(kTimeout)));
     network_->Follow(machine_, agent_);
     Settle();
   }
@@ -104,7 +106,7 @@ TEST_F(GuestNetworkTest, GivesTheGuestWhatIsThere) {
   ASSERT_EQ(devices.size(), 1u);
   EXPECT_EQ(devices[0].mac, kMac);
   EXPECT_EQ(devices[0].tap_fds.size(), 2u);
-  ASSERT_OK(network_->Configure(*agent_));
+  ASSERT_OK(network_->Configure(*agent_, Deadline::After(kTimeout)));
   EXPECT_THAT(script_->events(),
               ElementsAre("start", "interface eth0 02:00:00:00:00:0a 1500 '' 192.0.2.10/24",
                           "routes >192.0.2.1@eth0", "neighbours 192.0.2.7=02:00:00:00:00:77"));
@@ -130,6 +132,38 @@ TEST_F(GuestNetworkTest, SettleWaitsForAllThatHasChanged) {
   AddInterface("eth1", kOtherMac, "198.51.100.10/24");
   Settle();
   EXPECT_THAT(script_->events(), Contains("interface eth1 02:00:00:00:00:0b 1500 '0f/00' 198.51.100.10/24"));
+}
+
+TEST_F(GuestNetworkTest, AStartDoesNotWaitForEverForAGuestThatDoesNotTakeItsNetwork) {
+  WorkerPool workers(2);
+  config::Config config;
+  config.runtime.internetworking_model = "tcfilter";
+  Patience patience;
+  patience.settle = std::chrono::milliseconds(100);
+  const auto guest = std::make_shared<Guest>(
+      loop_.loop(), workers,
+      Guest::Options{
+          .factory = [this](EventLoop& loop, MachineOptions options) -> Result<std::unique_ptr<Machine>> {
+            return std::unique_ptr<Machine>(std::make_unique<FakeMachine>(loop, std::move(options), script_));
+          },
+          .agent_timeout = kTimeout,
+          .patience = patience,
+          .on_down = [](const std::string&) {}});
+  Guest::BootRequest request;
+  request.machine.config = &config;
+  request.machine.size = {.vcpus = 1, .memory_mib = 256};
+  request.machine.network_namespace =
+      std::move(*kata::Open(fmt::format("/proc/self/fd/{}", namespace_.get()), O_RDONLY));
+  ASSERT_OK(guest->Boot(std::move(request)));
+  script_->Set({.network_hangs = true});
+  AddInterface("eth1", kOtherMac, "198.51.100.10/24");
+  std::promise<void> done;
+  loop_.loop().Post([&] { guest->SettleNetwork([&] { done.set_value(); }); });
+  EXPECT_EQ(done.get_future().wait_for(kTimeout / 2), std::future_status::ready);
+  AwaitEvent(HasSubstr("interface eth1"));
+  std::promise<void> stopped;
+  loop_.loop().Post([&] { guest->Stop([&] { stopped.set_value(); }); });
+  EXPECT_EQ(stopped.get_future().wait_for(kTimeout), std::future_status::ready);
 }
 
 TEST_F(GuestNetworkTest, AFailedPlugIsNotRepeatedForEver) {

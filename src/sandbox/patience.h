@@ -6,6 +6,8 @@
 
 #include <chrono>
 
+#include "sandbox/time_limits.h"
+
 namespace kata::sandbox {
 
 struct Patience {
@@ -13,6 +15,7 @@ struct Patience {
   std::chrono::milliseconds check{60'000};           // two questions in a row without an answer: it hangs
   // To SIGKILL for all that runs in it: that shall end, with the machine if it must.
   std::chrono::milliseconds kill{10'000};
+  std::chrono::milliseconds settle{kSettleTime};  // until it has the container's network, before a start
 };
 
 }  // namespace kata::sandbox

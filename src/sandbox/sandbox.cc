@@ -24,12 +24,12 @@
 #include "sandbox/hooks.h"
 #include "sandbox/machine_spec.h"
 #include "sandbox/removal.h"
+#include "sandbox/time_limits.h"
 
 namespace kata::sandbox {
 namespace {
 
 constexpr std::chrono::seconds kRemoveContainerTime{10};
-constexpr std::chrono::seconds kPlugTime{30};
 constexpr int kLostExitCode = 255;
 constexpr int kKilledExitCode = 128 + SIGKILL;
 
@@ -38,8 +38,9 @@ Error DoesNotExist() {
 }
 
 void DetachDisks(Machine& machine, const std::vector<std::string>& ids) {
+  const Deadline deadline = Deadline::After(kPlugTime);
   for (const std::string& id : ids) {
-    const Status detached = machine.DetachDevice(id, Deadline::After(kPlugTime));
+    const Status detached = machine.DetachDevice(id, deadline);
     if (!detached) log::Debug("a disk was not unplugged", {{"error", detached.error().message()}});
   }
 }
@@ -48,14 +49,14 @@ void DetachDisks(Machine& machine, const std::vector<std::string>& ids) {
 Result<std::vector<grpc::Device>> AttachDisks(Machine& machine, const DevicePlan& plan,
                                               std::vector<std::string>& ids) {
   static std::atomic<unsigned> next_number = 0;
+  const Deadline deadline = Deadline::After(kPlugTime);
   std::vector<grpc::Device> devices;
   for (const DevicePlan::Disk& disk : plan.disks) {
     const std::string id = fmt::format("disk{}", next_number++);
     const hypervisor::BlockDevice block{
         .id = id, .path = disk.host.node, .read_only = disk.host.read_only, .direct = false};
     grpc::Device device;
-    device.set_id(
-        TRY_CTX(machine.AttachDevice(block, Deadline::After(kPlugTime)), "device '{}'", disk.container_path));
+    device.set_id(TRY_CTX(machine.AttachDevice(block, deadline), "device '{}'", disk.container_path));
     ids.push_back(id);
     device.set_type(std::string(protocol::kDeviceBlock));
     device.set_container_path(disk.container_path);
