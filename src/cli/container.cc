@@ -56,6 +56,10 @@ bool HasStopped(const sandbox::ContainerState& state) {
          HasEnded(state.server, kServerEndGrace, "the end of the sandbox server");
 }
 
+Result<sandbox::ContainerState> ReadState(const GlobalOptions& globals, const std::string& id) {
+  return TRY(sandbox::StateDirectory::Open(globals.root, id)).ReadState();
+}
+
 // Waits for the end of a process, after `grace` ends it by force.
 Status EnsureEnded(const sandbox::ProcessId& process, seconds grace, std::string_view what) {
   const std::optional<UniqueFd> pidfd = OpenRunning(process);
@@ -93,10 +97,19 @@ Result<Container> Container::Open(const GlobalOptions& globals, const std::strin
   return Container(std::move(directory), std::move(server_directory), std::move(state), std::move(server));
 }
 
+std::string StopReason(const sandbox::ContainerState& state) {
+  if (!state.error.empty()) return state.error;
+  const bool served = state.status != "stopped" && state.server.pid != 0;
+  return served ? "its sandbox server has ended" : "";
+}
+
+Error StoppedError(Code code, std::string_view text, const sandbox::ContainerState& state) {
+  const std::string reason = StopReason(state);
+  return MakeError(code, "{}{}{}", text, reason.empty() ? "" : ": ", reason);
+}
+
 bool HasStopped(const GlobalOptions& globals, const std::string& id) {
-  const Result<sandbox::StateDirectory> directory = sandbox::StateDirectory::Open(globals.root, id);
-  const Result<sandbox::ContainerState> state =
-      directory ? directory->ReadState() : Result<sandbox::ContainerState>(directory.error());
+  const Result<sandbox::ContainerState> state = ReadState(globals, id);
   return !state || HasStopped(*state);
 }
 
@@ -119,10 +132,12 @@ Result<std::string> Container::CurrentStatus() {
 Error ContainerError(const GlobalOptions& globals, Error error, const std::string& verb,
                      const std::string& id) {
   const std::string context = fmt::format("{} container '{}'", verb, id);
-  if (error.code() == Code::kUnavailable && HasStopped(globals, id)) {
-    return MakeError(Code::kFailedPrecondition, "{}: container not running: {}", context, error.message());
-  }
-  return std::move(error).Wrap(context);
+  if (error.code() != Code::kUnavailable) return std::move(error).Wrap(context);
+  const Result<sandbox::ContainerState> state = ReadState(globals, id);
+  if (state && !HasStopped(*state)) return std::move(error).Wrap(context);
+  const std::string reason = state ? StopReason(*state) : "";
+  return MakeError(Code::kFailedPrecondition, "{}: container not running: {}", context,
+                   reason.empty() ? error.message() : reason);
 }
 
 void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "cli/commands.h"
@@ -47,6 +48,11 @@ class Container {
   sandbox::ContainerState state_;
   std::unique_ptr<TaskClient> server_;
 };
+
+// Why a container that has stopped has done so, when that was not its own doing; else empty.
+std::string StopReason(const sandbox::ContainerState& state);
+// "TEXT", or "TEXT: REASON", for a command that a container which has stopped does not take.
+Error StoppedError(Code code, std::string_view text, const sandbox::ContainerState& state);
 
 // Whether a container has stopped as far as that shows without a connection to its server. For those that
 // have lost theirs.

@@ -21,6 +21,9 @@ nlohmann::ordered_json ToJson(const ContainerView& view) {
   };
   if (!view.state.annotations.empty()) json["annotations"] = view.state.annotations;
   json["owner"] = view.state.owner;
+  // Beyond runc's members, as the specification allows.
+  const std::string reason = view.status == "stopped" ? StopReason(view.state) : "";
+  if (!reason.empty()) json["error"] = reason;
   return json;
 }
 

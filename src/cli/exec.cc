@@ -85,7 +85,8 @@ std::string MakeExecId() {
 Status CheckStatus(Container& container, bool ignore_paused) {
   const std::string status = TRY(container.CurrentStatus());
   if (status == "stopped") {
-    return Error(Code::kFailedPrecondition, "cannot exec in a stopped container: container not running");
+    return StoppedError(Code::kFailedPrecondition,
+                        "cannot exec in a stopped container: container not running", container.state());
   }
   if (status == "paused" && !ignore_paused) {
     return Error(Code::kFailedPrecondition,

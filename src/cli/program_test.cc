@@ -314,9 +314,29 @@ TEST_F(ProgramTest, AContainerWithoutItsServerIsStoppedAndCanBeDeleted) {
   EXPECT_EQ(Run({"kill", "--all", "c1", "9"}).exit_code, 0);
   EXPECT_THAT(ErrorOf({"kill", "c1", "NOSUCHSIGNAL"}), HasSubstr("NOSUCHSIGNAL"));
   EXPECT_THAT(ErrorOf({"exec", "c1", "true"}), HasSubstr("container not running"));
-  EXPECT_THAT(ErrorOf({"start", "c1"}), HasSubstr("cannot start a container that has stopped"));
+  EXPECT_THAT(ErrorOf({"start", "c1"}), testing::EndsWith("cannot start a container that has stopped"));
+  EXPECT_FALSE(shown.contains("error"));
   EXPECT_EQ(Run({"delete", "c1"}).exit_code, 0);
   EXPECT_THAT(StateLeft(), IsEmpty());
+}
+
+TEST_F(ProgramTest, WhyAContainerHasStoppedIsTold) {
+  ASSERT_OK_AND_ASSIGN(const auto directory, sandbox::StateDirectory::Create(Path("root"), "c1"));
+  sandbox::ContainerState state;
+  state.id = state.sandbox_id = "c1";
+  state.status = "running";
+  state.server = {getpid(), 1};  // a later process has its pid
+  ASSERT_OK(directory.WriteState(state));
+  EXPECT_EQ(Json::parse(Run({"state", "c1"}).out)["error"], "its sandbox server has ended");
+  state.status = "stopped";
+  state.error = "the virtual machine ended: signal 9 (killed)";
+  ASSERT_OK(directory.WriteState(state));
+  EXPECT_EQ(Json::parse(Run({"state", "c1"}).out)["error"], state.error);
+  EXPECT_THAT(ErrorOf({"kill", "c1"}), testing::EndsWith("container not running: " + state.error));
+  EXPECT_THAT(ErrorOf({"exec", "c1", "true"}), testing::EndsWith("container not running: " + state.error));
+  EXPECT_THAT(ErrorOf({"update", "c1"}), testing::EndsWith("container not running: " + state.error));
+  EXPECT_THAT(ErrorOf({"start", "c1"}), testing::EndsWith("that has stopped: " + state.error));
+  EXPECT_EQ(Run({"delete", "c1"}).exit_code, 0);
 }
 
 TEST_F(ProgramTest, DeleteEndsWhatADeadServerHasLeft) {

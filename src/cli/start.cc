@@ -13,7 +13,8 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
   Container container = TRY(Container::Open(globals, id));
   const std::string status = TRY(container.CurrentStatus());
   if (status == "stopped") {
-    return Error(Code::kFailedPrecondition, "cannot start a container that has stopped");
+    return StoppedError(Code::kFailedPrecondition, "cannot start a container that has stopped",
+                        container.state());
   }
   if (status != "created") {
     return MakeError(Code::kFailedPrecondition, "cannot start an already {} container", status);

@@ -33,7 +33,9 @@ class Failures(KataTest):
         self.wait_status(container, "stopped")
         wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
         self.assertIn("virtual machine", self.read_output(container))
-        self.assert_one_line_error(self.kata("exec", container, "true", check=False), "not running")
+        self.assertIn("signal 9", self.state(container)["error"])
+        for verb in (("exec", container, "true"), ("kill", container)):
+            self.assert_one_line_error(self.kata(*verb, check=False), "container not running", "signal 9")
         self.kata("delete", container)
 
     def test_vmm_killed_under_a_foreground_run(self):
@@ -69,7 +71,8 @@ class Failures(KataTest):
         self.kill_process("containerd-shim-kata-v2")
         wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
         self.assertEqual(self.state(container)["status"], "stopped")
-        self.assert_one_line_error(self.kata("kill", container, "TERM", check=False), "not running")
+        self.assert_one_line_error(self.kata("kill", container, "TERM", check=False), "not running",
+                                   "sandbox server has ended")
         self.kata("delete", container)
 
     def stop_vmm(self, container):
