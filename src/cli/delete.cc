@@ -23,6 +23,11 @@ Status DeleteInServer(Container& container, bool running) {
   return server.Delete(container.id());
 }
 
+bool HasLostStandIn(Container& container) {
+  const sandbox::ProcessId& shim = container.state().shim;
+  return container.server() != nullptr && shim.pid != 0 && !sandbox::IsAlive(shim);
+}
+
 Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
   Result<Container> opened = Container::Open(globals, id);
   if (!opened) {
@@ -30,7 +35,12 @@ Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
     return std::move(opened).error();
   }
   Container& container = *opened;
-  const Result<std::string> status = container.CurrentStatus();
+  Result<std::string> status = container.CurrentStatus();
+  if (status && *status != "stopped" && !force && HasLostStandIn(container)) {
+    // Who has killed kata-shim takes the container for dead, and the server is about to see to that.
+    (void)container.server()->Wait(id, kKillTimeout);
+    status = container.CurrentStatus();
+  }
   if (!status && !force) return status.error();
   if (status && *status != "stopped" && *status != "created" && !force) {
     return MakeError(Code::kFailedPrecondition, "cannot delete container {} that is not stopped: {}", id,
