@@ -133,15 +133,49 @@ TEST_F(ContainerTest, ProgramThatIsNotExecutableIsReportedAtCreate) {
 
 TEST_F(ContainerTest, BadWorkingDirectoryIsReportedAtCreate) {
   oci::Spec spec = ShellSpec("pwd");
-  spec.process->cwd = "/nosuch";
-  EXPECT_THAT(Container::Create(spec, Options()),
-              IsError(Code::kNotFound, "change to working directory '/nosuch': No such file or directory"));
   spec.process->cwd = "/etc/passwd";
   EXPECT_THAT(Container::Create(spec, Options()),
               IsError(_, "change to working directory '/etc/passwd': Not a directory"));
   spec.process->cwd = "/tmp";
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "/tmp\n");
+}
+
+TEST_F(ContainerTest, MissingWorkingDirectoryIsMade) {
+  oci::Spec spec = ShellSpec("pwd; stat -c '%a %u:%g' . ..");
+  spec.root->readonly = true;
+  spec.process->user.uid = 1000;
+  spec.process->cwd = "/work/../work/new/";
+  ASSERT_OK_AND_ASSIGN(RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "/work/new\n755 0:0\n755 0:0\n");
+
+  ASSERT_EQ(symlink("../../linked", (rootfs_ + "/tmp/link").c_str()), 0);
+  spec.process->cwd = "/tmp/link";
+  ASSERT_OK_AND_ASSIGN(result, Run(spec));
+  EXPECT_THAT(result.output, StartsWith("/linked\n"));
+
+  spec.mounts.push_back({"/mnt", "tmpfs", "tmpfs", {"ro"}, {}, {}});
+  spec.process->cwd = "/mnt/below";
+  ASSERT_OK_AND_ASSIGN(result, Run(spec));
+  EXPECT_THAT(result.output, StartsWith("/mnt/below\n"));
+  spec.process->cwd = "/sys/below";
+  EXPECT_THAT(Container::Create(spec, Options()),
+              IsError(_, HasSubstr("make working directory '/sys/below'")));
+}
+
+TEST_F(ContainerTest, MissingWorkingDirectoryBelongsToTheRootOfItsUserNamespace) {
+  oci::Spec spec = ShellSpec("stat -c %u:%g .");
+  spec.process->cwd = "/work";
+  spec.linux->namespaces.push_back({"user", ""});
+  spec.linux->uid_mappings = {{0, 100000, 65536}};
+  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "0:0\n");
+  struct stat info{};
+  ASSERT_EQ(stat((rootfs_ + "/work").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 100000u);
 }
 
 TEST_F(ContainerTest, WorkingDirectoryOnlyItsOwnerMayEnter) {

@@ -99,6 +99,14 @@ Status SwitchRoot(int root_fd) {
   return {};
 }
 
+// As runc: "process.cwd" need not exist. What else is wrong with it is said when the process goes there.
+Status MakeWorkingDirectory(int root_fd, const std::string& cwd) {
+  const Result<UniqueFd> present = linux::OpenInRoot(root_fd, cwd, O_PATH | O_DIRECTORY);
+  if (present || present.error().sys_errno() != ENOENT) return {};
+  TRY_CTX(linux::MkdirAllInRoot(root_fd, cwd), "make working directory '{}'", cwd);
+  return {};
+}
+
 Status SetRootPropagation(const oci::Spec& spec) {
   if (!spec.linux || spec.linux->rootfs_propagation.empty()) return {};
   const unsigned long propagation = TRY(linux::ParsePropagation(spec.linux->rootfs_propagation));
@@ -128,6 +136,7 @@ Result<linux::PtyPair> EnterRootfs(const oci::Spec& spec, const std::vector<Moun
     terminal = TRY(OpenTerminal(root.get(), spec.process->console_size));
     TRY(AttachConsole(root.get(), terminal.slave.get()));
   }
+  TRY(MakeWorkingDirectory(root.get(), spec.process->cwd));
   umask(old_umask);
 
   if (spec.linux) TRY(ProtectPaths(*spec.linux, root.get()));

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import termios
@@ -95,6 +96,12 @@ class OciProcess(KataTest):
                               {"type": "RLIMIT_CORE", "hard": 1024, "soft": 0},
                               {"type": "RLIMIT_MEMLOCK", "hard": 65536, "soft": 32768}])
         self.assert_same_as_runc(bundle)
+
+    def test_missing_working_directory_is_made(self):
+        bundle = self.configured("pwd; stat -c '%a %u:%g' .", process__cwd="/work/new", root__readonly=True)
+        ours = self.run_container(bundle=bundle).stdout
+        shutil.rmtree(os.path.join(bundle.rootfs, "work"))
+        self.assertEqual(ours, self.runc(bundle, stdout=subprocess.PIPE).stdout)
 
     def test_oom_score_is_also_that_of_the_processes_on_the_host(self):
         bundle = self.bundle("sleep", "1000", oomScoreAdj=321)
@@ -381,7 +388,7 @@ class BadConfig(KataTest):
                 (dict(mounts=[{"destination": "/proc", "type": "proc", "source": "proc"},
                               {"destination": "/x", "type": "nosuchfs", "source": "x"}]), ["/x", "nosuchfs"]),
                 (dict(process=dict(args=["/nosuch"])), ["/nosuch", "no such file"]),
-                (dict(process=dict(cwd="/nosuch")), ["/nosuch"]),
+                (dict(process=dict(cwd="/etc/passwd")), ["/etc/passwd", "Not a directory"]),
                 (dict(linux=dict(sysctl={"kernel.nosuch": "1"})), ["kernel.nosuch"]),
                 (dict(mounts=[{"destination": "/up/../proc/sys", "type": "tmpfs", "source": "x"}]), ["/proc/sys"])):
             with self.subTest(change=change):
