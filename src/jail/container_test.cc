@@ -327,7 +327,7 @@ TEST_F(ContainerTest, StartHooksRunInTheContainerBeforeItsProgram) {
       "cat > /tmp/state; echo first $A $HOME $0 $1 $(id -u) > /tmp/order; "
       "grep CapEff /proc/self/status >> /tmp/order; ls /proc/self/fd >> /tmp/order";
   spec.hooks.start_container = {{"/bin/sh", {"sh", "-c", script, "zero", "one"}, {"A=b", "PATH=/bin"}, 60},
-                                {"/bin/sh", {"sh", "-c", "echo second >> /tmp/order"}, {}, {}}};
+                                {"/bin/sh", {"sh", "-c", "echo second $COLOR $HOME >> /tmp/order"}, {}, {}}};
   CreateOptions options = Options();
   options.bundle = "/run/bundle";
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec, options));
@@ -339,7 +339,7 @@ CapEff:	0000000000000000
 1
 2
 3
-second
+second blue /home/u
 program
 )");
 }

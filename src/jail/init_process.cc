@@ -163,7 +163,7 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   TRY_CTX(channel.Expect(SyncChannel::Type::kStart, Deadline::After(kGateTimeout)), "wait for start");
 
   const auto assume = [&] { return AssumeLastRights(credentials, filter, filter_needs_admin); };
-  TRY(RunStartHooks(request.spec.hooks.start_container, StateForHooks(request), assume));
+  TRY(RunStartHooks(request.spec.hooks.start_container, environment, StateForHooks(request), assume));
   if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
     return SysError("mark file descriptors close-on-exec");
   TRY(assume());

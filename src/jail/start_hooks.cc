@@ -80,11 +80,13 @@ Status RunHook(const oci::Hook& hook, const std::string& state_json, const std::
 
 }  // namespace
 
-Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::string& state_json,
-                     const std::function<Status()>& assume) {
+Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::vector<std::string>& environment,
+                     const std::string& state_json, const std::function<Status()>& assume) {
   for (size_t i = 0; i < hooks.size(); ++i) {
-    TRY_CTX(RunHook(hooks[i], state_json, assume), "error running hook: hooks.startContainer[{}]: '{}'", i,
-            hooks[i].path);
+    oci::Hook hook = hooks[i];
+    if (hook.env.empty()) hook.env = environment;
+    TRY_CTX(RunHook(hook, state_json, assume), "error running hook: hooks.startContainer[{}]: '{}'", i,
+            hook.path);
   }
   return {};
 }
