@@ -36,8 +36,8 @@ struct ExecPlan {
   std::string cgroup;
 };
 
-// What a new process of the container takes over from init's description where the request is silent. Rlimits
-// and the OOM score are the request's own alone.
+// What a new process of the container takes over from init's description where the request is silent.
+// Rlimits, the OOM score and whether it may gain privileges are the request's own alone.
 Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
   if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
     return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
@@ -45,8 +45,6 @@ Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Pr
   if (!request.has_process()) return Error(Code::kInvalidArgument, "the request has no process");
   oci::Process process = TRY(protocol::FromProto(request.process()));
   if (!process.capabilities) process.capabilities = init.capabilities;
-  // A container without the right to gain privileges must not get it through an exec.
-  process.no_new_privileges |= init.no_new_privileges;
   if (!process.oom_score_adj) process.oom_score_adj = 0;
   TRY(oci::Validate(process));
   ExecPlan plan{.process = std::move(process), .user_names = {}, .cgroup = request.cgroup()};

@@ -236,7 +236,9 @@ class Grammar {
     command->add_option("--user,-u", options->user, "UID[:GID]");
     each_once(command->add_option("--additional-gids,-g", options->additional_gids, "more group ids"));
     each_once(command->add_option("--cap,-c", options->capabilities, "add a capability"));
-    command->add_flag("--no-new-privs", options->no_new_privileges, "no new privileges by execve");
+    command->add_flag_function(
+        "--no-new-privs", [options](int64_t value) { options->no_new_privileges = value > 0; },
+        "whether execve gives no new privileges; as in the bundle if not given");
     command->add_option("--apparmor", options->apparmor_profile, "AppArmor profile");
     command->add_option("--process-label", options->process_label, "SELinux label");
     command->add_flag("--no-subreaper", unused_flag_, "accepted and not used");

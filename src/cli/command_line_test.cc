@@ -161,7 +161,7 @@ TEST(CommandLine, PidfdSockets) {
   EXPECT_EQ(exec->stdio.pidfd_socket, "/s");
   EXPECT_TRUE(exec->ignore_paused);
   EXPECT_EQ(exec->cgroup, "/");
-  EXPECT_TRUE(exec->no_new_privileges);
+  EXPECT_EQ(exec->no_new_privileges, true);
   EXPECT_EQ(exec->apparmor_profile, "a");
 }
 

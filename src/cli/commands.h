@@ -61,7 +61,7 @@ struct ExecOptions {
   std::string user;  // UID[:GID]
   std::vector<uint32_t> additional_gids;
   std::vector<std::string> capabilities;
-  bool no_new_privileges = false;
+  std::optional<bool> no_new_privileges;
   std::string apparmor_profile;
   std::string process_label;
   std::string cgroup;  // below the container's own in the guest; empty: not given

@@ -63,7 +63,7 @@ Result<oci::Process> ProcessFromFlags(const std::string& bundle_path, const Exec
   process.user.additional_gids.insert(process.user.additional_gids.end(), options.additional_gids.begin(),
                                       options.additional_gids.end());
   AddCapabilities(options.capabilities, process);
-  if (options.no_new_privileges) process.no_new_privileges = true;
+  if (options.no_new_privileges) process.no_new_privileges = *options.no_new_privileges;
   TRY(oci::Validate(process));
   return process;
 }

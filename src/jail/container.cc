@@ -147,6 +147,7 @@ class Container::Impl {
     return MakeError(Code::kFailedPrecondition, "the container has no cgroup");
   }
 
+  std::string id;
   oci::Spec spec;
   int namespaces = 0;
   linux::CgroupDir cgroup;
@@ -168,6 +169,7 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
   if (!spec.process) return MakeError(Code::kInvalidArgument, "process is missing");
   TRY(CheckRootfs(options.rootfs));
   auto impl = std::make_unique<Impl>();
+  impl->id = options.container_id;
   impl->spec = spec;
   TRY(impl->CreateCgroup(options));
   TRY(impl->LaunchInit(spec, options));
@@ -200,6 +202,8 @@ Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOp
   request.spec.hooks = {};
   request.spec.process = process;
   if (!process.capabilities) request.spec.process->capabilities = impl_->spec.process->capabilities;
+  if (!process.user.umask) request.spec.process->user.umask = impl_->spec.process->user.umask;
+  request.container_id = impl_->id;
   request.user_names = options.user_names;
   request.namespaces = impl_->namespaces;
   request.enable_seccomp = options.enable_seccomp;

@@ -1,4 +1,5 @@
 // Processes beside init, and what is done to a running container.
+#include <algorithm>
 #include <csignal>
 
 #include "jail/container_fixture_test.h"
@@ -30,6 +31,37 @@ TEST_F(RunningContainerTest, ExecInheritsTheCapabilitiesOfTheContainer) {
   process.capabilities.reset();
   ASSERT_OK_AND_ASSIGN(const RunResult result, Exec(*container, process));
   EXPECT_EQ(result.output, "CapEff:\t0000000000000421\n");
+}
+
+TEST_F(RunningContainerTest, ExecHasItsOwnUmaskElseThatOfTheContainer) {
+  oci::Spec spec = ShellSpec("");
+  spec.process->user.umask = 077;
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, Options()));
+  oci::Process process = ShellProcess("umask");
+  ASSERT_OK_AND_ASSIGN(RunResult result, Exec(*container, process));
+  EXPECT_EQ(result.output, "0077\n");
+  process.user.umask = 0137;
+  ASSERT_OK_AND_ASSIGN(result, Exec(*container, process));
+  EXPECT_EQ(result.output, "0137\n");
+}
+
+TEST_F(RunningContainerTest, ProcessesShareTheContainersSessionKeyring) {
+  if (!PathExists("/proc/keys")) GTEST_SKIP() << "needs a kernel with keyrings";
+  for (const bool user_namespace : {false, true}) {
+    oci::Spec spec = ShellSpec("");
+    if (user_namespace) MapIds(spec);
+    CreateOptions options = Options();
+    options.container_id = user_namespace ? "keys-mapped" : "keys";
+    ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(spec, options));
+    const oci::Process process =
+        ShellProcess(fmt::format("grep ' _ses.{}:' /proc/keys", options.container_id));
+    ASSERT_OK_AND_ASSIGN(const RunResult first, Exec(*container, process));
+    ASSERT_OK_AND_ASSIGN(const RunResult second, Exec(*container, process));
+    // With its number in front; there is one only.
+    EXPECT_EQ(std::count(first.output.begin(), first.output.end(), '\n'), 1) << first.output;
+    EXPECT_EQ(first.output.substr(0, first.output.find(' ')),
+              second.output.substr(0, second.output.find(' ')));
+  }
 }
 
 TEST_F(RunningContainerTest, ExecHasTheContainersClock) {
@@ -65,11 +97,7 @@ TEST_F(RunningContainerTest, NamesAndParametersOfAJoinedNamespaceAreSet) {
       entry.path = fmt::format("/proc/{}/ns/{}", container->init_pid(), entry.type);
   }
   spec.linux->sysctl = {{"kernel.msgmax", "5432"}};
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  MapIds(spec);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "second\ndomain\n5432\nq\n");
 }

@@ -80,6 +80,15 @@ class ContainerTest : public test::LeakCheckedTest {
     return spec;
   }
 
+  // Gives the container a user namespace, and the root file system to its root.
+  void MapIds(oci::Spec& spec) const {
+    spec.linux->namespaces.push_back({"user", ""});
+    spec.linux->uid_mappings = {{0, 100000, 65536}};
+    spec.linux->gid_mappings = {{0, 100000, 65536}};
+    for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
+      ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  }
+
   CreateOptions Options() const {
     CreateOptions options;
     options.container_id = "c1";

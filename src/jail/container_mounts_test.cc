@@ -115,11 +115,7 @@ TEST_F(ContainerTest, IdmapAloneUsesTheContainersUserNamespace) {
   oci::Spec spec = ShellSpec("stat -c %u:%g /vol");
   spec.mounts.push_back({"/vol", "bind", source, {"bind", "idmap"}, {}, {}});
   EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("'idmap' needs uidMappings")));
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  MapIds(spec);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "7:7\n");
   spec.mounts.back() = {"/vol", "tmpfs", "tmpfs", {"idmap"}, {}, {}};

@@ -166,11 +166,7 @@ TEST_F(ContainerTest, MissingWorkingDirectoryIsMade) {
 TEST_F(ContainerTest, MissingWorkingDirectoryBelongsToTheRootOfItsUserNamespace) {
   oci::Spec spec = ShellSpec("stat -c %u:%g .");
   spec.process->cwd = "/work";
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  MapIds(spec);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "0:0\n");
   struct stat info{};
@@ -225,11 +221,7 @@ TEST_F(ContainerTest, SeccompReturnsErrnoWithAndWithoutNoNewPrivileges) {
 TEST_F(ContainerTest, UserNamespaceMapsIds) {
   oci::Spec spec =
       ShellSpec("id -u; cat /proc/self/uid_map; touch /tmp/mine; echo ok > /dev/null && echo dev");
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  MapIds(spec);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_THAT(result.output, testing::MatchesRegex("0\n +0 +100000 +65536\ndev\n"));
   struct stat info{};
@@ -242,13 +234,9 @@ TEST_F(ContainerTest, DevicesInAUserNamespaceAreThoseOfTheirNumbers) {
       "stat -c '%a %u:%g %t:%T' /dev/own /dev/deep/own; echo x > /dev/own && echo written; head -c2 "
       "/dev/deep/own | wc -c; "
       "stat -c '%a %t:%T' /dev/null; grep -c ' /dev/own ' /proc/self/mountinfo");
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
+  MapIds(spec);
   // Nothing of the agent's /dev has these paths.
   spec.linux->devices = {{"/dev/own", "c", 1, 3, 0622, 5, 6}, {"/dev/deep/own", "c", 1, 5, {}, {}, {}}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
   ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
   EXPECT_EQ(result.output, "622 5:6 1:3\n666 65534:65534 1:5\nwritten\n2\n666 1:3\n1\n");
 }
@@ -305,11 +293,7 @@ TEST_F(ContainerTest, TerminalInAUserNamespaceUnderAReadOnlyDev) {
   oci::Spec spec = ShellSpec("tty; echo console > /dev/console; touch /dev/x || echo refused");
   spec.process->terminal = true;
   spec.mounts[1].options.push_back("ro");
-  spec.linux->namespaces.push_back({"user", ""});
-  spec.linux->uid_mappings = {{0, 100000, 65536}};
-  spec.linux->gid_mappings = {{0, 100000, 65536}};
-  for (const char* name : {"", "/tmp", "/proc", "/dev", "/sys"})
-    ASSERT_EQ(chown((rootfs_ + name).c_str(), 100000, 100000), 0);
+  MapIds(spec);
   ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, Options()));
   const UniqueFd terminal = container->TakeTerminal();
   ASSERT_OK(container->Start());

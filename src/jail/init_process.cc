@@ -81,12 +81,14 @@ Status ApplyFinalAffinity(const oci::ExecCpuAffinity& affinity) {
   return affinity.initial.empty() ? Status() : ResetCpuAffinity();
 }
 
-// `exec`: the specification gives a CPU affinity to processes beside init only.
-Status ApplyAttributes(const oci::Process& process, const oci::Spec& spec, bool exec) {
+Status ApplyAttributes(const oci::Process& process, const Request& request) {
+  const oci::Spec& spec = request.spec;
+  const bool exec = request.operation == Request::Operation::kExec;
   TRY(StartSession(process.terminal));
-  TRY(JoinSessionKeyring());
+  TRY(JoinSessionKeyring(request.container_id, /*first=*/!exec));
   if (process.scheduler) TRY(ApplyScheduler(*process.scheduler));
   if (process.io_priority) TRY(ApplyIoPriority(*process.io_priority));
+  // The specification gives a CPU affinity to processes beside init only.
   if (exec && process.exec_cpu_affinity) TRY(ApplyFinalAffinity(*process.exec_cpu_affinity));
   if (spec.linux && spec.linux->personality) TRY(ApplyPersonality(*spec.linux->personality));
   TRY(GiveStdioTo(process.user.uid));
@@ -134,7 +136,7 @@ Status AssumeLastRights(const Credentials& credentials, const std::optional<Secc
 Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   oci::Process process = *request.spec.process;
   process.user = TRY(ResolveUser(request.user_names, process.user));
-  TRY(ApplyAttributes(process, request.spec, request.operation == Request::Operation::kExec));
+  TRY(ApplyAttributes(process, request));
 
   std::optional<SeccompFilter> filter;
   if (request.enable_seccomp && request.spec.linux && request.spec.linux->seccomp) {

@@ -82,7 +82,8 @@ class Container {
   // run.
   Status Start();
 
-  // Another process in the container's namespaces and cgroup. Runs at once. kInvalidArgument for a cgroup
+  // Another process in the container's namespaces and cgroup, with init's capabilities and umask where it has
+  // none of its own. Runs at once. kInvalidArgument for a cgroup
   // that is not below the container's, kNotFound for one that does not exist.
   Result<StartedProcess> Exec(const oci::Process& process, const ExecOptions& options);
 

@@ -52,6 +52,10 @@ constexpr std::pair<std::string_view, int> kIoClasses[] = {
 constexpr std::pair<std::string_view, unsigned long> kDomains[] = {{"LINUX", PER_LINUX},
                                                                    {"LINUX32", PER_LINUX32}};
 
+// keyrings(7), "Permissions": all for the possessor; for the user to view, read, link (as the kernel gives)
+// and search, without which a keyring is not found by its name.
+constexpr unsigned kSessionKeyringRights = 0x3f1b0000;
+
 // sched_attr of sched_setattr(2); <linux/sched/types.h> collides with the C library's <sched.h>.
 struct SchedulingAttributes {
   uint32_t size = sizeof(SchedulingAttributes);
@@ -94,10 +98,14 @@ Status GiveStdioTo(uid_t uid) {
   return {};
 }
 
-Status JoinSessionKeyring() {
-  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0) < 0 && errno != ENOSYS) {
-    return SysError("create session keyring");
-  }
+Status JoinSessionKeyring(const std::string& container_id, bool first) {
+  const std::string name = "_ses." + container_id;
+  const long keyring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str(), 0, 0, 0);
+  if (keyring < 0) return errno == ENOSYS ? Status() : SysError("join session keyring '{}'", name);
+  // EACCES: somebody else's of that name, who has let the container find it.
+  if (first && syscall(SYS_keyctl, KEYCTL_SETPERM, keyring, kSessionKeyringRights, 0, 0) < 0 &&
+      errno != EACCES)
+    return SysError("set rights of session keyring '{}'", name);
   return {};
 }
 

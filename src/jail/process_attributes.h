@@ -16,9 +16,9 @@ Status StartSession(bool terminal);
 // The container's user must be able to reopen /dev/stdout and its like.
 Status GiveStdioTo(uid_t uid);
 
-// A session keyring of its own, so that the agent's keys cannot be reached; nothing where the kernel has no
-// keyrings.
-Status JoinSessionKeyring();
+// The container's session keyring instead of the agent's, under the name that runc gives it; nothing where
+// the kernel has no keyrings. `first`: the container's later processes shall find it.
+Status JoinSessionKeyring(const std::string& container_id, bool first);
 
 Status ApplyScheduler(const oci::Scheduler& scheduler);
 Status ApplyIoPriority(const oci::IoPriority& priority);
