@@ -190,6 +190,7 @@ Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
   const oci::Process process =
       TRY(options.process_file.empty() ? ProcessFromFlags(container.state().bundle, options)
                                        : ProcessFromFile(options.process_file));
+  WarnOfUnknownCapabilities(process);
   TRY(CheckTerminal(process.terminal, options.stdio));
   TRY(CheckPidFile(options.stdio.pid_file));
   NewProcess new_process(container, options);

@@ -67,6 +67,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   // What can be found wrong without leaving a trace comes first.
   const config::Config config = TRY(LoadConfiguration(globals));
   const Bundle bundle = TRY(LoadBundle(request.bundle));
+  WarnOfUnknownCapabilities(*bundle.spec.process);
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
   TRY(CheckPidFile(request.stdio.pid_file));
 
@@ -124,7 +125,8 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
   const linux::NamespaceFd users = TRY_CTX(OpenUserNamespace(bundle.spec), "user namespace of kata-shim");
   stdio_ = TRY(OpenStdio(*bundle.spec.process, request_.stdio));
   if (server_directory_.id() == request_.id) {
-    server_ = TRY(SandboxServer::Start(directory_, config_file, bundle.spec.process->oom_score_adj, globals_));
+    server_ =
+        TRY(SandboxServer::Start(directory_, config_file, bundle.spec.process->oom_score_adj, globals_));
   }
   stand_in_ = TRY(StartStandIn(request_.id, "", *bundle.spec.process, stdio_,
                                {network_namespace, cgroup_, mounts, users},

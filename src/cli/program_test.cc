@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -229,6 +230,24 @@ TEST_F(ProgramTest, BadBundlesAreNamed) {
   ASSERT_OK(WriteFileAtomic(Path("bundle/config.json"), "{\"ociVersion\": "));
   EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("config.json"));
   EXPECT_THAT(StateLeft(), IsEmpty());
+}
+
+TEST_F(ProgramTest, UnknownCapabilitiesAreNamed) {
+  ChangeSpec([](Json& spec) {
+    spec["process"]["capabilities"]["bounding"] = {"CAP_KILL", "CAP_SYS_ADMN"};
+    spec["process"]["capabilities"]["permitted"] = {"CAP_SYS_ADMN", "KILL"};
+  });
+  ErrorOf(Create("c1"));
+  ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(Path("log.json")));
+  std::vector<std::string> told;
+  std::istringstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    const Json record = Json::parse(line);
+    if (record["level"] == "warning")
+      told.push_back(record["field"].get<std::string>() + " " + record["capability"].get<std::string>());
+  }
+  EXPECT_THAT(told, testing::ElementsAre("process.capabilities.bounding[1] CAP_SYS_ADMN",
+                                         "process.capabilities.permitted[1] KILL"));
 }
 
 TEST_F(ProgramTest, TerminalsFollowRuncsRules) {

@@ -137,6 +137,9 @@ class Verbs(KataTest):
             self.assertTrue(int(fields[name], 16) >> 21 & 1, name)
         self.assertEqual(fields["NoNewPrivs"], "1")
         self.assertIn("77", fields["Groups"].split())
+        self.kata("exec", "--cap", "SYS_ADMIN", container, "true")
+        with open(os.path.join(self.dir, "log.json"), encoding="utf-8") as f:
+            self.assertTrue([line for line in f if "unknown capability" in line and '"SYS_ADMIN"' in line])
         for flags, text in ((["--preserve-fds", "1"], "descriptors cannot be passed on"),
                             (["--cgroup", "sub"], "'./sub'"), (["--cgroup", ".."], ".. is not a sub cgroup path"),
                             (["--cgroup", "cpu:/"], "unknown controller cpu"), (["--nosuch"], "unknown flag '--nosuch'")):
