@@ -11,12 +11,12 @@
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
 
-#include <charconv>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "base/file.h"
+#include "linux/cpu_list.h"
 #include "linux/rlimits.h"
 
 namespace kata::jail {
@@ -67,11 +67,6 @@ struct SchedulingAttributes {
   uint64_t deadline_ns = 0;
   uint64_t period_ns = 0;
 };
-
-bool ParseCpu(std::string_view text, int& cpu) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
-  return error == std::errc() && end == text.data() + text.size() && cpu >= 0 && cpu < CPU_SETSIZE;
-}
 
 }  // namespace
 
@@ -142,29 +137,12 @@ Status ApplyPersonality(const oci::Personality& personality_spec) {
   return {};
 }
 
-Result<cpu_set_t> ParseCpuList(const std::string& list) {
+Status SetCpuAffinity(const std::string& list) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  std::string_view rest = list;
-  while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    const std::string_view range = rest.substr(0, comma);
-    const size_t dash = range.find('-');
-    int first = 0;
-    int last = 0;
-    const bool valid =
-        ParseCpu(range.substr(0, dash), first) &&
-        (dash == std::string_view::npos ? (last = first, true) : ParseCpu(range.substr(dash + 1), last));
-    if (!valid || first > last) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
-    for (int cpu = first; cpu <= last; ++cpu) CPU_SET(cpu, &set);
-    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+  for (const auto& [first, last] : TRY_CTX(linux::ParseCpuList(list), "CPU affinity '{}'", list)) {
+    for (uint32_t cpu = first; cpu <= last && cpu < CPU_SETSIZE; ++cpu) CPU_SET(cpu, &set);
   }
-  if (CPU_COUNT(&set) == 0) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
-  return set;
-}
-
-Status SetCpuAffinity(const std::string& list) {
-  const cpu_set_t set = TRY(ParseCpuList(list));
   if (sched_setaffinity(0, sizeof(set), &set) < 0) return SysError("set CPU affinity '{}'", list);
   return {};
 }

@@ -1,8 +1,6 @@
 // Attributes of the process besides its identity: session, scheduling, execution domain.
 #pragma once
 
-#include <sched.h>
-
 #include <string>
 
 #include "base/result.h"
@@ -23,8 +21,8 @@ Status JoinSessionKeyring(const std::string& container_id, bool first);
 Status ApplyScheduler(const oci::Scheduler& scheduler);
 Status ApplyIoPriority(const oci::IoPriority& priority);
 Status ApplyPersonality(const oci::Personality& personality);
-// "0-3,7" (cpuset(7), list format) for sched_setaffinity(2).
-Result<cpu_set_t> ParseCpuList(const std::string& list);
+// "0-3,7" (cpuset(7), list format) for sched_setaffinity(2), which leaves out what the machine has not;
+// EINVAL: all of it.
 Status SetCpuAffinity(const std::string& list);
 // All CPUs that the process's cgroup allows.
 Status ResetCpuAffinity();

@@ -7,8 +7,6 @@
 namespace kata::jail {
 namespace {
 
-using test::IsErrorCode;
-
 TEST(CapabilityResolutionTest, UnknownNamesAndImpossibleAmbientOnesAreLeftOut) {
   oci::Capabilities capabilities;
   capabilities.bounding = {"CAP_CHOWN", "CAP_NOSUCH", "CAP_BPF"};
@@ -19,15 +17,6 @@ TEST(CapabilityResolutionTest, UnknownNamesAndImpossibleAmbientOnesAreLeftOut) {
   EXPECT_EQ(sets.bounding, 1u);
   EXPECT_EQ(sets.ambient, 1u);
   EXPECT_EQ(ResolveCapabilities(std::nullopt, ~0ull), linux::CapabilitySets());
-}
-
-TEST(CpuListTest, RangesAndErrors) {
-  ASSERT_OK_AND_ASSIGN(const cpu_set_t set, ParseCpuList("0-2,5"));
-  EXPECT_EQ(CPU_COUNT(&set), 4);
-  EXPECT_TRUE(CPU_ISSET(5, &set));
-  for (const char* list : {"", "a", "3-1", "1-", "-1", "99999", "1,,2"}) {
-    EXPECT_THAT(ParseCpuList(list), IsErrorCode(Code::kInvalidArgument)) << list;
-  }
 }
 
 }  // namespace

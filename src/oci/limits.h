@@ -16,6 +16,8 @@ inline constexpr size_t kMaxObjects = 16384;
 // _STK_LIM), which it further lowers to a quarter of RLIMIT_STACK.
 inline constexpr size_t kMaxArgumentBytes = 32 * 4096;  // NOLINT(bugprone-*)
 inline constexpr size_t kMaxArgumentsBytes = 6u << 20;
+// HOST_NAME_MAX of <linux/limits.h>: sethostname(2) and setdomainname(2) take no more.
+inline constexpr size_t kMaxNodeNameBytes = 64;
 // NGROUPS_MAX of <linux/limits.h>.
 inline constexpr size_t kMaxAdditionalGids = 65536;
 

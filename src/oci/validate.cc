@@ -1,5 +1,6 @@
 // The specification as a whole, mounts and hooks.
 #include "oci/json.h"
+#include "oci/limits.h"
 #include "oci/validation.h"
 
 namespace kata::oci {
@@ -70,6 +71,11 @@ Status CheckHooks(JsonPath& path, const Hooks& hooks) {
   return CheckEach(path, "poststop", hooks.poststop, check);
 }
 
+Status CheckNodeName(JsonPath& path, std::string_view member, const std::string& name) {
+  if (name.size() <= kMaxNodeNameBytes) return {};
+  return Invalid(path, member, "{} bytes, the kernel takes at most {}", name.size(), kMaxNodeNameBytes);
+}
+
 }  // namespace
 
 Status Validate(const Spec& spec) {
@@ -85,6 +91,8 @@ Status Validate(const Spec& spec) {
     const ScopedStep step(path, "root");
     TRY(CheckPresent(path, "path", spec.root->path));
   }
+  TRY(CheckNodeName(path, "hostname", spec.hostname));
+  TRY(CheckNodeName(path, "domainname", spec.domainname));
   TRY(CheckEach(path, "mounts", spec.mounts, [&](const Mount& mount) { return CheckMount(path, mount); }));
   {
     const ScopedStep step(path, "hooks");

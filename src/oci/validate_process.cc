@@ -75,10 +75,25 @@ Status CheckRlimits(JsonPath& path, const std::vector<Rlimit>& rlimits) {
   });
 }
 
+// What the kernel ignores for another policy would seem to be in force.
+Status CheckMembersOfPolicy(JsonPath& path, const Scheduler& scheduler) {
+  if (scheduler.priority != 0 && scheduler.policy != "SCHED_FIFO" && scheduler.policy != "SCHED_RR") {
+    return Invalid(path, "priority", "only SCHED_FIFO and SCHED_RR have one");
+  }
+  if (scheduler.policy == "SCHED_DEADLINE") return {};
+  for (const auto& [member, value] : {std::pair("runtime", scheduler.runtime_ns),
+                                      {"deadline", scheduler.deadline_ns},
+                                      {"period", scheduler.period_ns}}) {
+    if (value != 0) return Invalid(path, member, "only SCHED_DEADLINE has one");
+  }
+  return {};
+}
+
 Status CheckScheduler(JsonPath& path, const Scheduler& scheduler) {
   TRY(CheckOneOf(path, "policy", scheduler.policy, kSchedulerPolicies));
   TRY(CheckRange<int32_t>(path, "nice", scheduler.nice, -20, 19));
   TRY(CheckRange<int32_t>(path, "priority", scheduler.priority, 0, 99));
+  TRY(CheckMembersOfPolicy(path, scheduler));
   return CheckEach(path, "flags", scheduler.flags, [&](const std::string& flag) -> Status {
     if (std::ranges::find(kSchedulerFlags, flag) != std::end(kSchedulerFlags)) return {};
     return path.MakeError(fmt::format("unknown value {}", Quote(flag)));
@@ -104,6 +119,11 @@ Status CheckProcess(JsonPath& path, const Process& process) {
     const ScopedStep step(path, "ioPriority");
     TRY(CheckOneOf(path, "class", process.io_priority->io_class, kIoPriorityClasses));
     TRY(CheckRange<int32_t>(path, "priority", process.io_priority->priority, 0, 7));
+  }
+  if (process.exec_cpu_affinity) {
+    const ScopedStep step(path, "execCPUAffinity");
+    TRY(CheckCpuList(path, "initial", process.exec_cpu_affinity->initial));
+    TRY(CheckCpuList(path, "final", process.exec_cpu_affinity->final));
   }
   return {};
 }

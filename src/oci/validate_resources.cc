@@ -35,6 +35,27 @@ Status CheckMemory(JsonPath& path, const MemoryResources& memory) {
   return {};
 }
 
+Status CheckCpu(JsonPath& path, const CpuResources& cpu) {
+  TRY(CheckRange(path, "idle", cpu.idle, 0, 1));
+  TRY(CheckCpuList(path, "cpus", cpu.cpus));
+  return CheckCpuList(path, "mems", cpu.mems);
+}
+
+// Of cgroup version 1; 0: not set.
+Status CheckIoWeight(JsonPath& path, std::string_view member, const std::optional<uint16_t>& weight) {
+  if (weight == 0) return {};
+  return CheckRange(path, member, weight, 10, 1000);
+}
+
+Status CheckBlockIo(JsonPath& path, const BlockIoResources& io) {
+  TRY(CheckIoWeight(path, "weight", io.weight));
+  TRY(CheckIoWeight(path, "leafWeight", io.leaf_weight));
+  return CheckEach(path, "weightDevice", io.weight_device, [&](const WeightDevice& device) -> Status {
+    TRY(CheckIoWeight(path, "weight", device.weight));
+    return CheckIoWeight(path, "leafWeight", device.leaf_weight);
+  });
+}
+
 // "2MB": digits, not starting with 0, and a unit. It becomes part of a file's name.
 bool IsPageSize(std::string_view size) {
   if (size.size() < 3 || size.size() > 10 || size.back() != 'B') return false;
@@ -69,6 +90,14 @@ Status CheckResources(JsonPath& path, const Resources& resources) {
   if (resources.memory) {
     const ScopedStep step(path, "memory");
     TRY(CheckMemory(path, *resources.memory));
+  }
+  if (resources.cpu) {
+    const ScopedStep step(path, "cpu");
+    TRY(CheckCpu(path, *resources.cpu));
+  }
+  if (resources.block_io) {
+    const ScopedStep step(path, "blockIO");
+    TRY(CheckBlockIo(path, *resources.block_io));
   }
   TRY(CheckEach(path, "hugepageLimits", resources.hugepage_limits,
                 [&](const HugepageLimit& limit) { return CheckHugepageLimit(path, limit); }));

@@ -60,6 +60,11 @@ INSTANTIATE_TEST_SUITE_P(
                "hooks.prestart[0].path: expected an absolute path, found 'a'"},
         Change{"/hooks", R"({"createRuntime": [{"path": "/a", "timeout": 0}]})",
                "hooks.createRuntime[0].timeout: expected seconds above 0, found 0"},
+        Change{"/hostname", '"' + std::string(64, 'h') + '"', ""},
+        Change{"/hostname", '"' + std::string(65, 'h') + '"',
+               "hostname: 65 bytes, the kernel takes at most 64"},
+        Change{"/domainname", '"' + std::string(300, 'd') + '"',
+               "domainname: 300 bytes, the kernel takes at most 64"},
         Change{"/annotations", R"({"": "x"})", "annotations[\"\"]: empty name"}));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -90,6 +95,15 @@ INSTANTIATE_TEST_SUITE_P(
                "process.scheduler.nice: expected an integer from -20 to 19, found -21"},
         Change{"/process/scheduler", R"({"policy": "SCHED_RR", "flags": ["X"]})",
                "process.scheduler.flags[0]: unknown value 'X'"},
+        Change{"/process/scheduler", R"({"policy": "SCHED_RR", "priority": 7})", ""},
+        Change{"/process/scheduler", R"({"policy": "SCHED_OTHER", "priority": 7})",
+               "process.scheduler.priority: only SCHED_FIFO and SCHED_RR have one"},
+        Change{"/process/scheduler", R"({"policy": "SCHED_DEADLINE", "period": 7})", ""},
+        Change{"/process/scheduler", R"({"policy": "SCHED_FIFO", "deadline": 7})",
+               "process.scheduler.deadline: only SCHED_DEADLINE has one"},
+        Change{"/process/execCPUAffinity", R"({"initial": "0-1", "final": "7"})", ""},
+        Change{"/process/execCPUAffinity", R"({"final": "all"})",
+               "process.execCPUAffinity.final: expected a list such as 0-3,7, found 'all'"},
         Change{"/process/ioPriority", R"({"class": "IOPRIO_CLASS_NONE", "priority": 1})",
                "process.ioPriority.class: unknown value 'IOPRIO_CLASS_NONE'"},
         Change{"/process/ioPriority", R"({"class": "IOPRIO_CLASS_BE", "priority": 8})",
@@ -151,6 +165,18 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"/linux/resources/memory", R"({"limit": 200, "swap": -1})", ""},
         Change{"/linux/resources/memory", R"({"swappiness": 101})",
                "linux.resources.memory.swappiness: expected an integer from 0 to 100, found 101"},
+        Change{"/linux/resources/cpu", R"({"idle": 2})",
+               "linux.resources.cpu.idle: expected an integer from 0 to 1, found 2"},
+        Change{"/linux/resources/cpu", R"({"cpus": "0-"})",
+               "linux.resources.cpu.cpus: expected a list such as 0-3,7, found '0-'"},
+        Change{"/linux/resources/cpu", R"({"mems": "x"})",
+               "linux.resources.cpu.mems: expected a list such as 0-3,7, found 'x'"},
+        Change{"/linux/resources/blockIO", R"({"weight": 0, "leafWeight": 1000})", ""},
+        Change{"/linux/resources/blockIO", R"({"weight": 9})",
+               "linux.resources.blockIO.weight: expected an integer from 10 to 1000, found 9"},
+        Change{"/linux/resources/blockIO", R"({"weightDevice": [{"major": 8, "minor": 0, "weight": 5000}]})",
+               "linux.resources.blockIO.weightDevice[0].weight: expected an integer from 10 to 1000, found "
+               "5000"},
         Change{"/linux/resources/hugepageLimits", R"([{"pageSize": "../x", "limit": 1}])",
                "linux.resources.hugepageLimits[0].pageSize: expected a size such as 2MB, found '../x'"},
         Change{"/linux/resources/hugepageLimits", R"([{"pageSize": "2MB", "limit": 1}])", ""},
@@ -182,7 +208,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Validate, AcceptsTheFullSpecification) {
   json document = json::parse(kFullSpecJson);
+  // What these say together with others is wrong.
   document["linux"]["personality"].erase("flags");
+  document["linux"]["resources"]["blockIO"]["leafWeight"] = 1000;
+  document["process"]["scheduler"]["priority"] = 0;
   ASSERT_OK_AND_ASSIGN(const Spec spec, ParseSpec(document.dump()));
   EXPECT_OK(Validate(spec));
 }

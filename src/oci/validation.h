@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "linux/cpu_list.h"
 #include "oci/json_path.h"
 #include "oci/quote.h"
 #include "oci/spec.h"
@@ -47,6 +48,12 @@ Status CheckRange(JsonPath& path, std::string_view member, const std::optional<T
                   std::type_identity_t<T> lowest, std::type_identity_t<T> highest) {
   if (!value || (*value >= lowest && *value <= highest)) return {};
   return Invalid(path, member, "expected an integer from {} to {}, found {}", lowest, highest, *value);
+}
+
+// "0-3,7". An absent list is right.
+inline Status CheckCpuList(JsonPath& path, std::string_view member, const std::string& list) {
+  if (list.empty() || kata::linux::ParseCpuList(list)) return {};
+  return Invalid(path, member, "expected a list such as 0-3,7, found {}", Quote(list));
 }
 
 // check(element) for each element of a list or check(key, value) for each of a map, with the path leading to

@@ -13,8 +13,6 @@
 namespace kata::sandbox {
 namespace {
 
-// HOST_NAME_MAX: sethostname(2) takes no more.
-constexpr size_t kMaxHostnameBytes = 64;
 constexpr char kResolverFile[] = "/etc/resolv.conf";
 constexpr size_t kMaxResolverBytes = 64u << 10;
 
@@ -92,19 +90,13 @@ oci::Process MakeGuestProcess(const oci::Process& process) {
   oci::Process guest = process;
   guest.apparmor_profile.clear();
   guest.selinux_label.clear();
-  guest.exec_cpu_affinity.reset();
   return guest;
-}
-
-std::string GuestHostname(const std::string& hostname) {
-  return std::string(TruncateUtf8(hostname, kMaxHostnameBytes));
 }
 
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options) {
   oci::Spec guest = spec;
   // The others are the host's to run.
   guest.hooks = {.start_container = spec.hooks.start_container};
-  guest.hostname = GuestHostname(spec.hostname);
   guest.mounts = options.files.mounts;
   if (!guest.root) guest.root.emplace();
   guest.root->path = options.files.rootfs;

@@ -23,8 +23,9 @@ struct GuestSpecOptions {
 
 // Hooks run on the host, but for those of the point startContainer. The guest has a network of its own, so
 // the container lives in the guest's; the other namespaces are new in the guest whatever their paths are on
-// the host. CPU and memory node numbers, block devices, interfaces and security labels are the host's and
-// mean nothing in the guest; memory, CPU time, process and huge page limits hold there as well.
+// the host. CPU and memory node numbers of cgroups, block devices, interfaces and security labels are the
+// host's and mean nothing in the guest; memory, CPU time, process and huge page limits hold there as well.
+// execCPUAffinity counts the guest's processors.
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 
 // Refuses, before a virtual machine is started for it, a filter of system calls that asks a process on the
@@ -38,9 +39,6 @@ Status CheckNamespacePaths(const oci::Spec& spec);
 // MakeGuestSpec and what goes with it in the request.
 grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
                                                         const GuestSpecOptions& options);
-
-// As much of it as the kernel takes.
-std::string GuestHostname(const std::string& hostname);
 
 // Whether the container shall share this namespace ("ipc") with another.
 bool JoinsNamespace(const oci::Spec& spec, std::string_view type);

@@ -124,6 +124,24 @@ class Verbs(KataTest):
         self.assertEqual((events.returncode, errors), (0, ""))
         self.kata("delete", container)
 
+    def test_exec_takes_over_and_brings_along(self):
+        bundle = self.bundle("sleep", "600", user={"uid": 0, "gid": 0, "umask": 0o077})
+        container = self.create(bundle)
+        self.kata("start", container)
+        script = "umask; grep -E '^(NoNewPrivs|Cpus_allowed_list)' /proc/self/status"
+        process = dict(bundle.config["process"], args=["sh", "-c", script], user={"uid": 0, "gid": 0},
+                       execCPUAffinity={"initial": "0", "final": "0"}, noNewPrivileges=False)
+        path = os.path.join(self.dir, "process.json")
+        for final, expected in (("0", "0077\nNoNewPrivs:\t0\nCpus_allowed_list:\t0\n"), ("1000", None), ("x", None)):
+            process["execCPUAffinity"]["final"] = final
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(process, f)
+            result = self.kata("exec", "--process", path, container, check=expected is not None)
+            if expected:
+                self.assertEqual(result.stdout, expected)
+            else:
+                self.assert_one_line_error(result, f"'{final}'", "ffinity")
+
     def test_exec_flags_and_codes(self):
         container = self.running("sleep", "600", inheritable=["CAP_SYS_ADMIN"])
         # Like runc: what does not start is 255, whatever the process itself could have said.
