@@ -89,7 +89,7 @@ std::vector<oci::Device> DevicesOf(const oci::Spec& spec) {
   if (!spec.linux) return devices;
   for (const oci::Device& device : spec.linux->devices) {
     oci::Device clean = device;
-    clean.path = CleanAbsolutePath(device.path);
+    clean.path = oci::CleanAbsolutePath(device.path);
     const auto same =
         std::find_if(devices.begin(), devices.end(), [&](const auto& d) { return d.path == clean.path; });
     if (same != devices.end()) {

@@ -10,19 +10,15 @@
 #include "base/result.h"
 #include "linux/mounts.h"
 #include "oci/id_map.h"
+#include "oci/mounts.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
 
 struct MountStep {
-  enum class Kind {
-    kBind,        // a copy of a mount of the agent's mount namespace
-    kFileSystem,  // a new file system
-    kCgroup,      // the cgroup2 hierarchy as the container may see it
-    kRemount,     // new attributes for what is mounted at the destination already
-  };
-  Kind kind = Kind::kFileSystem;
-  std::string destination;  // absolute inside the container, without "." and ".."
+  using Kind = oci::MountKind;
+  Kind kind = Kind::kFileSystem;  // a bind is a copy of a mount of the agent's mount namespace
+  std::string destination;        // absolute inside the container, without "." and ".."
   std::string type;
   std::string source;
   linux::MountOptions options;
@@ -39,12 +35,9 @@ struct MountStep {
   bool read_only_late = false;
 };
 
-// In the order of the spec. kInvalidArgument for a destination that is empty, is "/" or lies
-// inside /proc (but for a few files), or ids to map that are not said.
+// In the order of the spec, which has been validated: oci::Validate refuses destinations that must not be
+// mounted on.
 Result<std::vector<MountStep>> PlanMounts(const oci::Spec& spec);
-
-// "/a/./b/../c//" -> "/a/c"; ".." at the root stays there.
-std::string CleanAbsolutePath(const std::string& path);
 
 // Whether /dev of the container is made here: not when the spec binds one.
 bool NeedsDevices(const oci::Spec& spec);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <climits>
 #include <cstddef>
@@ -24,34 +25,12 @@
 #include "base/file.h"
 #include "base/unique_fd.h"
 #include "jail/jail.h"
+#include "oci/seccomp_names.h"
 
 namespace kata::jail {
 namespace {
 
 using ContextPtr = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
-
-constexpr std::pair<std::string_view, uint32_t> kArchitectures[] = {
-    {"SCMP_ARCH_NATIVE", SCMP_ARCH_NATIVE},
-    {"SCMP_ARCH_X86", SCMP_ARCH_X86},
-    {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
-    {"SCMP_ARCH_X32", SCMP_ARCH_X32},
-    {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
-    {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},
-    {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
-    {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},
-    {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
-    {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},
-    {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
-    {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32},
-    {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
-    {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},
-    {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
-    {"SCMP_ARCH_S390", SCMP_ARCH_S390},
-    {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
-    {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},
-    {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
-    {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64},
-};
 
 constexpr std::pair<std::string_view, scmp_compare> kOperators[] = {
     {"SCMP_CMP_NE", SCMP_CMP_NE},
@@ -100,9 +79,23 @@ Error SeccompError(int result, std::string_view action) {
   return ErrnoError(result == -ECANCELED ? errno : -result, fmt::format("seccomp: {}", action));
 }
 
+// By libseccomp's own names: "SCMP_ARCH_X86_64" -> "x86_64".
+Result<uint32_t> ParseArchitecture(const std::string& name) {
+  constexpr std::string_view kPrefix = "SCMP_ARCH_";
+  if (name == oci::kSeccompNativeArchitecture) return SCMP_ARCH_NATIVE;
+  uint32_t token = 0;
+  if (name.starts_with(kPrefix)) {
+    std::string word = name.substr(kPrefix.size());
+    std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
+    token = seccomp_arch_resolve_name(word.c_str());
+  }
+  if (token == 0) return MakeError(Code::kInvalidArgument, "seccomp: unknown architecture '{}'", name);
+  return token;
+}
+
 Status AddArchitectures(scmp_filter_ctx context, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    const uint32_t token = TRY(FindByName(kArchitectures, name, "architecture"));
+    const uint32_t token = TRY(ParseArchitecture(name));
     const int result = seccomp_arch_add(context, token);
     if (result < 0 && result != -EEXIST)
       return SeccompError(result, fmt::format("add architecture '{}'", name));

@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "jail/jail.h"
+#include "oci/seccomp_names.h"
 #include "support/result_matchers.h"
 
 namespace kata::jail {
@@ -75,6 +76,27 @@ TEST(SeccompTest, KillProcess) {
   seccomp.syscalls.push_back({{"getppid"}, "SCMP_ACT_KILL_PROCESS", {}, {}});
   ASSERT_OK_AND_ASSIGN(const SeccompFilter filter, SeccompFilter::Compile(seccomp));
   EXPECT_EQ(RunUnder(filter, [] { return static_cast<int>(syscall(SYS_getppid)); }), 128 + SIGSYS);
+}
+
+// The host judges profiles by these lists before a machine boots.
+TEST(SeccompTest, KnownWordsAreTaken) {
+  for (const std::string_view action : oci::kSeccompActions) {
+    if (action == oci::kSeccompNotify) continue;
+    EXPECT_OK(SeccompFilter::Compile(Filter(std::string(action)))) << action;
+  }
+  for (const std::string_view architecture : oci::kSeccompArchitectures) {
+    oci::Seccomp seccomp = Filter("SCMP_ACT_ALLOW");
+    seccomp.architectures = {std::string(architecture)};
+    // Those of the other byte order cannot be in one filter with ours.
+    EXPECT_THAT(SeccompFilter::Compile(seccomp), testing::Not(IsErrorCode(Code::kInvalidArgument)))
+        << architecture;
+  }
+  oci::Seccomp seccomp = Filter("SCMP_ACT_ALLOW");
+  seccomp.flags.assign(std::begin(oci::kSeccompFlags), std::end(oci::kSeccompFlags));
+  for (const std::string_view op : oci::kSeccompOperators) {
+    seccomp.syscalls.push_back({{"getppid"}, "SCMP_ACT_ERRNO", 1, {{0, 1, 2, std::string(op)}}});
+  }
+  EXPECT_OK(SeccompFilter::Compile(seccomp));
 }
 
 TEST(SeccompTest, WrongProfilesAreRefused) {

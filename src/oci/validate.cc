@@ -1,4 +1,4 @@
-// The specification as a whole, mounts and hooks.
+// The specification as a whole, and hooks.
 #include "oci/json.h"
 #include "oci/limits.h"
 #include "oci/validation.h"
@@ -42,17 +42,6 @@ Status CheckVersion(JsonPath& path, const std::string& version) {
   return {};
 }
 
-// A relative destination is allowed: it means relative to "/".
-Status CheckMount(JsonPath& path, const Mount& mount) {
-  TRY(CheckPresent(path, "destination", mount.destination));
-  if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
-    const bool no_uids = mount.uid_mappings.empty();
-    return Invalid(path, no_uids ? "uidMappings" : "gidMappings", "missing, {} are there",
-                   no_uids ? "gidMappings" : "uidMappings");
-  }
-  return {};
-}
-
 Status CheckHook(JsonPath& path, const Hook& hook) {
   TRY(CheckAbsolute(path, "path", hook.path));
   if (hook.timeout_seconds && *hook.timeout_seconds <= 0) {
@@ -93,7 +82,7 @@ Status Validate(const Spec& spec) {
   }
   TRY(CheckNodeName(path, "hostname", spec.hostname));
   TRY(CheckNodeName(path, "domainname", spec.domainname));
-  TRY(CheckEach(path, "mounts", spec.mounts, [&](const Mount& mount) { return CheckMount(path, mount); }));
+  TRY(CheckMounts(path, spec));
   {
     const ScopedStep step(path, "hooks");
     TRY(CheckHooks(path, spec.hooks));

@@ -94,10 +94,8 @@ Status CheckScheduler(JsonPath& path, const Scheduler& scheduler) {
   TRY(CheckRange<int32_t>(path, "nice", scheduler.nice, -20, 19));
   TRY(CheckRange<int32_t>(path, "priority", scheduler.priority, 0, 99));
   TRY(CheckMembersOfPolicy(path, scheduler));
-  return CheckEach(path, "flags", scheduler.flags, [&](const std::string& flag) -> Status {
-    if (std::ranges::find(kSchedulerFlags, flag) != std::end(kSchedulerFlags)) return {};
-    return path.MakeError(fmt::format("unknown value {}", Quote(flag)));
-  });
+  return CheckEach(path, "flags", scheduler.flags,
+                   [&](const std::string& flag) { return CheckKnown(path, flag, kSchedulerFlags); });
 }
 
 }  // namespace

@@ -53,6 +53,16 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"/root/path", "", "root.path: missing"}, Change{"/root/path", R"("/absolute")", ""},
         Change{"/linux", "", ""}, Change{"/mounts/2/destination", "", "mounts[2].destination: missing"},
         Change{"/mounts/2/destination", R"("relative")", ""},
+        Change{"/mounts/2/destination", R"("/a/..")", "mounts[2].destination: the root cannot be mounted on"},
+        Change{"/mounts/2/destination", R"("/x/../proc/sys")",
+               "mounts[2].destination: '/proc/sys' is inside /proc"},
+        Change{"/mounts/2/destination", R"("/proc/meminfo")", ""},
+        Change{"/mounts/2/destination", R"("/process")", ""},
+        Change{"/mounts/0/type", R"("tmpfs")", "mounts[0].type: 'tmpfs' cannot be mounted on /proc"},
+        Change{"/mounts/0/type", R"("bind")", ""}, Change{"/mounts/2/type", "", "mounts[2].type: missing"},
+        Change{"/mounts/0/options", R"(["tmpcopyup"])", "mounts[0].options: tmpcopyup needs type tmpfs"},
+        Change{"/mounts/1/options", R"(["tmpcopyup"])", ""},
+        Change{"/mounts/1/options", R"(["idmap"])", "mounts[1]: only a bind mount can map ids"},
         Change{"/mounts/0/uidMappings", R"([{"containerID": 0, "hostID": 1, "size": 1}])",
                "mounts[0].gidMappings: missing, uidMappings are there"},
         Change{"/hooks", R"({"poststop": [{"path": "/a"}, {}]})", "hooks.poststop[1].path: missing"},
@@ -204,7 +214,20 @@ INSTANTIATE_TEST_SUITE_P(
             "/linux/seccomp",
             R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG",
                    "args": [{"index": 5, "value": 0, "op": "=="}]}]})",
-            "linux.seccomp.syscalls[0].args[0].op: unknown value '=='"}));
+            "linux.seccomp.syscalls[0].args[0].op: unknown value '=='"},
+        Change{"/linux/seccomp", R"({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 65536})",
+               "linux.seccomp.defaultErrnoRet: expected an integer from 0 to 65535, found 65536"},
+        Change{
+            "/linux/seccomp",
+            R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO",
+                   "errnoRet": 70000}]})",
+            "linux.seccomp.syscalls[0].errnoRet: expected an integer from 0 to 65535, found 70000"},
+        Change{
+            "/linux/seccomp",
+            R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_PDP11"]})",
+            "linux.seccomp.architectures[1]: unknown value 'SCMP_ARCH_PDP11'"},
+        Change{"/linux/seccomp", R"({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"]})",
+               "linux.seccomp.flags[0]: unknown value 'SECCOMP_FILTER_FLAG_X'"}));
 
 TEST(Validate, AcceptsTheFullSpecification) {
   json document = json::parse(kFullSpecJson);

@@ -35,11 +35,18 @@ inline Status CheckAbsolute(JsonPath& path, std::string_view member, const std::
   return {};
 }
 
+// `path` leads to the value.
+inline Status CheckKnown(const JsonPath& path, const std::string& value,
+                         std::span<const std::string_view> known) {
+  if (std::ranges::find(known, value) != known.end()) return {};
+  return path.MakeError(fmt::format("unknown value {}", Quote(value)));
+}
+
 inline Status CheckOneOf(JsonPath& path, std::string_view member, const std::string& value,
                          std::span<const std::string_view> known) {
   TRY(CheckPresent(path, member, value));
-  if (std::ranges::find(known, value) != known.end()) return {};
-  return Invalid(path, member, "unknown value {}", Quote(value));
+  const ScopedStep step(path, member);
+  return CheckKnown(path, value, known);
 }
 
 // An absent value is within any range.
@@ -78,6 +85,8 @@ Status CheckEach(JsonPath& path, std::string_view member, const std::map<std::st
   return {};
 }
 
+// `path` leads to the specification.
+Status CheckMounts(JsonPath& path, const Spec& spec);
 // `path` leads to the object.
 Status CheckProcess(JsonPath& path, const Process& process);
 Status CheckLinux(JsonPath& path, const Linux& linux);

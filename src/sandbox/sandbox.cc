@@ -25,6 +25,7 @@
 #include "sandbox/machine_spec.h"
 #include "sandbox/removal.h"
 #include "sandbox/time_limits.h"
+#include "storage/mount_plan.h"
 
 namespace kata::sandbox {
 namespace {
@@ -184,6 +185,7 @@ struct Sandbox::CreateJob {
   Result<oci::Spec> ReadSpec() const;
   Result<std::string> FindRootfs(const oci::Spec& spec) const;
   Result<linux::ScopedMount> ImportRootfs(const std::string& rootfs) const;
+  Status CheckMounts(const oci::Spec& spec) const;
   Status Boot(const oci::Spec& spec, const DevicePlan& devices) const;
   Result<BootSlot> AwaitTurn() const;
   Status CreateInGuest(Machine& machine, CreateResult& container, const DevicePlan& devices) const;
@@ -276,6 +278,14 @@ Result<UniqueFd> Sandbox::CreateJob::OpenNetworkNamespace() const {
   return fd;
 }
 
+// What cannot reach the guest shall not cost a boot. Behind the hooks, which may make the sources.
+Status Sandbox::CreateJob::CheckMounts(const oci::Spec& spec) const {
+  return linux::CallInMountNamespace(sandbox->options_.host_mount_namespace.get(), [&]() -> Status {
+    TRY(storage::PlanMounts(spec, bundle, storage::ProbeSource));
+    return {};
+  });
+}
+
 Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices) const {
   Guest::BootRequest request;
   request.machine.sandbox_id = sandbox_id;
@@ -349,6 +359,7 @@ Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   if (result.spec.linux) devices = TRY(PlanDevices(*result.spec.linux, FindHostDisk));
   TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
   TRY(RunHooks(result.spec, result.rootfs));
+  TRY(CheckMounts(result.spec));
   TRY(boot ? Boot(result.spec, devices) : sizer->Grow());
   const std::shared_ptr<Machine> machine = guest->machine();
   if (!machine) return Error(Code::kUnavailable, "the virtual machine is not running");

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "linux/mounts.h"
+#include "oci/mounts.h"
 #include "storage/bind_attributes.h"
 
 namespace kata::storage {
@@ -52,25 +53,6 @@ bool IsReadOnly(const oci::Mount& mount) {
 bool IsSlave(const oci::Mount& mount) {
   return HasOption(mount, "slave") || HasOption(mount, "rslave") || HasOption(mount, "shared") ||
          HasOption(mount, "rshared");
-}
-
-// Lexically: no "//", "/./", "x/..", no slash at the end.
-std::string CleanPath(const std::string& path) {
-  std::vector<std::string_view> parts;
-  for (size_t start = 0; start < path.size();) {
-    size_t end = path.find('/', start);
-    if (end == std::string::npos) end = path.size();
-    const std::string_view part = std::string_view(path).substr(start, end - start);
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else if (!part.empty() && part != ".") {
-      parts.push_back(part);
-    }
-    start = end + 1;
-  }
-  std::string clean;
-  for (const std::string_view part : parts) clean.append("/").append(part);
-  return clean.empty() ? "/" : clean;
 }
 
 bool IsAtOrBelow(const std::string& path, std::string_view parent) {
@@ -127,7 +109,7 @@ class Planner {
   Status AddBind(const oci::Mount& mount) {
     // What is opened keeps its "..", which mean something else behind a symbolic link.
     const std::string source = mount.source.starts_with('/') ? mount.source : bundle_ + "/" + mount.source;
-    const std::string place = CleanPath(source);
+    const std::string place = oci::CleanAbsolutePath(source);
     // The guest kernel's own files; the host's would tell about the wrong machine.
     if (IsAtOrBelow(place, kProc)) return AddProc(mount, place);
     if (IsAtOrBelow(place, "/sys")) return AddSys(mount, place);
@@ -137,7 +119,7 @@ class Planner {
       return std::move(probed).error().Wrap(
           fmt::format("mount '{}' on '{}'", mount.source, mount.destination));
     }
-    if (CleanPath(mount.destination) == kShm && probed->kind == SourceKind::kDirectory) {
+    if (oci::CleanAbsolutePath(mount.destination) == kShm && probed->kind == SourceKind::kDirectory) {
       plan_.mounts.push_back(
           GuestShm(mount, probed->tmpfs_bytes > 0 ? probed->tmpfs_bytes : kDefaultShmBytes));
       return {};

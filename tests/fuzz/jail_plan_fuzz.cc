@@ -12,9 +12,9 @@
 #include "jail/devices.h"
 #include "jail/mount_plan.h"
 #include "jail/namespaces.h"
-#include "jail/process_attributes.h"
 #include "jail/request.h"
 #include "jail/seccomp.h"
+#include "linux/cpu_list.h"
 #include "oci/json.h"
 
 namespace {
@@ -82,8 +82,8 @@ void PlanResources(const oci::Resources& resources) {
 
 void PlanProcess(const oci::Process& process) {
   if (!process.exec_cpu_affinity) return;
-  RequireOneLine(jail::ParseCpuList(process.exec_cpu_affinity->initial));
-  RequireOneLine(jail::ParseCpuList(process.exec_cpu_affinity->final));
+  RequireOneLine(linux::ParseCpuList(process.exec_cpu_affinity->initial));
+  RequireOneLine(linux::ParseCpuList(process.exec_cpu_affinity->final));
 }
 
 }  // namespace
