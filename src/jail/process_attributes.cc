@@ -138,11 +138,7 @@ Status ApplyPersonality(const oci::Personality& personality_spec) {
 }
 
 Status SetCpuAffinity(const std::string& list) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const auto& [first, last] : TRY_CTX(linux::ParseCpuList(list), "CPU affinity '{}'", list)) {
-    for (uint32_t cpu = first; cpu <= last && cpu < CPU_SETSIZE; ++cpu) CPU_SET(cpu, &set);
-  }
+  const cpu_set_t set = TRY(linux::ParseCpuList(list));
   if (sched_setaffinity(0, sizeof(set), &set) < 0) return SysError("set CPU affinity '{}'", list);
   return {};
 }

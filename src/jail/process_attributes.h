@@ -21,8 +21,7 @@ Status JoinSessionKeyring(const std::string& container_id, bool first);
 Status ApplyScheduler(const oci::Scheduler& scheduler);
 Status ApplyIoPriority(const oci::IoPriority& priority);
 Status ApplyPersonality(const oci::Personality& personality);
-// "0-3,7" (cpuset(7), list format) for sched_setaffinity(2), which leaves out what the machine has not;
-// EINVAL: all of it.
+// `list` as for linux::ParseCpuList.
 Status SetCpuAffinity(const std::string& list);
 // All CPUs that the process's cgroup allows.
 Status ResetCpuAffinity();

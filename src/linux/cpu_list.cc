@@ -1,39 +1,37 @@
 #include "linux/cpu_list.h"
 
 #include <charconv>
-#include <optional>
+#include <string_view>
 
 namespace kata::linux {
 namespace {
 
-std::optional<uint32_t> ParseNumber(std::string_view text) {
-  uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-std::optional<CpuRange> ParseRange(std::string_view text) {
-  const size_t dash = text.find('-');
-  const std::optional<uint32_t> first = ParseNumber(text.substr(0, dash));
-  const std::optional<uint32_t> last =
-      dash == std::string_view::npos ? first : ParseNumber(text.substr(dash + 1));
-  if (!first || !last || *first > *last) return std::nullopt;
-  return CpuRange{*first, *last};
+bool ParseCpu(std::string_view text, int& cpu) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
+  return error == std::errc() && end == text.data() + text.size() && cpu >= 0 && cpu < CPU_SETSIZE;
 }
 
 }  // namespace
 
-Result<std::vector<CpuRange>> ParseCpuList(std::string_view list) {
-  std::vector<CpuRange> ranges;
-  while (true) {
-    const size_t comma = list.find(',');
-    const std::optional<CpuRange> range = ParseRange(list.substr(0, comma));
-    if (!range) return Error(Code::kInvalidArgument, "expected a list such as 0-3,7");
-    ranges.push_back(*range);
-    if (comma == std::string_view::npos) return ranges;
-    list.remove_prefix(comma + 1);
+Result<cpu_set_t> ParseCpuList(const std::string& list) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::string_view rest = list;
+  while (!rest.empty()) {
+    const size_t comma = rest.find(',');
+    const std::string_view range = rest.substr(0, comma);
+    const size_t dash = range.find('-');
+    int first = 0;
+    int last = 0;
+    const bool valid =
+        ParseCpu(range.substr(0, dash), first) &&
+        (dash == std::string_view::npos ? (last = first, true) : ParseCpu(range.substr(dash + 1), last));
+    if (!valid || first > last) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+    for (int cpu = first; cpu <= last; ++cpu) CPU_SET(cpu, &set);
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
   }
+  if (CPU_COUNT(&set) == 0) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+  return set;
 }
 
 }  // namespace kata::linux

@@ -1,21 +1,15 @@
-// Lists of processors and memory nodes in the format of cpuset(7): "0-3,7".
+// Lists of processors as the kernel writes them: "0-3,7" (cpuset(7), list format).
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-#include <vector>
+#include <sched.h>
+
+#include <string>
 
 #include "base/result.h"
 
 namespace kata::linux {
 
-struct CpuRange {
-  uint32_t first = 0;
-  uint32_t last = 0;  // not below `first`
-  bool operator==(const CpuRange&) const = default;
-};
-
-// In the order of the list, at least one. kInvalidArgument for anything else.
-Result<std::vector<CpuRange>> ParseCpuList(std::string_view list);
+// kInvalidArgument for what is no such list, an empty one, and numbers above what sched_setaffinity(2) takes.
+Result<cpu_set_t> ParseCpuList(const std::string& list);
 
 }  // namespace kata::linux
