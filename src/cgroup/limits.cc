@@ -114,6 +114,13 @@ void PlanBlockIo(bool unified, const oci::BlockIoResources& io, Settings& settin
       settings.push_back({"blkio", "blkio.weight", fmt::format("{}", weight)});
     }
   }
+  // Of the BFQ scheduler, the only one that knows weights of single devices.
+  const char* const weight_file = unified ? "io.bfq.weight" : "blkio.bfq.weight_device";
+  for (const oci::WeightDevice& device : io.weight_device) {
+    if (device.weight.value_or(0) == 0) continue;
+    settings.push_back({unified ? "io" : "blkio", weight_file,
+                        fmt::format("{}:{} {}", device.major, device.minor, *device.weight), true});
+  }
   for (const ThrottleKind& kind : kThrottleKinds) {
     for (const oci::ThrottleDevice& device : io.*kind.devices) {
       const std::string number = fmt::format("{}:{}", device.major, device.minor);

@@ -96,14 +96,16 @@ TEST(Limits, BlockDevicesAreTheHosts) {
   oci::Resources resources;
   resources.block_io.emplace();
   resources.block_io->weight = 500;
+  resources.block_io->weight_device = {{.major = 8, .minor = 0, .weight = 300}, {.major = 8, .minor = 16}};
   resources.block_io->throttle_read_bps_device = {{8, 0, 1000}};
   resources.block_io->throttle_write_iops_device = {{8, 16, 0}};
   EXPECT_THAT(Describe(PlanLimits(false, resources, kOverhead).when_created),
-              ElementsAre("blkio.weight=500", "blkio.throttle.read_bps_device=8:0 1000 required",
+              ElementsAre("blkio.weight=500", "blkio.bfq.weight_device=8:0 300 required",
+                          "blkio.throttle.read_bps_device=8:0 1000 required",
                           "blkio.throttle.write_iops_device=8:16 0 required"));
   EXPECT_THAT(Describe(PlanLimits(true, resources, kOverhead).when_created),
-              ElementsAre("io.weight=default 4950", "io.max=8:0 rbps=1000 required",
-                          "io.max=8:16 wiops=max required"));
+              ElementsAre("io.weight=default 4950", "io.bfq.weight=8:0 300 required",
+                          "io.max=8:0 rbps=1000 required", "io.max=8:16 wiops=max required"));
 }
 
 TEST(Limits, WhatWouldHitTheMonitorIsLeftToTheGuest) {

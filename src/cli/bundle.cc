@@ -10,13 +10,9 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
-#include <set>
 #include <utility>
-#include <vector>
 
 #include "base/file.h"
-#include "base/log.h"
-#include "linux/capabilities.h"
 #include "linux/namespaces.h"
 #include "oci/json.h"
 #include "sandbox/pod.h"
@@ -108,27 +104,7 @@ Status CheckOthersNamespaces(const oci::Spec& spec) {
   return {};
 }
 
-using CapabilityNames = std::vector<std::string>;
-constexpr std::pair<std::string_view, CapabilityNames oci::Capabilities::*> kCapabilitySets[] = {
-    {"bounding", &oci::Capabilities::bounding},       {"effective", &oci::Capabilities::effective},
-    {"inheritable", &oci::Capabilities::inheritable}, {"permitted", &oci::Capabilities::permitted},
-    {"ambient", &oci::Capabilities::ambient},
-};
-
 }  // namespace
-
-void WarnOfUnknownCapabilities(const oci::Process& process) {
-  if (!process.capabilities) return;
-  std::set<std::string_view> told;
-  for (const auto& [set, names] : kCapabilitySets) {
-    const CapabilityNames& list = (*process.capabilities).*names;
-    for (size_t i = 0; i < list.size(); ++i) {
-      if (linux::CapabilityNumber(list[i]) || !told.insert(list[i]).second) continue;
-      log::Warning("an unknown capability is left out",
-                   {{"field", fmt::format("process.capabilities.{}[{}]", set, i)}, {"capability", list[i]}});
-    }
-  }
-}
 
 Result<Bundle> LoadBundle(const std::string& path) {
   const std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), &free);

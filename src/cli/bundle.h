@@ -17,8 +17,4 @@ struct Bundle {
 // kNotFound and kInvalidArgument name the file and what is wrong with it.
 Result<Bundle> LoadBundle(const std::string& path);
 
-// Logs a warning for each name that is no capability's: such a right is left out, as runc leaves it out, for
-// newer engines know more names than older kernels.
-void WarnOfUnknownCapabilities(const oci::Process& process);
-
 }  // namespace kata::cli

@@ -11,9 +11,11 @@
 #include "cli/commands.h"
 #include "cli/container.h"
 #include "cli/launch.h"
+#include "cli/left_out.h"
 #include "cli/pid_file.h"
 #include "oci/json.h"
 #include "sandbox/attach.h"
+#include "sandbox/guest_spec.h"
 
 namespace kata::cli {
 namespace {
@@ -190,6 +192,7 @@ Result<int> Exec(const GlobalOptions& globals, const ExecOptions& options) {
   const oci::Process process =
       TRY(options.process_file.empty() ? ProcessFromFlags(container.state().bundle, options)
                                        : ProcessFromFile(options.process_file));
+  TRY(sandbox::CheckGuestProcess(process));
   WarnOfUnknownCapabilities(process);
   TRY(CheckTerminal(process.terminal, options.stdio));
   TRY(CheckPidFile(options.stdio.pid_file));

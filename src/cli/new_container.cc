@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/configuration.h"
 #include "cli/host_cgroup.h"
+#include "cli/left_out.h"
 #include "cli/network_namespace.h"
 #include "cli/pid_file.h"
 #include "cli/stand_in_mounts.h"
@@ -67,7 +68,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   // What can be found wrong without leaving a trace comes first.
   const config::Config config = TRY(LoadConfiguration(globals));
   const Bundle bundle = TRY(LoadBundle(request.bundle));
-  WarnOfUnknownCapabilities(*bundle.spec.process);
+  WarnOfWhatIsLeftOut(bundle.spec);
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
   TRY(CheckPidFile(request.stdio.pid_file));
 

@@ -232,10 +232,11 @@ TEST_F(ProgramTest, BadBundlesAreNamed) {
   EXPECT_THAT(StateLeft(), IsEmpty());
 }
 
-TEST_F(ProgramTest, UnknownCapabilitiesAreNamed) {
+TEST_F(ProgramTest, WhatIsLeftOutIsNamed) {
   ChangeSpec([](Json& spec) {
     spec["process"]["capabilities"]["bounding"] = {"CAP_KILL", "CAP_SYS_ADMN"};
     spec["process"]["capabilities"]["permitted"] = {"CAP_SYS_ADMN", "KILL"};
+    spec["linux"]["resources"] = {{"network", {{"classID", 7}}}, {"cpu", {{"realtimeRuntime", 1000}}}};
   });
   ErrorOf(Create("c1"));
   ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(Path("log.json")));
@@ -244,10 +245,11 @@ TEST_F(ProgramTest, UnknownCapabilitiesAreNamed) {
   for (std::string line; std::getline(lines, line);) {
     const Json record = Json::parse(line);
     if (record["level"] == "warning")
-      told.push_back(record["field"].get<std::string>() + " " + record["capability"].get<std::string>());
+      told.push_back(record["field"].get<std::string>() + " " + record.value("capability", ""));
   }
   EXPECT_THAT(told, testing::ElementsAre("process.capabilities.bounding[1] CAP_SYS_ADMN",
-                                         "process.capabilities.permitted[1] KILL"));
+                                         "process.capabilities.permitted[1] KILL", "linux.resources.network ",
+                                         "linux.resources.cpu "));
 }
 
 TEST_F(ProgramTest, TerminalsFollowRuncsRules) {

@@ -12,6 +12,9 @@ inline constexpr size_t kMaxJsonValues = 1u << 20;
 // Entries of a list or map of objects (mounts, devices, rules ...).
 inline constexpr size_t kMaxObjects = 16384;
 
+// Names and values together. They are kept with the container's state; Kubernetes takes a quarter of it.
+inline constexpr size_t kMaxAnnotationsBytes = 1u << 20;
+
 // The kernel's limits of execve(2): one string, and all of argv and envp with their pointers (3/4 of
 // _STK_LIM), which it further lowers to a quarter of RLIMIT_STACK.
 inline constexpr size_t kMaxArgumentBytes = 32 * 4096;  // NOLINT(bugprone-*)

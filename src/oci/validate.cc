@@ -65,6 +65,18 @@ Status CheckNodeName(JsonPath& path, std::string_view member, const std::string&
   return Invalid(path, member, "{} bytes, the kernel takes at most {}", name.size(), kMaxNodeNameBytes);
 }
 
+Status CheckAnnotations(JsonPath& path, const StringMap& annotations) {
+  size_t bytes = 0;
+  TRY(CheckEach(path, "annotations", annotations,
+                [&](const std::string& key, const std::string& value) -> Status {
+                  bytes += key.size() + value.size();
+                  if (key.empty()) return path.MakeError("empty name");
+                  return {};
+                }));
+  if (bytes <= kMaxAnnotationsBytes) return {};
+  return Invalid(path, "annotations", "{} bytes, at most {} are taken", bytes, kMaxAnnotationsBytes);
+}
+
 }  // namespace
 
 Status Validate(const Spec& spec) {
@@ -87,11 +99,7 @@ Status Validate(const Spec& spec) {
     const ScopedStep step(path, "hooks");
     TRY(CheckHooks(path, spec.hooks));
   }
-  TRY(CheckEach(path, "annotations", spec.annotations,
-                [&](const std::string& key, const std::string&) -> Status {
-                  if (key.empty()) return path.MakeError("empty name");
-                  return {};
-                }));
+  TRY(CheckAnnotations(path, spec.annotations));
   if (spec.linux) {
     const ScopedStep step(path, "linux");
     TRY(CheckLinux(path, *spec.linux));

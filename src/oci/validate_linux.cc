@@ -29,10 +29,13 @@ Status CheckNamespaces(JsonPath& path, const std::vector<Namespace>& namespaces)
   });
 }
 
+bool HasNamespace(const Linux& linux, std::string_view type) {
+  return std::ranges::any_of(linux.namespaces, [&](const Namespace& item) { return item.type == type; });
+}
+
 Status CheckIdMappings(JsonPath& path, const Linux& linux) {
   if (linux.uid_mappings.empty() && linux.gid_mappings.empty()) return {};
-  if (std::ranges::any_of(linux.namespaces, [](const Namespace& item) { return item.type == "user"; }))
-    return {};
+  if (HasNamespace(linux, "user")) return {};
   return Invalid(path, linux.uid_mappings.empty() ? "gidMappings" : "uidMappings",
                  "given without a user namespace in namespaces");
 }
@@ -98,6 +101,9 @@ Status CheckLinux(JsonPath& path, const Linux& linux) {
   if (linux.personality) {
     const ScopedStep step(path, "personality");
     TRY(CheckPersonality(path, *linux.personality));
+  }
+  if (!linux.time_offsets.empty() && !HasNamespace(linux, "time")) {
+    return Invalid(path, "timeOffsets", "given without a time namespace in namespaces");
   }
   return CheckEach(path, "timeOffsets", linux.time_offsets,
                    [&](const std::string& clock, const TimeOffset& offset) {

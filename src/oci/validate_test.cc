@@ -75,6 +75,8 @@ INSTANTIATE_TEST_SUITE_P(
                "hostname: 65 bytes, the kernel takes at most 64"},
         Change{"/domainname", '"' + std::string(300, 'd') + '"',
                "domainname: 300 bytes, the kernel takes at most 64"},
+        Change{"/annotations", R"({"long": ")" + std::string(kMaxAnnotationsBytes, 'x') + "\"}",
+               "annotations: 1048580 bytes, at most 1048576 are taken"},
         Change{"/annotations", R"({"": "x"})", "annotations[\"\"]: empty name"}));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -153,11 +155,22 @@ INSTANTIATE_TEST_SUITE_P(
                "linux.personality.domain: unknown value 'LINUX64'"},
         Change{"/linux/personality", R"({"domain": "LINUX", "flags": ["x"]})",
                "linux.personality.flags: not supported"},
-        Change{"/linux/timeOffsets", R"({"realtime": {"secs": 1}})",
-               "linux.timeOffsets.realtime: unknown clock"},
-        Change{"/linux/timeOffsets", R"({"boottime": {"nanosecs": 1000000000}})",
-               "linux.timeOffsets.boottime.nanosecs: expected an integer from 0 to 999999999, found "
-               "1000000000"}));
+        Change{"/linux/timeOffsets", R"({"boottime": {"secs": 1}})",
+               "linux.timeOffsets: given without a time namespace in namespaces"},
+        Change{"/linux/timeOffsets", "{}", ""}));
+
+TEST(Validate, NamesOffsetsOfTimeNamespaces) {
+  Spec spec = ExampleSpec();
+  spec.linux->namespaces.push_back({.type = "time"});
+  spec.linux->time_offsets = {{"boottime", {.nanosecs = 999'999'999}}};
+  EXPECT_OK(Validate(spec));
+  spec.linux->time_offsets = {{"boottime", {.nanosecs = 1'000'000'000}}};
+  EXPECT_THAT(Validate(spec), IsError(Code::kInvalidArgument,
+                                      "linux.timeOffsets.boottime.nanosecs: expected an integer from 0 to "
+                                      "999999999, found 1000000000"));
+  spec.linux->time_offsets = {{"realtime", {.secs = 1}}};
+  EXPECT_THAT(Validate(spec), IsError(Code::kInvalidArgument, "linux.timeOffsets.realtime: unknown clock"));
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Resources, ValidateTest,
@@ -232,6 +245,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Validate, AcceptsTheFullSpecification) {
   json document = json::parse(kFullSpecJson);
   // What these say together with others is wrong.
+  document["linux"]["namespaces"].push_back({{"type", "time"}});
   document["linux"]["personality"].erase("flags");
   document["linux"]["resources"]["blockIO"]["leafWeight"] = 1000;
   document["process"]["scheduler"]["priority"] = 0;

@@ -8,7 +8,9 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "linux/namespaces.h"
+#include "oci/json.h"
 #include "protocol/oci_convert.h"
+#include "ttrpc/frame.h"
 
 namespace kata::sandbox {
 namespace {
@@ -27,7 +29,64 @@ oci::Linux MakeGuestLinux(oci::Linux linux, const GuestSpecOptions& options) {
   return linux;
 }
 
+// For what the request says besides: ids, storages and devices, and longer paths in the guest.
+constexpr size_t kRequestBytes = 64u << 10;
+constexpr size_t kMoreMountBytes = 512;
+
+size_t BytesOf(const std::vector<std::string>& list) {
+  size_t bytes = 0;
+  for (const std::string& text : list) bytes += text.size();
+  return bytes;
+}
+
+struct Part {
+  std::string_view name;
+  size_t bytes = 0;
+};
+
+// `parts`: those that can be large.
+Status CheckSize(size_t bytes, size_t most, std::initializer_list<Part> parts) {
+  if (bytes <= most) return {};
+  const Part largest = std::ranges::max(parts, {}, &Part::bytes);
+  return MakeError(Code::kInvalidArgument,
+                   "{}: {} bytes make the whole {} bytes long; a virtual machine can be told of {}",
+                   largest.name, largest.bytes, bytes, most);
+}
+
 }  // namespace
+
+Status CheckGuestSpec(const oci::Spec& spec) {
+  if (spec.linux && spec.linux->intel_rdt) {
+    const oci::IntelRdt& rdt = *spec.linux->intel_rdt;
+    if (!rdt.clos_id.empty() || !rdt.l3_cache_schema.empty() || !rdt.mem_bw_schema.empty()) {
+      return Error(Code::kInvalidArgument,
+                   "linux.intelRdt: Intel RDT divides caches of the host, which a guest does not see");
+    }
+  }
+  if (spec.linux && spec.linux->resources && !spec.linux->resources->rdma.empty()) {
+    return Error(Code::kInvalidArgument, "linux.resources.rdma: a virtual machine has no RDMA devices");
+  }
+  const grpc::Spec message = protocol::ToProto(spec);
+  size_t mounts = 0;
+  for (const grpc::Mount& mount : message.mounts()) mounts += mount.ByteSizeLong();
+  size_t annotations = 0;
+  for (const auto& [key, value] : spec.annotations) annotations += key.size() + value.size();
+  const oci::Process process = spec.process.value_or(oci::Process());
+  return CheckSize(message.ByteSizeLong() + spec.mounts.size() * kMoreMountBytes,
+                   ttrpc::kMaxDataSize - kRequestBytes,
+                   {{"process.args", BytesOf(process.args)},
+                    {"process.env", BytesOf(process.env)},
+                    {"mounts", mounts + spec.mounts.size() * kMoreMountBytes},
+                    {"hooks", message.hooks().ByteSizeLong()},
+                    {"annotations", annotations},
+                    {"linux", message.linux().ByteSizeLong()}});
+}
+
+// It travels as JSON to the sandbox server, and shorter from there.
+Status CheckGuestProcess(const oci::Process& process) {
+  return CheckSize(oci::ToJson(process).size(), ttrpc::kMaxDataSize - kRequestBytes,
+                   {{"args", BytesOf(process.args)}, {"env", BytesOf(process.env)}});
+}
 
 bool JoinsNamespace(const oci::Spec& spec, std::string_view type) {
   return spec.linux &&
@@ -46,6 +105,11 @@ Status CheckGuestSeccomp(const oci::Spec& spec) {
         "in a virtual machine",
         member);
   };
+  if (!seccomp.listener_path.empty()) {
+    return Error(
+        Code::kUnimplemented,
+        "linux.seccomp.listenerPath: nobody on the host can answer for processes in a virtual machine");
+  }
   TRY(check(seccomp.default_action, "defaultAction"));
   for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {
     TRY(check(seccomp.syscalls[i].action, fmt::format("syscalls[{}].action", i)));

@@ -28,8 +28,14 @@ struct GuestSpecOptions {
 // execCPUAffinity counts the guest's processors.
 oci::Spec MakeGuestSpec(const oci::Spec& spec, const GuestSpecOptions& options);
 
-// Refuses, before a virtual machine is started for it, a filter of system calls that asks a process on the
-// host about some: that could neither see nor answer for processes in another kernel.
+// Refuses, before a virtual machine is started for it, what only the host's kernel could hold to: classes of
+// Intel RDT and limits of RDMA devices. And what is too large for the one message by which the guest is told.
+Status CheckGuestSpec(const oci::Spec& spec);
+// The same for an additional process.
+Status CheckGuestProcess(const oci::Process& process);
+
+// Refuses in the same way a filter of system calls that asks a process on the host about some: that could
+// neither see nor answer for processes in another kernel.
 Status CheckGuestSeccomp(const oci::Spec& spec);
 
 // The namespaces of the host that linux.namespaces names are not joined, as the guest has its own, but what a

@@ -134,6 +134,35 @@ TEST(ResolverLinesTest, BytesThatNoMessageCanCarryAreReplaced) {
               testing::ElementsAre("# M\xef\xbf\xbdnchen", "nameserver 10.0.0.1"));
 }
 
+TEST(CheckGuestSpecTest, WhatOnlyTheHostCouldHoldIsRefused) {
+  oci::Spec spec = HostSpec();
+  EXPECT_OK(CheckGuestSpec(spec));
+  spec.linux->intel_rdt.emplace();
+  EXPECT_OK(CheckGuestSpec(spec));
+  spec.linux->intel_rdt->l3_cache_schema = "L3:0=f";
+  EXPECT_THAT(CheckGuestSpec(spec),
+              test::IsError(Code::kInvalidArgument, testing::StartsWith("linux.intelRdt: ")));
+  spec.linux->intel_rdt.reset();
+  spec.linux->resources->rdma["mlx5_1"].hca_handles = 3;
+  EXPECT_THAT(CheckGuestSpec(spec),
+              test::IsError(Code::kInvalidArgument, testing::StartsWith("linux.resources.rdma: ")));
+}
+
+TEST(CheckGuestSpecTest, WhatNoMessageCanCarryIsRefusedByItsLargestPart) {
+  oci::Spec spec = HostSpec();
+  spec.process->env.assign(39, "A=" + std::string(100'000, 'x'));
+  EXPECT_OK(CheckGuestSpec(spec));
+  EXPECT_OK(CheckGuestProcess(*spec.process));
+  spec.process->args.assign(5, std::string(100'000, 'x'));
+  EXPECT_THAT(CheckGuestSpec(spec),
+              test::IsError(Code::kInvalidArgument, testing::StartsWith("process.env: 3900078 bytes make")));
+  EXPECT_THAT(CheckGuestProcess(*spec.process),
+              test::IsError(Code::kInvalidArgument, testing::StartsWith("env: 3900078 bytes make")));
+  spec = HostSpec();
+  spec.mounts.assign(16000, {.destination = "/data", .type = "tmpfs", .source = "tmpfs"});
+  EXPECT_THAT(CheckGuestSpec(spec), test::IsError(Code::kInvalidArgument, testing::StartsWith("mounts: ")));
+}
+
 TEST(CheckGuestSeccompTest, NotificationsAreRefusedByPlace) {
   oci::Spec spec;
   spec.linux.emplace();
@@ -150,6 +179,9 @@ TEST(CheckGuestSeccompTest, NotificationsAreRefusedByPlace) {
   EXPECT_THAT(CheckGuestSeccomp(spec),
               test::IsError(Code::kUnimplemented,
                             testing::HasSubstr("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY")));
+  spec.linux->seccomp->listener_path = "/run/x.sock";
+  EXPECT_THAT(CheckGuestSeccomp(spec),
+              test::IsError(Code::kUnimplemented, testing::StartsWith("linux.seccomp.listenerPath: ")));
 }
 
 TEST(CheckNamespacePathsTest, APathMustLeadToItsType) {

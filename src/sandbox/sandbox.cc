@@ -205,6 +205,7 @@ Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
   TRY_CTX(oci::Validate(spec), "read '{}'", file);
   if (!spec.process) return MakeError(Code::kInvalidArgument, "read '{}': process: is missing", file);
   if (!spec.root) return MakeError(Code::kInvalidArgument, "read '{}': root: is missing", file);
+  TRY_CTX(CheckGuestSpec(spec), "read '{}'", file);
   TRY_CTX(CheckNamespacePaths(spec), "read '{}'", file);
   TRY_CTX(oci::ResolveUserNamespace(spec), "read '{}'", file);
   if (!config.runtime.disable_guest_seccomp) TRY_CTX(CheckGuestSeccomp(spec), "read '{}'", file);
@@ -388,7 +389,11 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
   const StateDirectory directory = TRY(StateDirectory::Open(options_.directory.root(), container_id));
   // What the client has recorded about itself (owner, time) stays.
   ContainerState state;
-  if (Result<ContainerState> recorded = directory.ReadState()) state = std::move(*recorded);
+  if (Result<ContainerState> recorded = directory.ReadState()) {
+    state = std::move(*recorded);
+  } else if (recorded.error().code() != Code::kNotFound) {
+    return std::move(recorded).error();
+  }
   state.id = container_id;
   state.sandbox_id = id();
   state.bundle = bundle;
