@@ -175,6 +175,18 @@ TEST_F(ProgramTest, FeaturesIsJsonWithWhatEnginesLookFor) {
       features["mountOptions"].get<std::vector<std::string>>(),
       AllOf(testing::Contains("ro"), testing::Contains("rbind"), testing::Not(testing::Contains("size=1"))));
   EXPECT_EQ(features["linux"]["cgroup"]["v2"], true);
+  EXPECT_EQ(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+  EXPECT_THAT(features["linux"]["seccomp"]["actions"].get<std::vector<std::string>>(),
+              AllOf(testing::Contains("SCMP_ACT_ERRNO"), testing::Not(testing::Contains("SCMP_ACT_NOTIFY"))));
+  // The members of runc 1.2's.
+  for (const char* member :
+       {"/ociVersionMax", "/hooks", "/linux/capabilities", "/linux/cgroup/v1", "/linux/cgroup/systemd",
+        "/linux/cgroup/systemdUser", "/linux/cgroup/rdma", "/linux/seccomp/enabled",
+        "/linux/seccomp/operators", "/linux/seccomp/archs", "/linux/seccomp/knownFlags",
+        "/linux/seccomp/supportedFlags", "/linux/apparmor/enabled", "/linux/selinux/enabled",
+        "/linux/intelRdt/enabled", "/annotations", "/potentiallyUnsafeConfigAnnotations"}) {
+    EXPECT_TRUE(features.contains(Json::json_pointer(member))) << member;
+  }
 }
 
 TEST_F(ProgramTest, SpecDoesNotOverwrite) {

@@ -96,6 +96,10 @@ constexpr RecursiveOption kRecursiveOptions[] = {
     {"rsymfollow", true, MOUNT_ATTR_NOSYMFOLLOW},
 };
 
+constexpr std::string_view kCopyUp = "tmpcopyup";
+constexpr std::string_view kIdMap = "idmap";
+constexpr std::string_view kRecursiveIdMap = "ridmap";
+
 template <typename Table>
 const auto* Find(const Table& table, std::string_view name) {
   const auto* end = std::end(table);
@@ -144,6 +148,15 @@ Result<unsigned long> ParsePropagation(std::string_view name) {
   return option->flags;
 }
 
+std::vector<std::string_view> MountOptionNames() {
+  std::vector<std::string_view> names{kCopyUp, kIdMap, kRecursiveIdMap};
+  for (const FlagOption& option : kFlagOptions) names.push_back(option.name);
+  for (const PropagationOption& option : kPropagationOptions) names.push_back(option.name);
+  for (const RecursiveOption& option : kRecursiveOptions) names.push_back(option.name);
+  std::ranges::sort(names);
+  return names;
+}
+
 Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options) {
   MountOptions result;
   for (const std::string& name : options) {
@@ -153,11 +166,11 @@ Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options) 
       result.propagation.push_back(propagation->flags);
     } else if (const RecursiveOption* recursive = Find(kRecursiveOptions, name)) {
       ApplyRecursive(*recursive, result);
-    } else if (name == "tmpcopyup") {
+    } else if (name == kCopyUp) {
       result.copy_up = true;
-    } else if (name == "idmap" || name == "ridmap") {
+    } else if (name == kIdMap || name == kRecursiveIdMap) {
       result.id_map = true;
-      result.id_map_recursive |= name == "ridmap";
+      result.id_map_recursive |= name == kRecursiveIdMap;
     } else if (!name.empty()) {
       if (!result.data.empty()) result.data += ',';
       result.data += name;

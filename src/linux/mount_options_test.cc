@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <algorithm>
+
 #include "linux/mounts.h"
 #include "support/result_matchers.h"
 
@@ -57,6 +59,16 @@ TEST(MountOptionsTest, Propagation) {
   ASSERT_OK_AND_ASSIGN(const unsigned long flags, ParsePropagation("rslave"));
   EXPECT_EQ(flags, static_cast<unsigned long>(MS_SLAVE | MS_REC));
   EXPECT_THAT(ParsePropagation("sideways"), IsErrorCode(Code::kInvalidArgument));
+}
+
+TEST(MountOptionsTest, NamesThatAreKnownAreNoData) {
+  const std::vector<std::string_view> names = MountOptionNames();
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  EXPECT_THAT(names, testing::IsSupersetOf({"ro", "rbind", "rslave", "rro", "tmpcopyup", "idmap", "ridmap"}));
+  for (const std::string_view name : names) {
+    ASSERT_OK_AND_ASSIGN(const MountOptions options, ParseMountOptions({std::string(name)}));
+    EXPECT_EQ(options.data, "") << name;
+  }
 }
 
 }  // namespace

@@ -52,6 +52,8 @@ struct MountOptions {
 
 // Accepts the option names of mount(8) and runc.
 Result<MountOptions> ParseMountOptions(const std::vector<std::string>& options);
+// Those of which it knows the meaning, in alphabetical order: all others are left to the file system.
+std::vector<std::string_view> MountOptionNames();
 
 // MS_NOSUID ... -> MOUNT_ATTR_NOSUID ...; flags that belong to the file system are left out.
 uint64_t MountAttributes(unsigned long flags);

@@ -26,4 +26,10 @@ std::string PodSandboxOf(const std::map<std::string, std::string>& annotations) 
   return {};
 }
 
+std::vector<std::string> PodAnnotations() {
+  std::vector<std::string> names;
+  for (const Vocabulary& words : kVocabularies) names.insert(names.end(), {words.type, words.sandbox_id});
+  return names;
+}
+
 }  // namespace kata::sandbox
