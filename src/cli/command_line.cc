@@ -66,6 +66,17 @@ Status CheckOneOf(std::string_view flag, const std::string& value, const std::ve
                    fmt::join(allowed, ", "));
 }
 
+// The words of Go's programs.
+std::optional<bool> ParseBool(std::string_view text) {
+  for (const std::string_view word : {"1", "t", "T", "TRUE", "true", "True"}) {
+    if (text == word) return true;
+  }
+  for (const std::string_view word : {"0", "f", "F", "FALSE", "false", "False"}) {
+    if (text == word) return false;
+  }
+  return std::nullopt;
+}
+
 class Grammar {
  public:
   explicit Grammar(GlobalOptions& globals) : globals_(globals) {
@@ -185,6 +196,8 @@ class Grammar {
     command->add_option("--bundle,-b", options->bundle, "directory with config.json")->default_str(".");
     command->add_flag("--no-pivot", unused_flag_,
                       "accepted and not used: the root file system is switched in the guest");
+    command->add_flag("--no-mount-fallback", unused_flag_,
+                      "accepted and not used: attributes of mounts are set or refused");
     command->add_flag("--no-new-keyring", unused_flag_,
                       "accepted and not used: the guest has keyrings of its own");
     AddStdioFlags(command, options->stdio);
@@ -343,9 +356,13 @@ class Grammar {
                     return CommandOptions(*spec);
                   });
     command->add_option("--bundle,-b", spec->bundle, "directory to write it to")->default_str(".");
+    command->add_flag("--rootless", spec->rootless,
+                      "for a user without rights; it keeps a network namespace");
 
     AddWithoutArguments("features", "show what this version can do as JSON",
                         std::make_shared<FeaturesOptions>());
+    Add("help", "show this text, or that of a command",
+        [this](const std::vector<std::string>& arguments) { return Help(arguments); });
     AddWithoutArguments("version", "as --version", std::make_shared<ShowText>(ShowText{VersionText()}));
     for (const char* name : {"checkpoint", "restore"}) {
       Add(name, "not available: the processes are those of another kernel",
@@ -353,6 +370,24 @@ class Grammar {
           ->prefix_command();
       commands_.back().available = false;
     }
+  }
+
+  Result<CommandOptions> Help(const std::vector<std::string>& arguments) const {
+    if (arguments.size() > 1) return WrongArguments("help", "one command at most");
+    const CLI::App* topic = &app_;
+    std::string name = app_.get_name();
+    if (!arguments.empty()) {
+      const auto command = std::ranges::find(
+          commands_, arguments[0], [](const Command& candidate) { return candidate.app->get_name(); });
+      if (command == commands_.end()) return UnknownCommand(arguments[0]);
+      topic = command->app;
+      name += " " + arguments[0];
+    }
+    return CommandOptions(ShowText{app_.get_formatter()->make_help(topic, name, CLI::AppFormatMode::Normal)});
+  }
+
+  static Error UnknownCommand(const std::string& name) {
+    return MakeError(Code::kNotFound, "unknown command '{}'; 'kata-runtime --help' shows the commands", name);
   }
 
   void FinishGlobals() {
@@ -364,12 +399,13 @@ class Grammar {
     if (log_format_ == "json") globals_.log_format = log::Format::kJson;
     if (cgroup_manager_ == "systemd" || systemd_cgroup_) globals_.cgroup_manager = CgroupManager::kSystemd;
     if (cgroup_manager_ == "disabled") globals_.cgroup_manager = CgroupManager::kDisabled;
-    globals_.rootless = rootless_ == "true" || (rootless_ == "auto" && geteuid() != 0);
+    globals_.rootless = ParseBool(rootless_).value_or(geteuid() != 0);
   }
 
   Status CheckGlobals() const {
     TRY(CheckOneOf("--log-format", log_format_, {"text", "json"}));
     TRY(CheckOneOf("--cgroup-manager", cgroup_manager_, {"cgroupfs", "systemd", "disabled"}));
+    if (ParseBool(rootless_)) return {};
     return CheckOneOf("--rootless", rootless_, {"true", "false", "auto"});
   }
 
@@ -382,8 +418,7 @@ class Grammar {
     if (command == commands_.end()) {
       if (rest.empty()) return CommandOptions(ShowText{app_.help()});
       TRY(CheckFlags("kata-runtime", rest));
-      return MakeError(Code::kNotFound, "unknown command '{}'; 'kata-runtime --help' shows the commands",
-                       rest[0]);
+      return UnknownCommand(rest[0]);
     }
     const std::string& name = command->app->get_name();
     std::vector<std::string> arguments = command->app->remaining();

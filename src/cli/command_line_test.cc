@@ -78,6 +78,34 @@ TEST(CommandLine, ControlGroupsAndRights) {
   ASSERT_TRUE(Parse<ListOptions>({"--rootless", "false", "list"}, &globals));
   EXPECT_EQ(globals.cgroup_manager, CgroupManager::kCgroupfs);
   EXPECT_FALSE(globals.rootless);
+  for (const char* word : {"1", "t", "True"}) {
+    ASSERT_TRUE(Parse<ListOptions>({"--rootless", word, "list"}, &globals));
+    EXPECT_TRUE(globals.rootless) << word;
+  }
+  ASSERT_TRUE(Parse<ListOptions>({"--rootless=0", "list"}, &globals));
+  EXPECT_FALSE(globals.rootless);
+}
+
+TEST(CommandLine, HelpIsThatOfTheProgramOrOfACommand) {
+  GlobalOptions globals;
+  const auto help = [&](const std::vector<std::string>& args) -> std::string {
+    const Result<CommandLine> line = ParseCommandLine(args, globals);
+    if (!line) return line.error().message();
+    const ShowText* text = std::get_if<ShowText>(&line->command);
+    return text == nullptr ? "" : text->text;
+  };
+  EXPECT_EQ(help({"help"}), help({"--help"}));
+  EXPECT_EQ(help({"help", "run"}), help({"run", "--help"}));
+  EXPECT_THAT(help({"help", "run"}), HasSubstr("--keep"));
+  EXPECT_THAT(help({"help", "nosuch"}), HasSubstr("unknown command 'nosuch'"));
+}
+
+TEST(CommandLine, FlagsOfRuncThatChangeLittle) {
+  EXPECT_TRUE(Parse<RunOptions>({"run", "--no-mount-fallback", "c1"}));
+  EXPECT_TRUE(Parse<SpecOptions>({"spec", "--rootless"})->rootless);
+  EXPECT_FALSE(Parse<SpecOptions>({"spec"})->rootless);
+  EXPECT_EQ(Parse<ExecOptions>({"exec", "--no-new-privs=false", "c1", "true"})->no_new_privileges, false);
+  EXPECT_EQ(Parse<ExecOptions>({"exec", "c1", "true"})->no_new_privileges, std::nullopt);
 }
 
 TEST(CommandLine, RelativePathsAreTakenFromTheWorkingDirectory) {

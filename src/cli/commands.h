@@ -120,6 +120,7 @@ struct EventsOptions {
 
 struct SpecOptions {
   std::string bundle;  // absolute
+  bool rootless = false;
 };
 
 struct FeaturesOptions {};

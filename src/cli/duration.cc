@@ -1,39 +1,49 @@
 #include "cli/duration.h"
 
+#include <algorithm>
 #include <charconv>
-#include <cstdint>
+#include <cmath>
 #include <utility>
 
 namespace kata::cli {
 namespace {
 
-constexpr std::pair<std::string_view, int64_t> kUnits[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
-constexpr int64_t kMaxMilliseconds = int64_t{365} * 24 * 3'600'000;
+using std::chrono::milliseconds;
+
+// In milliseconds.
+constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1e-6}, {"us", 1e-3}, {"µs", 1e-3}, {"ms", 1},
+                                                          {"s", 1e3},   {"m", 60e3},  {"h", 3600e3}};
+constexpr double kMost = 365.0 * 24 * 3600e3;
+
+// Takes one number with its unit from the front; negative: there is none.
+double TakePart(std::string_view& text) {
+  double number = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  if (error != std::errc() || text.front() == '-') return -1;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  const std::string_view unit = text.substr(0, text.find_first_of("0123456789."));
+  text.remove_prefix(unit.size());
+  for (const auto& [name, factor] : kUnits) {
+    if (name == unit) return number * factor;
+  }
+  return -1;
+}
 
 }  // namespace
 
-Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
+Result<milliseconds> ParseDuration(std::string_view text) {
   const Error invalid =
       MakeError(Code::kInvalidArgument, "'{}' is no duration above zero such as 500ms, 5s, 1m30s", text);
-  int64_t total = 0;
+  double total = 0;
   for (std::string_view rest = text; !rest.empty();) {
-    uint32_t number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc()) return invalid;
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    const std::string_view unit = rest.substr(0, rest.find_first_of("0123456789"));
-    rest.remove_prefix(unit.size());
-    int64_t factor = 0;
-    for (const auto& [name, milliseconds] : kUnits) {
-      if (name == unit) factor = milliseconds;
-    }
-    if (factor == 0) return invalid;
-    total += number * factor;
-    if (total > kMaxMilliseconds) return invalid;
+    const double part = TakePart(rest);
+    // Not "<": infinity and what is no number are none either.
+    if (!(part >= 0) || !(total + part <= kMost)) return invalid;
+    total += part;
   }
   if (total == 0) return invalid;
-  return std::chrono::milliseconds(total);
+  return std::max(milliseconds(1), milliseconds(std::llround(total)));
 }
 
 }  // namespace kata::cli

@@ -29,16 +29,18 @@ TEST(ParseBytes, UnitsArePowersOf1024) {
 }
 
 TEST(ParseDuration, AsGoWritesThem) {
-  const std::pair<const char*, milliseconds> cases[] = {{"500ms", milliseconds(500)},
-                                                        {"5s", milliseconds(5000)},
-                                                        {"1m30s", milliseconds(90000)},
-                                                        {"2h", milliseconds(7200000)}};
+  const std::pair<const char*, milliseconds> cases[] = {
+      {"500ms", milliseconds(500)},      {"5s", milliseconds(5000)},  {"1m30s", milliseconds(90000)},
+      {"2h", milliseconds(7200000)},     {"0.5s", milliseconds(500)}, {".5s", milliseconds(500)},
+      {"1h1.5m", milliseconds(3690000)}, {"2500us", milliseconds(3)}, {"100us", milliseconds(1)},
+      {"1ns", milliseconds(1)}};
   for (const auto& [text, duration] : cases) {
     Result<milliseconds> parsed = ParseDuration(text);
     ASSERT_OK(parsed);
     EXPECT_EQ(*parsed, duration) << text;
   }
-  for (const char* text : {"", "0s", "5", "s", "-5s", "5x", "5s ", "99999999h"}) {
+  for (const char* text :
+       {"", "0s", "5", "s", "-5s", "1s-5s", "5x", "1e3s", "infs", "nans", ".s", "5s ", "99999999h"}) {
     EXPECT_THAT(ParseDuration(text), IsErrorCode(Code::kInvalidArgument)) << text;
   }
 }

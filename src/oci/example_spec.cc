@@ -69,4 +69,16 @@ Spec ExampleSpec() {
   return spec;
 }
 
+Spec RootlessExampleSpec(uint32_t uid, uint32_t gid) {
+  Spec spec = ExampleSpec();
+  Linux& linux = *spec.linux;
+  linux.resources.reset();
+  linux.namespaces.push_back({.type = "user"});
+  linux.uid_mappings = {{.container_id = 0, .host_id = uid, .size = 1}};
+  linux.gid_mappings = {{.container_id = 0, .host_id = gid, .size = 1}};
+  // The group of terminals is not mapped.
+  for (Mount& mount : spec.mounts) std::erase(mount.options, "gid=5");
+  return spec;
+}
+
 }  // namespace kata::oci

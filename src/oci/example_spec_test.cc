@@ -94,19 +94,30 @@ constexpr std::string_view kRuncSpec = R"json({
 TEST(ExampleSpec, IsTheContainerOfRunc) {
   json expected = json::parse(kRuncSpec);
   expected["ociVersion"] = OciSpecVersion();
-  EXPECT_EQ(json::parse(ExampleSpecJson()), expected);
+  EXPECT_EQ(json::parse(ToIndentedJson(ExampleSpec())), expected);
 }
 
 TEST(ExampleSpec, IsIndentedWithTabsInTheOrderOfTheSpecification) {
-  EXPECT_THAT(ExampleSpecJson(),
+  EXPECT_THAT(ToIndentedJson(ExampleSpec()),
               testing::StartsWith("{\n\t\"ociVersion\": \"" + std::string(OciSpecVersion()) +
                                   "\",\n\t\"process\": {\n\t\t\"terminal\": true,\n"));
 }
 
 TEST(ExampleSpec, IsValid) {
-  ASSERT_OK_AND_ASSIGN(const Spec spec, ParseSpec(ExampleSpecJson()));
+  ASSERT_OK_AND_ASSIGN(const Spec spec, ParseSpec(ToIndentedJson(ExampleSpec())));
   EXPECT_OK(Validate(spec));
   EXPECT_EQ(ToJson(spec), ToJson(ExampleSpec()));
+}
+
+TEST(ExampleSpec, RootlessHasAUserNamespaceAndNoControlGroups) {
+  const Spec spec = RootlessExampleSpec(1000, 1001);
+  EXPECT_OK(Validate(spec));
+  EXPECT_FALSE(spec.linux->resources);
+  EXPECT_EQ(spec.linux->namespaces.back().type, "user");
+  EXPECT_EQ(spec.linux->namespaces.size(), 6u);
+  EXPECT_EQ(spec.linux->uid_mappings[0].host_id, 1000u);
+  EXPECT_EQ(spec.linux->gid_mappings[0].host_id, 1001u);
+  EXPECT_THAT(ToJson(spec), testing::Not(testing::HasSubstr("gid=5")));
 }
 
 }  // namespace

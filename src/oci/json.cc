@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "oci/example_spec.h"
 #include "oci/json_document.h"
 #include "oci/json_path.h"
 #include "oci/limits.h"
@@ -291,8 +290,8 @@ std::string ToJson(const State& state) {
   return Dump(state);
 }
 
-std::string ExampleSpecJson() {
-  return Dump(ExampleSpec(), 1, '\t');
+std::string ToIndentedJson(const Spec& spec) {
+  return Dump(spec, 1, '\t');
 }
 
 }  // namespace kata::oci

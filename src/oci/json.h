@@ -29,6 +29,8 @@ std::string ToJson(const Spec& spec);
 std::string ToJson(const Process& process);
 std::string ToJson(const Resources& resources);
 std::string ToJson(const Hooks& hooks);
+// The same for people: indented with tabs, as runc writes it.
+std::string ToIndentedJson(const Spec& spec);
 
 // The rules of the specification that need no file system: required members, absolute paths, known namespace
 // and rlimit names, no duplicate namespaces, sections of another platform ("windows: not supported on linux"
@@ -36,9 +38,6 @@ std::string ToJson(const Hooks& hooks);
 Status Validate(const Spec& spec);
 Status Validate(const Process& process);
 Status Validate(const Resources& resources);
-
-// What `kata-runtime spec` writes: the same container that `runc spec` describes, indented with tabs.
-std::string ExampleSpecJson();
 
 // "State" of the specification.
 struct State {

@@ -24,7 +24,7 @@ void PrintTo(const Change& change, std::ostream* out) {
 class ValidateTest : public testing::TestWithParam<Change> {};
 
 TEST_P(ValidateTest, NamesTheMember) {
-  json document = json::parse(ExampleSpecJson());
+  json document = json::parse(ToJson(ExampleSpec()));
   const json::json_pointer place(GetParam().place);
   if (GetParam().value.empty()) {
     document[place.parent_pointer()].erase(place.back());
