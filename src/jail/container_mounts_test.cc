@@ -71,6 +71,15 @@ TEST_F(ContainerTest, AFileIsNotMountedOnADirectory) {
   EXPECT_THAT(Run(spec), IsError(_, HasSubstr("Not a directory")));
 }
 
+TEST_F(ContainerTest, OnlyAProcFileSystemIsBoundOnProc) {
+  oci::Spec spec = ShellSpec("true");
+  spec.mounts[0] = {"/proc", "bind", rootfs_ + "/tmp", {"bind"}, {}, {}};
+  EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument,
+                                 HasSubstr("\"/proc\" cannot be mounted because it is not of type proc")));
+  spec.mounts[0].source = "/proc";
+  EXPECT_OK(Run(spec));
+}
+
 TEST_F(ContainerTest, RecursiveReadOnlyCoversMountsBelow) {
   const std::string source = directory_->path() + "/volume";
   ASSERT_OK(MakeDirectories(source + "/below"));

@@ -52,6 +52,18 @@ Status CheckTarget(int target_fd, const MountStep& step) {
   return {};
 }
 
+// Else masked and read-only paths below would protect nothing, and programs would take a volume for the
+// kernel.
+Status CheckProcSource(int source_fd, const MountStep& step) {
+  if (step.destination != "/proc" || step.kind != MountStep::Kind::kBind) return {};
+  struct statfs info{};
+  if (fstatfs(source_fd, &info) < 0) return SysError("read file system of source");
+  if (info.f_type == PROC_SUPER_MAGIC) return {};
+  // The words that runc and its users know.
+  return MakeError(Code::kInvalidArgument, "\"{}\" cannot be mounted because it is not of type proc",
+                   step.destination);
+}
+
 // tmpfs takes over the mode of the directory it covers unless told another.
 Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd) {
   auto parameters = step.parameters;
@@ -104,7 +116,10 @@ Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd sourc
   }
   if (step.kind == MountStep::Kind::kBind && !source) source = TRY(DetachSource(step, step.source));
   bool directory = true;
-  if (source) directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
+  if (source) {
+    TRY(CheckProcSource(source.get(), step));
+    directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
+  }
   const UniqueFd target =
       TRY_CTX(OpenMountPoint(root_fd, step.destination, directory, step.no_symlinks), "make mount point");
   TRY(CheckTarget(target.get(), step));

@@ -112,6 +112,10 @@ class Planner {
     const std::string place = oci::CleanAbsolutePath(source);
     // The guest kernel's own files; the host's would tell about the wrong machine.
     if (IsAtOrBelow(place, kProc)) return AddProc(mount, place);
+    if (oci::CleanAbsolutePath(mount.destination) == kProc) {
+      return Refuse(mount, Code::kInvalidArgument,
+                    "\"/proc\" cannot be mounted because it is not of type proc");
+    }
     if (IsAtOrBelow(place, "/sys")) return AddSys(mount, place);
 
     Result<SourceInfo> probed = probe_(source);

@@ -50,9 +50,9 @@ struct MountPlan {
 // Decides for each mount: directories and regular files of the host are shared; kernel file systems are the
 // guest's own, so are binds of /proc, /sys and /dev or from below them, of which those of processes and
 // control groups are the container's own; a /dev/shm that the host provides becomes a tmpfs of the same size
-// in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev, mappings of ids without
-// ids (kInvalidArgument), file systems of the host (kUnimplemented). `bundle`: where relative sources begin.
-// Pure but for `probe`.
+// in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev, anything but a bind of
+// /proc on /proc, mappings of ids without ids (kInvalidArgument), file systems of the host (kUnimplemented).
+// `bundle`: where relative sources begin. Pure but for `probe`.
 Result<MountPlan> PlanMounts(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe);
 
 }  // namespace kata::storage

@@ -167,6 +167,9 @@ TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {
               IsError(Code::kInvalidArgument, HasSubstr("a fifo")));
   EXPECT_THAT(Plan(MakeMount("/s", "bind", "/srv/null")),
               IsError(Code::kInvalidArgument, HasSubstr("outside /dev")));
+  EXPECT_THAT(Plan(MakeMount("/x/../proc", "bind", "/data")),
+              IsError(Code::kInvalidArgument, HasSubstr("\"/proc\" cannot be mounted because")));
+  EXPECT_OK(Plan(MakeMount("/proc", "bind", "/proc")));
   EXPECT_THAT(Plan(MakeMount("/s", "bind", "/dev/sda")),
               IsError(Code::kInvalidArgument, HasSubstr("a block device")));
   EXPECT_THAT(Plan(MakeMount("/s", "bind", "/nowhere")),

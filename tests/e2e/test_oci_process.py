@@ -323,6 +323,8 @@ class BadConfig(KataTest):
         ("mounts", [{"destination": "/a/..", "type": "tmpfs"}], "mounts[0].destination"),
         ("mounts", [{"destination": "/up/../proc/sys", "type": "tmpfs"}], "mounts[0].destination"),
         ("mounts", [{"destination": "/proc", "type": "tmpfs"}], "mounts[0].type"),
+        ("mounts", [{"destination": "/proc", "type": "bind", "source": "/tmp", "options": ["bind"]}],
+         "cannot be mounted because it is not of type proc"),
         ("mounts", [{"destination": "/x"}], "mounts[0].type"),
         ("mounts", [{"destination": "/x", "type": "proc", "options": ["tmpcopyup"]}], "mounts[0].options"),
         ("hooks", {"startContainer": [{"path": "relative"}]}, "hooks.startContainer[0].path"),
