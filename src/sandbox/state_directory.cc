@@ -22,7 +22,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxIdLength = 255;  // NAME_MAX: the id is a directory's name
-constexpr size_t kMaxStateBytes = 4u << 20;
+// The most annotations that there can be, each byte of which JSON writes as six.
+constexpr size_t kMaxStateBytes = 8u << 20;
 constexpr std::chrono::seconds kConnectTimeout{10};
 
 Status CheckId(const std::string& id) {
