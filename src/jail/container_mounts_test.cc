@@ -194,12 +194,10 @@ TEST_F(ContainerTest, MountsAreListedInTheOrderOfTheSpec) {
               StartsWith("/\n/proc\n/dev\n/dev/pts\n/dev/shm\n/dev/mqueue\n/sys\n/vol\n/data\n"));
 }
 
-TEST_F(ContainerTest, MountsIntoProcAreRefused) {
-  oci::Spec spec = ShellSpec("true");
-  spec.mounts.push_back({"/proc/self/attr", "tmpfs", "tmpfs", {}, {}, {}});
-  EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("'/proc/self/attr'")));
+TEST_F(ContainerTest, MountsIntoProcByALinkAreRefused) {
   ASSERT_EQ(symlink("/proc/sys", (rootfs_ + "/trick").c_str()), 0);
-  spec.mounts.back().destination = "/trick/kernel";
+  oci::Spec spec = ShellSpec("true");
+  spec.mounts.push_back({"/trick/kernel", "tmpfs", "tmpfs", {}, {}, {}});
   EXPECT_THAT(Run(spec), IsError(Code::kInvalidArgument, HasSubstr("leads into /proc")));
 }
 
