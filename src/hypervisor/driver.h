@@ -39,6 +39,15 @@ struct LaunchPlan {
   int console_fd = -1;
 };
 
+// What a VMM tells unasked. Called on a thread of the VmControl's own, which must not be held up; they must
+// not call the VmControl. A guest that has taken over its VMM can call them without end.
+struct VmEvents {
+  // One printable line: something went wrong that the guest goes on with.
+  std::function<void(std::string line)> on_trouble;
+  // The VMM has stopped the guest, and nobody will let it run again.
+  std::function<void(std::string reason)> on_halted;
+};
+
 // What the live VM offers. Thread safe; every call has a deadline.
 class VmControl {
  public:
@@ -65,8 +74,10 @@ class Driver {
   virtual Capabilities capabilities() const = 0;
   // Pure: reads no file, needs no privilege. kInvalidArgument names the member of `spec` that cannot be had.
   virtual Result<LaunchPlan> Plan(const VmSpec& spec) const = 0;
-  // Speaks to a VMM started from a plan of this driver over its control channel.
-  virtual Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, Deadline deadline) const = 0;
+  // Speaks to a VMM started from a plan of this driver over its control channel. What `events` refers to must
+  // outlive the result.
+  virtual Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, VmEvents events,
+                                                     Deadline deadline) const = 0;
 };
 
 // The driver for a [hypervisor.NAME] table: "qemu". kUnimplemented names what this build has.

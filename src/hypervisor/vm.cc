@@ -19,6 +19,8 @@ namespace {
 // A VMM that has closed its control channel is about to end.
 constexpr std::chrono::seconds kExitTime{2};
 constexpr std::chrono::seconds kDestructorStopTime{5};
+// Errors that wait to be told; more of them at a time say nothing new.
+constexpr size_t kMaxTroubles = 100;
 
 }  // namespace
 
@@ -43,20 +45,27 @@ class Vm::Impl : public std::enable_shared_from_this<Impl> {
 
  private:
   void OnConsole(std::string_view bytes);
-  void OnConsoleLines(const std::vector<std::string>& lines);
+  void Tell(const LineCallback& callback, const std::vector<std::string>& lines) const;
+  // On the control's thread.
+  void OnTrouble(std::string line);
+  void OnHalted(std::string reason);
+  void TellTroubles();
   void OnExit();
   std::string LastWordsLocked() const;
 
   EventLoop& loop_;
   const Options options_;
   std::unique_ptr<SupervisedProcess> process_;
-  std::unique_ptr<VmControl> control_;
   // Set when the owner has lost interest: no callback begins any more.
   std::atomic<bool> stopping_{false};
 
   mutable std::mutex mutex_;  // guards what follows
   bool connected_ = false;
   ConsoleLog console_log_;
+  std::vector<std::string> troubles_;  // not told yet
+  std::string halt_reason_;
+
+  std::unique_ptr<VmControl> control_;  // last: its thread calls this object until it is destroyed
 };
 
 Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
@@ -88,7 +97,10 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
 }
 
 Status Vm::Impl::Connect(const Driver& driver, UniqueFd control_socket, Deadline deadline) {
-  Result<std::unique_ptr<VmControl>> control = driver.Connect(std::move(control_socket), deadline);
+  VmEvents events{.on_trouble = [this](std::string line) { OnTrouble(std::move(line)); },
+                  .on_halted = [this](std::string reason) { OnHalted(std::move(reason)); }};
+  Result<std::unique_ptr<VmControl>> control =
+      driver.Connect(std::move(control_socket), std::move(events), deadline);
   if (control) {
     control_ = std::move(*control);
     std::lock_guard lock(mutex_);
@@ -111,14 +123,44 @@ void Vm::Impl::OnConsole(std::string_view bytes) {
     std::lock_guard lock(mutex_);
     console_log_.Append(bytes, [&](std::string_view line) { lines.emplace_back(line); });
   }
-  OnConsoleLines(lines);
+  Tell(options_.on_console_line, lines);
 }
 
-void Vm::Impl::OnConsoleLines(const std::vector<std::string>& lines) {
-  if (!options_.on_console_line) return;
+void Vm::Impl::Tell(const LineCallback& callback, const std::vector<std::string>& lines) const {
+  if (!callback) return;
   for (const std::string& line : lines) {
-    if (!stopping_) options_.on_console_line(line);
+    if (!stopping_) callback(line);
   }
+}
+
+void Vm::Impl::OnTrouble(std::string line) {
+  {
+    std::lock_guard lock(mutex_);
+    if (troubles_.size() >= kMaxTroubles) return;
+    troubles_.push_back(std::move(line));
+    if (troubles_.size() > 1) return;
+  }
+  loop_.Post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->TellTroubles();
+  });
+}
+
+void Vm::Impl::TellTroubles() {
+  std::vector<std::string> lines;
+  {
+    std::lock_guard lock(mutex_);
+    lines.swap(troubles_);
+  }
+  Tell(options_.on_vmm_line, lines);
+}
+
+void Vm::Impl::OnHalted(std::string reason) {
+  {
+    std::lock_guard lock(mutex_);
+    if (halt_reason_.empty()) halt_reason_ = std::move(reason);
+  }
+  // Its end is noticed as any other.
+  (void)process_->Signal(SIGKILL);
 }
 
 void Vm::Impl::OnExit() {
@@ -131,7 +173,7 @@ void Vm::Impl::OnExit() {
     reason = LastWordsLocked();
     report = connected_ && !stopping_;
   }
-  OnConsoleLines(lines);
+  Tell(options_.on_console_line, lines);
   if (report && options_.on_exit) options_.on_exit(reason);
 }
 
@@ -145,7 +187,7 @@ Status Vm::Impl::Stop(Deadline deadline) {
 
 std::string Vm::Impl::LastWordsLocked() const {
   const std::optional<ExitStatus> exit_status = process_ ? process_->exit_status() : std::nullopt;
-  std::string words = exit_status ? exit_status->Describe() : "";
+  std::string words = !halt_reason_.empty() ? halt_reason_ : exit_status ? exit_status->Describe() : "";
   const auto add = [&words](std::string_view label, const std::string& text) {
     if (text.empty()) return;
     if (!words.empty()) words += ": ";

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
@@ -17,13 +18,16 @@ namespace kata::hypervisor {
 // Thread safe.
 class Vm {
  public:
+  using LineCallback = std::function<void(std::string_view line)>;
   struct Options {
     // Called once on the loop thread when the VMM is gone without Stop() having been asked for; `reason` is
     // one line: exit status, last line of stderr, tail of the guest console (a kernel panic line if there is
-    // one).
+    // one). A VMM that has stopped the guest for good is ended, too.
     std::function<void(std::string reason)> on_exit;
     // Called on the loop thread for each line of the guest console.
-    std::function<void(std::string_view line)> on_console_line;
+    LineCallback on_console_line;
+    // The same for what the VMM tells of errors over its control channel.
+    LineCallback on_vmm_line;
     std::vector<int> namespace_fds;     // joined by the VMM before exec (borrowed)
     std::vector<int> cgroup_procs_fds;  // (borrowed)
   };

@@ -53,13 +53,17 @@ class ScriptDriver : public Driver {
   Result<LaunchPlan> Plan(const VmSpec& /*spec*/) const override {
     return LaunchPlan{.program = "/bin/sh", .args = {"-c", script_}, .control_fd = 3, .console_fd = 4};
   }
-  Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, Deadline deadline) const override {
+  Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, VmEvents events,
+                                             Deadline deadline) const override {
+    events_ = std::move(events);
     TRY(WaitFd(control.get(), POLLIN, deadline, "script"));
     char byte;
     if (read(control.get(), &byte, 1) != 1)
       return Error(Code::kUnavailable, "script closed its control channel");
     return std::unique_ptr<VmControl>(std::make_unique<NoControl>());
   }
+  // Of the VMM that was started last.
+  const VmEvents& events() const { return events_; }
 
  private:
   class NoControl : public VmControl {
@@ -73,6 +77,7 @@ class ScriptDriver : public Driver {
     Status Refuse() { return Error(Code::kUnimplemented, "no control"); }
   };
   const std::string script_;
+  mutable VmEvents events_;
 };
 
 class VmTest : public test::LeakCheckedTest {
@@ -95,6 +100,11 @@ class VmTest : public test::LeakCheckedTest {
       std::lock_guard lock(mutex_);
       console_.emplace_back(line);
     };
+    options_.on_vmm_line = [this](std::string_view line) {
+      std::lock_guard lock(mutex_);
+      vmm_lines_.emplace_back(line);
+      changed_.notify_all();
+    };
   }
 
   Result<std::unique_ptr<Vm>> Start(const Driver& driver) {
@@ -115,6 +125,7 @@ class VmTest : public test::LeakCheckedTest {
   std::condition_variable changed_;
   std::vector<std::string> exit_reasons_;
   std::vector<std::string> console_;
+  std::vector<std::string> vmm_lines_;
   EventLoopThread loop_;
 };
 
@@ -229,6 +240,29 @@ TEST_F(VmTest, ConsoleLinesArriveAndAPanicIsTheReason) {
   EXPECT_EQ(vm->LastWords(), WaitExitReason());
   std::lock_guard lock(mutex_);
   EXPECT_THAT(console_, testing::ElementsAre("booting", "[    0.5] Kernel panic - not syncing: VFS", "rest"));
+}
+
+TEST_F(VmTest, AVmmThatHasStoppedTheGuestIsEnded) {
+  const ScriptDriver driver("echo internal error >&2; printf x >&3; exec sleep 1000");
+  ASSERT_OK_AND_ASSIGN(const auto vm, Start(driver));
+  driver.events().on_trouble("disk 'd': write: No space left on device");
+  driver.events().on_halted("the guest was stopped");
+  EXPECT_EQ(WaitExitReason(), "the guest was stopped: internal error");
+  EXPECT_FALSE(vm->running());
+  std::lock_guard lock(mutex_);
+  EXPECT_THAT(vmm_lines_, testing::ElementsAre("disk 'd': write: No space left on device"));
+}
+
+TEST_F(VmTest, AFloodOfTroublesKeepsMemoryBounded) {
+  const ScriptDriver driver("printf x >&3; exec sleep 1000");
+  ASSERT_OK_AND_ASSIGN(const auto vm, Start(driver));
+  std::promise<void> held;
+  loop_.loop().Post([&] { held.get_future().wait(); });
+  for (int i = 0; i < 1000; ++i) driver.events().on_trouble("again");
+  held.set_value();
+  loop_.loop().RunAndWait([] {});
+  std::lock_guard lock(mutex_);
+  EXPECT_EQ(vmm_lines_.size(), 100u);
 }
 
 TEST_F(VmTest, AVmmThatAnswersNothingEndsWithTheDeadline) {

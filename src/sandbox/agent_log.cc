@@ -156,8 +156,12 @@ Status ForwardAgentLog(EventLoop& loop, UniqueFd channel, std::shared_ptr<TextBu
 }
 
 void LogConsoleLine(std::string_view line, TextBudget& budget) {
-  if (log::GetLevel() > log::Level::kDebug || !Admit(line, budget)) return;
-  log::Debug(line, {{"source", "guest-console"}});
+  LogProgramLine(log::Level::kDebug, "guest-console", line, budget);
+}
+
+void LogProgramLine(log::Level level, std::string_view source, std::string_view line, TextBudget& budget) {
+  if (log::GetLevel() > level || !Admit(line, budget)) return;
+  log::Write(level, ToPlainLine(line, kMaxMessageBytes), {{"source", source}});
 }
 
 }  // namespace kata::sandbox

@@ -47,5 +47,7 @@ Status ForwardAgentLog(EventLoop& loop, UniqueFd channel, std::shared_ptr<TextBu
 
 // A line of the guest's console, at debug level, as far as the budget reaches.
 void LogConsoleLine(std::string_view line, TextBudget& budget);
+// A line of the VMM or of a program beside it, `source`, likewise: what a guest does may make them talk.
+void LogProgramLine(log::Level level, std::string_view source, std::string_view line, TextBudget& budget);
 
 }  // namespace kata::sandbox

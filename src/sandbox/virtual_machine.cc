@@ -234,6 +234,9 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   hypervisor::Vm::Options options;
   options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
   options.on_console_line = [budget = text_budget_](std::string_view line) { LogConsoleLine(line, *budget); };
+  options.on_vmm_line = [budget = text_budget_, source = driver_->name()](std::string_view line) {
+    LogProgramLine(log::Level::kWarning, source, line, *budget);
+  };
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
   options.cgroup_procs_fds = CgroupProcs();
   std::shared_ptr<hypervisor::Vm> vm =

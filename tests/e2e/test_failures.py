@@ -165,6 +165,29 @@ class Failures(KataTest):
         result = self.run_container("true", check=False)
         self.assert_one_line_error(result, "panic")
 
+    def test_a_disk_that_the_host_cannot_write_is_an_error_in_the_guest(self):
+        """The device is larger than the space behind it."""
+        space = os.path.join(self.dir, "space")
+        os.mkdir(space)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", space], check=True)
+        self.addCleanup(subprocess.run, ["umount", space], check=True)
+        disk = os.path.join(space, "disk")
+        with open(disk, "wb") as f:
+            f.truncate(64 << 20)
+        node = subprocess.run(["losetup", "--find", "--show", disk], check=True, capture_output=True,
+                              text=True).stdout.strip()
+        self.addCleanup(subprocess.run, ["losetup", "--detach", node], check=True)
+        device = os.stat(node).st_rdev
+        number = {"type": "b", "major": os.major(device), "minor": os.minor(device)}
+        bundle = self.bundle("sh", "-c", "dd if=/dev/zero of=/dev/disk bs=1M count=16 conv=fsync && echo written; echo goes on")
+        bundle.config["linux"]["devices"] = [{"path": "/dev/disk", "fileMode": 0o660, **number}]
+        bundle.config["linux"]["resources"]["devices"] = [{"allow": True, "access": "rwm", **number}]
+        bundle.write()
+        result = self.run_container(bundle=bundle)
+        self.assertEqual(result.stdout, "goes on\n")
+        self.assertIn("error", result.stderr)
+        self.assertRegex(self.log_tail(), "disk '.*': write: ")
+
     def test_fork_bomb_leaves_agent_and_host_responsive(self):
         bundle = self.bundle("sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 600")
         bundle.config["linux"]["resources"]["pids"] = {"limit": 50}

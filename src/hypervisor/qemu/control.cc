@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/scope_exit.h"
+#include "base/utf8.h"
 #include "hypervisor/qemu/driver.h"
 
 namespace kata::hypervisor::qemu {
@@ -35,14 +36,28 @@ json SocketBackend(const std::string& id, const std::string& fd_name) {
             {"data", {{"addr", {{"type", "fd"}, {"data", {{"str", fd_name}}}}}, {"server", false}}}}}};
 }
 
-}  // namespace
-
-Result<std::unique_ptr<VmControl>> QemuDriver::Connect(UniqueFd control, Deadline deadline) const {
-  return QemuControl::Connect(std::move(control), deadline);
+std::string TextMember(const json& object, const char* name) {
+  constexpr size_t kMaxBytes = 200;
+  const auto member = object.find(name);
+  if (member == object.end() || !member->is_string()) return {};
+  return ToPlainLine(member->get_ref<const std::string&>(), kMaxBytes);
 }
 
-Result<std::unique_ptr<VmControl>> QemuControl::Connect(UniqueFd socket, Deadline deadline) {
-  std::unique_ptr<QemuControl> control(new QemuControl);
+// "disk 'disk1.disk': write: No space left on device", of a BLOCK_IO_ERROR.
+std::string DescribeDiskError(const json& data) {
+  return fmt::format("disk '{}': {}: {}", TextMember(data, "node-name"), TextMember(data, "operation"),
+                     TextMember(data, "reason"));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VmControl>> QemuDriver::Connect(UniqueFd control, VmEvents events,
+                                                       Deadline deadline) const {
+  return QemuControl::Connect(std::move(control), std::move(events), deadline);
+}
+
+Result<std::unique_ptr<VmControl>> QemuControl::Connect(UniqueFd socket, VmEvents events, Deadline deadline) {
+  std::unique_ptr<QemuControl> control(new QemuControl(std::move(events)));
   control->client_ = TRY(QmpClient::Connect(
       std::move(socket), [self = control.get()](const QmpEvent& event) { self->OnEvent(event); }, deadline));
   return std::unique_ptr<VmControl>(std::move(control));
@@ -53,13 +68,20 @@ void QemuControl::OnEvent(const QmpEvent& event) {
     std::lock_guard lock(mutex_);
     ++memory_changes_;
     changed_.notify_all();
-  }
-  if (event.name == QmpClient::kClosedEvent) {
+  } else if (event.name == QmpClient::kClosedEvent) {
     std::lock_guard lock(mutex_);
     closed_ = true;
     changed_.notify_all();
+  } else if (event.name == "DEVICE_DELETED") {
+    OnDeviceDeleted(event);
+  } else if (event.name == "STOP") {
+    OnStop();
+  } else if (event.name == "BLOCK_IO_ERROR") {
+    if (events_.on_trouble) events_.on_trouble(DescribeDiskError(event.data));
   }
-  if (event.name != "DEVICE_DELETED") return;
+}
+
+void QemuControl::OnDeviceDeleted(const QmpEvent& event) {
   // Without "device" the event speaks of a device that has no id, hence of none of ours.
   const auto id = event.data.find("device");
   if (id == event.data.end() || !id->is_string()) return;
@@ -69,13 +91,29 @@ void QemuControl::OnEvent(const QmpEvent& event) {
   changed_.notify_all();
 }
 
+// QEMU stops the machine by itself where it cannot go on, as after an internal error of KVM, and waits for
+// somebody who looks at it.
+void QemuControl::OnStop() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stop_wanted_) return;
+  }
+  if (events_.on_halted) events_.on_halted("qemu has stopped the virtual machine");
+}
+
 Status QemuControl::Pause(Deadline deadline) {
+  {
+    std::lock_guard lock(mutex_);
+    stop_wanted_ = true;
+  }
   TRY(client_->Execute({.name = "stop"}, deadline));
   return {};
 }
 
 Status QemuControl::Resume(Deadline deadline) {
   TRY(client_->Execute({.name = "cont"}, deadline));
+  std::lock_guard lock(mutex_);
+  stop_wanted_ = false;
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "hypervisor/driver.h"
 #include "hypervisor/qemu/devices.h"
@@ -15,7 +16,7 @@ namespace kata::hypervisor::qemu {
 class QemuControl : public VmControl {
  public:
   // `socket` is the connected control channel of a QEMU started from a QemuDriver's plan.
-  static Result<std::unique_ptr<VmControl>> Connect(UniqueFd socket, Deadline deadline);
+  static Result<std::unique_ptr<VmControl>> Connect(UniqueFd socket, VmEvents events, Deadline deadline);
 
   Status Pause(Deadline deadline) override;
   Status Resume(Deadline deadline) override;
@@ -29,15 +30,19 @@ class QemuControl : public VmControl {
   Result<uint64_t> SetMemory(uint64_t memory_mib, Deadline deadline) override;
 
  private:
-  QemuControl() = default;
+  explicit QemuControl(VmEvents events) : events_(std::move(events)) {}
   Status Remove(const std::string& device_id, Deadline deadline);
   Result<uint64_t> ReadMemoryDevice(const char* property, Deadline deadline);
   void OnEvent(const QmpEvent& event);
+  void OnDeviceDeleted(const QmpEvent& event);
+  void OnStop();
   // The number of a port with nothing on it.
   Result<uint32_t> FindFreePort(Deadline deadline);
   Status AddBackend(const DeviceSpec& spec, const Device& device, const std::vector<std::string>& fd_names,
                     Deadline deadline);
   void RemoveBackend(const std::string& device_id, Deadline deadline);
+
+  const VmEvents events_;
 
   // Attach and Detach are steps of several commands that must not mix, as both choose among ports and ids.
   std::mutex plug_mutex_;
@@ -47,6 +52,7 @@ class QemuControl : public VmControl {
   std::string removing_;         // id of the device whose end is awaited
   bool removed_ = false;         // and it has been told (DEVICE_DELETED)
   uint64_t memory_changes_ = 0;  // MEMORY_DEVICE_SIZE_CHANGE events so far
+  bool stop_wanted_ = false;     // by Pause, until Resume
   bool closed_ = false;          // QEMU has gone
 
   std::unique_ptr<QmpClient> client_;  // last: its thread calls OnEvent until it is destroyed

@@ -147,8 +147,9 @@ Device Describe(const BlockDevice& spec, const std::vector<std::string>& /*fd_re
                       {"filename", spec.path},
                       {"read-only", spec.read_only},
                       {"cache", {{"direct", spec.direct}, {"no-flush", false}}}}}};
-  device.frontend = {
-      {"driver", "virtio-blk-pci"}, {"id", spec.id}, {"drive", device.backend_id}, {"disable-legacy", "on"}};
+  // Errors are the guest's to handle. Left to itself QEMU stops the machine where a disk of the host is full.
+  device.frontend = {{"driver", "virtio-blk-pci"}, {"id", spec.id},      {"drive", device.backend_id},
+                     {"werror", "report"},         {"rerror", "report"}, {"disable-legacy", "on"}};
   return device;
 }
 

@@ -16,7 +16,8 @@ class QemuDriver : public Driver {
   // the SerialPortDevices follow in their order. An empty spec.firmware means qboot.rom, which QEMU finds in
   // its own data directory.
   Result<LaunchPlan> Plan(const VmSpec& spec) const override;
-  Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, Deadline deadline) const override;
+  Result<std::unique_ptr<VmControl>> Connect(UniqueFd control, VmEvents events,
+                                             Deadline deadline) const override;
 };
 
 }  // namespace kata::hypervisor::qemu

@@ -246,7 +246,7 @@ TEST_F(QmpClientTest, AttachPassesTheDescriptorAndTakesAFreePort) {
       self.Return(command, json::object());
     }
   });
-  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
   ASSERT_OK_AND_ASSIGN(const PipeEnds pipe, MakePipe());
   ASSERT_OK(control->Attach(VirtioFsDevice{.id = "fs", .tag = "t", .socket_fd = pipe.write.get()}, Soon()));
 
@@ -269,7 +269,7 @@ TEST_F(QmpClientTest, AttachesANetworkCard) {
     commands.push_back(command);
     self.Return(command, command["execute"] == "qom-list" ? json::array() : json::object());
   });
-  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
   ASSERT_OK_AND_ASSIGN(const PipeEnds pipe, MakePipe());
   const NetworkDevice card{
       .id = "net3", .mac = "02:00:00:00:00:01", .tap_fds = {pipe.write.get(), pipe.read.get()}};
@@ -300,7 +300,7 @@ TEST_F(QmpClientTest, AFailedAttachTakesItsBackEndAway) {
       self.Return(command, json::array());
     }
   });
-  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
   EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
               IsError(Code::kInternal, "attach device 'd': execute 'device_add': GenericError: no"));
   EXPECT_THAT(commands, ElementsAre("qom-list", "blockdev-add", "device_add", "chardev-remove",
@@ -312,7 +312,7 @@ TEST_F(QmpClientTest, AnswersThatNameNoFreePort) {
                           json::array({1, {{"name", 5}}, {{"name", "child[7]"}}})};
   for (const json& answer : answers) {
     FakeQemu qemu([&](FakeQemu& self, const json& command) { self.Return(command, answer); });
-    ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+    ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
     EXPECT_THAT(control->Attach(BlockDevice{.id = "d", .path = "/dev/x"}, Soon()),
                 IsError(Code::kResourceExhausted, "attach device 'd': no free pci port"))
         << answer;
@@ -328,11 +328,45 @@ TEST_F(QmpClientTest, DetachWaitsForTheGuest) {
           "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d\", \"path\": \"/p\"}}\n");
     }
   });
-  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), Soon()));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
   EXPECT_OK(control->Detach("d", Soon()));
   EXPECT_THAT(
       control->Detach("kept", Deadline::After(std::chrono::milliseconds(50))),
       IsError(Code::kDeadlineExceeded, HasSubstr("detach device 'kept': wait for the guest to let go")));
+}
+
+TEST_F(QmpClientTest, TellsOfDiskErrorsAndOfAStopThatNobodyAskedFor) {
+  // By the client's thread, until it has ended.
+  std::vector<std::string> troubles;
+  std::vector<std::string> halts;
+  {
+    FakeQemu qemu([](FakeQemu& self, const json& command) {
+      if (command["execute"] == "stop" || command["execute"] == "device_del") {
+        self.Write("{\"event\": \"STOP\"}\n");
+      }
+      if (command["execute"] == "cont") {
+        self.Write(
+            "{\"event\": \"RESUME\"}\n"
+            "{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"device\": \"\", \"node-name\": \"d.disk\", "
+            "\"operation\": \"write\", \"action\": \"report\", \"reason\": \"No space\\nleft\"}}\n"
+            "{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"node-name\": 1}}\n");
+      }
+      self.Return(command, json::object());
+      if (command["execute"] == "device_del") {
+        self.Write("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d\"}}\n");
+      }
+    });
+    VmEvents events{.on_trouble = [&](std::string line) { troubles.push_back(std::move(line)); },
+                    .on_halted = [&](std::string reason) { halts.push_back(std::move(reason)); }};
+    ASSERT_OK_AND_ASSIGN(const auto control,
+                         QemuDriver().Connect(qemu.TakeClientEnd(), std::move(events), Soon()));
+    ASSERT_OK(control->Pause(Soon()));
+    ASSERT_OK(control->Resume(Soon()));
+    EXPECT_THAT(halts, testing::IsEmpty());
+    ASSERT_OK(control->Detach("d", Soon()));
+  }
+  EXPECT_THAT(troubles, ElementsAre("disk 'd.disk': write: No space left", "disk '': : "));
+  EXPECT_THAT(halts, ElementsAre("qemu has stopped the virtual machine"));
 }
 
 }  // namespace
