@@ -111,6 +111,16 @@ create_container_timeout = 90
   EXPECT_EQ(config.runtime.create_container_timeout, std::chrono::seconds(90));
 }
 
+TEST_F(ConfigTest, TheListsForAnnotationsDoNotLimitTheFile) {
+  ASSERT_OK_AND_ASSIGN(
+      const Config config,
+      LoadText(Complete(fmt::format("path = \"{}\"\nvalid_hypervisor_paths = [\"/usr/bin/qemu\"]\n"
+                                    "virtio_fs_daemon = \"{}\"\nvalid_virtio_fs_daemon_paths = []\n"
+                                    "valid_entropy_sources = [\"/dev/random\"]\n",
+                                    Path("qemu"), Path("virtiofsd")))));
+  EXPECT_EQ(config.hypervisor.path, Path("qemu"));
+}
+
 TEST_F(ConfigTest, CountsAreAdjustedToTheHost) {
   struct Case {
     const char* text;

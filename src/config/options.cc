@@ -67,8 +67,8 @@ std::vector<Option> OptionsOf(Config& config) {
   RuntimeConfig& runtime = config.runtime;
   return {
       {Section::kHypervisor, "path", &hypervisor.path, "the VMM's program; empty: where Debian installs it"},
-      {Section::kHypervisor, "valid_hypervisor_paths", &hypervisor.valid_hypervisor_paths,
-       "patterns of which `path` must match one; empty: any program"},
+      NotUsed({Section::kHypervisor, "valid_hypervisor_paths", &hypervisor.valid_hypervisor_paths,
+               "patterns of programs that an annotation may name"}),
       {Section::kHypervisor, "kernel", &hypervisor.kernel, "the guest's kernel, uncompressed"},
       {Section::kHypervisor, "image", &hypervisor.image, "root file system of the guest; this or `initrd`"},
       {Section::kHypervisor, "initrd", &hypervisor.initrd, "initial RAM disk of the guest; this or `image`"},

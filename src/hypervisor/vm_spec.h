@@ -68,7 +68,6 @@ inline constexpr uint64_t kMemoryUnitMib = 4;
 struct VmSpec {
   std::string id;  // of the sandbox; appears in the VMM's process title
   std::string vmm_path;
-  std::vector<std::string> valid_vmm_paths;
   std::string machine_type = "q35";
   std::string machine_accelerators;
   std::string cpu_features;

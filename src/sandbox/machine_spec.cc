@@ -70,7 +70,6 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   hypervisor::VmSpec spec;
   spec.id = sandbox_id;
   spec.vmm_path = from.path;
-  spec.valid_vmm_paths = from.valid_hypervisor_paths;
   spec.machine_type = from.machine_type;
   spec.machine_accelerators = from.machine_accelerators;
   spec.cpu_features = from.cpu_features;

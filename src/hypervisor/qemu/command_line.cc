@@ -1,6 +1,4 @@
 // QemuDriver::Plan: from a VmSpec to QEMU's command line.
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <set>
 
@@ -40,15 +38,6 @@ bool IsKnownMachine(const std::string& type) {
 Status ValidatePath(std::string_view member, const std::string& path) {
   if (!path.starts_with('/')) return Invalid(member, fmt::format("'{}' is not an absolute path", path));
   return {};
-}
-
-Status ValidateProgram(const VmSpec& spec) {
-  TRY(ValidatePath("vmm_path", spec.vmm_path));
-  if (spec.valid_vmm_paths.empty()) return {};
-  for (const std::string& pattern : spec.valid_vmm_paths) {
-    if (fnmatch(pattern.c_str(), spec.vmm_path.c_str(), FNM_PATHNAME) == 0) return {};
-  }
-  return Invalid("vmm_path", fmt::format("'{}' is not among the valid hypervisor paths", spec.vmm_path));
 }
 
 Status ValidateCpus(const VmSpec& spec) {
@@ -115,7 +104,7 @@ Status ValidateDevices(const VmSpec& spec) {
 
 Status ValidateSpec(const VmSpec& spec) {
   if (spec.id.empty()) return Invalid("id", "is empty");
-  TRY(ValidateProgram(spec));
+  TRY(ValidatePath("vmm_path", spec.vmm_path));
   if (!IsKnownMachine(spec.machine_type)) {
     return Invalid("machine_type", fmt::format("'{}' is unknown (known: q35)", spec.machine_type));
   }
