@@ -11,6 +11,9 @@
 
 namespace kata::config {
 
+// A virtual machine with less does not boot: kernel, unpacked initrd and agent.
+inline constexpr uint64_t kMinMemoryMib = 96;
+
 struct HypervisorConfig {
   std::string path;
   std::vector<std::string> valid_hypervisor_paths;

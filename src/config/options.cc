@@ -101,7 +101,7 @@ std::vector<Option> OptionsOf(Config& config) {
        &hypervisor.default_memory_mib,
        "MiB of memory for containers without a limit",
        {},
-       64,
+       kMinMemoryMib,
        kMaxMib},
       {Section::kHypervisor,
        "default_maxmemory",

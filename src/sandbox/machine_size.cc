@@ -7,8 +7,6 @@ namespace kata::sandbox {
 namespace {
 
 constexpr uint64_t kMib = 1u << 20;
-// Less does not boot: kernel, unpacked initrd and agent.
-constexpr uint64_t kMinMemoryMib = 96;
 // The kernel's default period (Documentation/scheduler/sched-bwc.rst).
 constexpr uint64_t kDefaultPeriodUs = 100'000;
 
@@ -53,7 +51,7 @@ MachineSize SizeMachine(const config::HypervisorConfig& config, std::span<const 
   const uint64_t memory =
       memory_mib.limits + (memory_mib.unlimited ? config.default_memory_mib : config.overhead_memory_mib);
   return {.vcpus = static_cast<uint32_t>(std::clamp<uint64_t>(cpus, 1, config.default_max_vcpus)),
-          .memory_mib = std::min(std::max(memory, kMinMemoryMib), config.default_max_memory_mib)};
+          .memory_mib = std::min(std::max(memory, config::kMinMemoryMib), config.default_max_memory_mib)};
 }
 
 }  // namespace kata::sandbox
