@@ -7,7 +7,8 @@
 
 namespace kata::cli {
 
-// Loads it, logs its warnings, and turns debug logging on if it says so.
+// Loads it, logs its warnings, and turns debug logging on if it says so. A wrong value is kInvalidArgument
+// with file, line, key and what is allowed.
 Result<config::Config> LoadConfiguration(const GlobalOptions& globals);
 
 }  // namespace kata::cli

@@ -15,6 +15,9 @@ namespace {
 
 constexpr uint32_t kMaxVcpus = 240;  // of the q35 board without an interrupt remapping device
 constexpr uint64_t kMib = 1u << 20;
+// The kernel takes 2047 bytes (COMMAND_LINE_SIZE in arch/x86/include/asm/setup.h), with our own words in
+// front.
+constexpr size_t kMaxKernelParams = 1400;
 
 Result<struct stat> StatFile(const std::string& path) {
   if (!path.starts_with('/')) return MakeError(Code::kInvalidArgument, "'{}' is not an absolute path", path);
@@ -55,6 +58,11 @@ Status CheckProgram(std::string& path, const std::vector<std::string>& places) {
 
 }  // namespace
 
+std::string Config::Where(const std::string& path) const {
+  const auto location = locations.find(path);
+  return fmt::format("{}: {}", location == locations.end() ? file : location->second, path);
+}
+
 Host Host::Detect() {
   Host host;
   // Of the machine where it has more than the set can hold.
@@ -71,9 +79,7 @@ Host Host::Detect() {
 }
 
 std::string Loader::Where(Section section, std::string_view key) const {
-  const std::string path = fmt::format("{}.{}", SectionPath(section, config_.hypervisor_name), key);
-  const auto location = locations_.find(path);
-  return fmt::format("{}: {}", location == locations_.end() ? config_.file : location->second, path);
+  return config_.Where(fmt::format("{}.{}", SectionPath(section, config_.hypervisor_name), key));
 }
 
 Result<Config> Loader::Finish() {
@@ -83,6 +89,8 @@ Result<Config> Loader::Finish() {
   }
   AdjustCounts();
   TRY(CheckPrograms());
+  TRY(CheckEntropySource());
+  TRY(CheckKernelParameters());
   TRY(CheckGuestFiles());
   TRY(CheckMemory());
   TRY(CheckBindMounts());
@@ -110,6 +118,24 @@ Status Loader::CheckPrograms() {
                      Where(Section::kHypervisor, "virtio_fs_queue_size"), queue_size);
   }
   return {};
+}
+
+Status Loader::CheckEntropySource() {
+  const std::string& source = config_.hypervisor.entropy_source;
+  if (source.empty()) return {};  // QEMU asks the host's kernel
+  const std::string where = Where(Section::kHypervisor, "entropy_source");
+  const struct stat info = TRY_CTX(StatFile(source), "{}", where);
+  if (S_ISDIR(info.st_mode)) {
+    return MakeError(Code::kInvalidArgument, "{}: '{}' is a directory", where, source);
+  }
+  return {};
+}
+
+Status Loader::CheckKernelParameters() {
+  const size_t size = config_.hypervisor.kernel_params.size();
+  if (size <= kMaxKernelParams) return {};
+  return MakeError(Code::kInvalidArgument, "{}: {} bytes are more than {}",
+                   Where(Section::kHypervisor, "kernel_params"), size, kMaxKernelParams);
 }
 
 Status Loader::CheckGuestFiles() {

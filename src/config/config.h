@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ struct HypervisorConfig {
   uint64_t default_memory_mib = 256;
   uint64_t default_max_memory_mib = 0;  // 0 becomes the host's
   uint64_t overhead_memory_mib = 64;
-  std::string shared_fs = "virtio-fs";  // virtio-fs, virtio-9p, none
+  std::string shared_fs = "virtio-fs";  // virtio-fs, virtio-9p
   std::string virtio_fs_daemon;
   std::vector<std::string> valid_virtio_fs_daemon_paths;
   std::string virtio_fs_cache = "auto";
@@ -75,6 +76,11 @@ struct Config {
   RuntimeConfig runtime;
   // One line each, "FILE:LINE: key 'x' is not used by this version", to be logged once by the caller.
   std::vector<std::string> warnings;
+  std::map<std::string, std::string> locations;  // TOML path of a key -> "FILE:LINE"
+
+  // The beginning of a message about the key at `path`: "FILE:LINE: hypervisor.qemu.shared_fs", without a
+  // line if no file sets it.
+  std::string Where(const std::string& path) const;
 };
 
 // In search order: /etc/kata-containers/configuration.toml,
@@ -84,7 +90,7 @@ std::vector<std::string> DefaultPaths();
 // Reads `explicit_path`, or the first default path that exists (kNotFound names all when none does), then
 // every
 // *.toml of config.d beside it in name order, later ones winning. A wrong value is kInvalidArgument:
-// "FILE:LINE: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p, none".
+// "FILE:LINE: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p".
 // Paths of kernel, initrd, hypervisor must exist. Values are adjusted to the host as Kata does (CPU counts
 // ...).
 Result<Config> Load(const std::optional<std::string>& explicit_path);

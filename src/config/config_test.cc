@@ -148,7 +148,17 @@ TEST_F(ConfigTest, CountsAreAdjustedToTheHost) {
 TEST_F(ConfigTest, WrongValuesNameFileLineKeyAndWhatIsAllowed) {
   const std::pair<std::string, std::string> cases[] = {
       {"shared_fs = \"nfs\"",
-       "c.toml:4: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p, none"},
+       "c.toml:4: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p"},
+      {"shared_fs = \"none\"",
+       "c.toml:4: hypervisor.qemu.shared_fs: 'none' is not one of virtio-fs, virtio-9p"},
+      {"virtio_fs_cache_size = 8", "c.toml:4: hypervisor.qemu.virtio_fs_cache_size: 8 is not 0"},
+      {"entropy_source = \"/nosuch/random\"",
+       "c.toml:4: hypervisor.qemu.entropy_source: '/nosuch/random': No such file or directory"},
+      {"entropy_source = \"random\"",
+       "c.toml:4: hypervisor.qemu.entropy_source: 'random' is not an absolute path"},
+      {"entropy_source = \"/dev\"", "c.toml:4: hypervisor.qemu.entropy_source: '/dev' is a directory"},
+      {"kernel_params = \"" + std::string(1401, 'x') + "\"",
+       "c.toml:4: hypervisor.qemu.kernel_params: 1401 bytes are more than 1400"},
       {"\ndefault_vcpus = \"two\"",
        "c.toml:5: hypervisor.qemu.default_vcpus: expected a number, found a string"},
       {"default_vcpus = nan",

@@ -96,6 +96,7 @@ Result<uint64_t> ReadInteger(const toml::node& node, const Option& option) {
   if (number == nullptr) return Expected("an integer", node);
   const int64_t value = number->get();
   if (value < 0 || static_cast<uint64_t>(value) < option.min || static_cast<uint64_t>(value) > option.max) {
+    if (option.min == option.max) return MakeError(Code::kInvalidArgument, "{} is not {}", value, option.min);
     return MakeError(Code::kInvalidArgument, "{} is not in the range {} to {}", value, option.min,
                      option.max);
   }
@@ -240,7 +241,7 @@ class Loader::TableReader {
         continue;
       }
       TRY_CTX(std::visit(StoreValue{*option, node, loader_.host_}, option->target), "{}: {}", At(node), path);
-      loader_.locations_[path] = At(node);
+      loader_.config_.locations[path] = At(node);
       if (!option->used) Warn(path, node, "is not used by this version");
     }
     return {};

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,10 +43,10 @@ class Loader {
  private:
   class TableReader;
 
-  // The beginning of a message about `key`: "FILE:LINE: hypervisor.qemu.KEY", without a line if no file sets
-  // it.
   std::string Where(Section section, std::string_view key) const;
   Status CheckPrograms();
+  Status CheckEntropySource();
+  Status CheckKernelParameters();
   Status CheckGuestFiles();
   Status CheckMemory();
   Status CheckBindMounts();
@@ -56,7 +55,6 @@ class Loader {
   Host host_;
   Config config_;
   std::vector<Option> options_;
-  std::map<std::string, std::string> locations_;  // TOML path -> "FILE:LINE"
 };
 
 }  // namespace kata::config

@@ -45,7 +45,10 @@ struct DescribeType {
   std::string operator()(const std::chrono::seconds*) const { return Range() + " seconds"; }
   std::string operator()(const CpuCount&) const { return "number of CPUs"; }
   std::string operator()(const std::vector<std::string>*) const { return "list of strings"; }
-  std::string Range() const { return fmt::format("{} to {}", option.min, option.max); }
+  std::string Range() const {
+    if (option.min == option.max) return fmt::format("{}", option.min);
+    return fmt::format("{} to {}", option.min, option.max);
+  }
 };
 
 // A key whose part of the runtime is not there yet.
@@ -87,7 +90,7 @@ std::vector<Option> OptionsOf(Config& config) {
        "hardware or software emulation; auto: KVM where it really works, else TCG",
        {"auto", "kvm", "tcg"}},
       {Section::kHypervisor, "kernel_params", &hypervisor.kernel_params,
-       "put behind the guest's kernel command line, where they win"},
+       "put behind the guest's kernel command line, where they win; at most 1400 bytes"},
       {Section::kHypervisor, "firmware", &hypervisor.firmware,
        "firmware to boot with instead of the VMM's own"},
       {Section::kHypervisor, "seccompsandbox", &hypervisor.seccomp_sandbox,
@@ -121,7 +124,7 @@ std::vector<Option> OptionsOf(Config& config) {
        "shared_fs",
        &hypervisor.shared_fs,
        "how root file systems and volumes reach the guest",
-       {"virtio-fs", "virtio-9p", "none"}},
+       {"virtio-fs", "virtio-9p"}},
       {Section::kHypervisor, "virtio_fs_daemon", &hypervisor.virtio_fs_daemon,
        "virtiofsd; empty: the first that exists of the places where Debian installs it"},
       NotUsed({Section::kHypervisor, "valid_virtio_fs_daemon_paths", &hypervisor.valid_virtio_fs_daemon_paths,
@@ -134,10 +137,10 @@ std::vector<Option> OptionsOf(Config& config) {
       {Section::kHypervisor,
        "virtio_fs_cache_size",
        &hypervisor.virtio_fs_cache_size_mib,
-       "MiB of the DAX window; 0: none",
+       "MiB of the DAX window, which QEMU does not have",
        {},
        0,
-       kMaxMib},
+       0},
       {Section::kHypervisor,
        "virtio_fs_queue_size",
        &hypervisor.virtio_fs_queue_size,

@@ -378,10 +378,6 @@ Status VirtualMachine::Stop(Deadline deadline) {
 }  // namespace
 
 Result<std::unique_ptr<Machine>> MakeVirtualMachine(EventLoop& loop, MachineOptions options) {
-  const std::string& shared_fs = options.config->hypervisor.shared_fs;
-  if (shared_fs != "virtio-fs" && shared_fs != "virtio-9p") {
-    return MakeError(Code::kUnimplemented, "shared_fs = \"{}\" is not supported by this version", shared_fs);
-  }
   std::unique_ptr<hypervisor::Driver> driver = TRY(hypervisor::MakeDriver(options.config->hypervisor_name));
   return std::unique_ptr<Machine>(
       std::make_unique<VirtualMachine>(loop, std::move(options), std::move(driver)));

@@ -7,7 +7,7 @@
 
 namespace kata::sandbox {
 
-// A MachineFactory. kUnimplemented for a hypervisor or shared_fs that this build does not have.
+// A MachineFactory. kUnimplemented for a hypervisor that this build does not have.
 Result<std::unique_ptr<Machine>> MakeVirtualMachine(EventLoop& loop, MachineOptions options);
 
 }  // namespace kata::sandbox

@@ -27,22 +27,6 @@ Status CheckDirectory(const std::string& path) {
   return {};
 }
 
-// Asks the program; a few milliseconds, and never out of date when the program is replaced.
-Result<VirtiofsdKind> DetectKind(const std::string& program, Deadline deadline) {
-  PipeEnds output = TRY(MakePipe());
-  Command command;
-  command.program = program;
-  command.args = {"--version"};
-  command.stdout_fd = output.write.get();
-  command.parent_death_signal = SIGKILL;
-  ChildProcess process = TRY(Spawn(command));
-  output.write.Reset();
-  const std::string text =
-      TRY(ReadFd(output.read.get(), kMaxVersionBytes, deadline, "the output of virtiofsd --version"));
-  TRY(process.Wait(deadline));
-  return ParseVirtiofsdVersion(text);
-}
-
 struct Connection {
   UniqueFd listening;  // with one connection waiting in its backlog
   UniqueFd client;
@@ -127,11 +111,27 @@ std::string Virtiofsd::Impl::LastWords() const {
   return words;
 }
 
+// It takes a few milliseconds, and is never out of date when the program is replaced.
+Result<VirtiofsdKind> DetectVirtiofsdKind(const std::string& program, Deadline deadline) {
+  PipeEnds output = TRY(MakePipe());
+  Command command;
+  command.program = program;
+  command.args = {"--version"};
+  command.stdout_fd = output.write.get();
+  command.parent_death_signal = SIGKILL;
+  ChildProcess process = TRY(Spawn(command));
+  output.write.Reset();
+  const std::string text =
+      TRY(ReadFd(output.read.get(), kMaxVersionBytes, deadline, "the output of virtiofsd --version"));
+  TRY(process.Wait(deadline));
+  return ParseVirtiofsdVersion(text);
+}
+
 Result<std::unique_ptr<Virtiofsd>> Virtiofsd::Start(EventLoop& loop, const VirtiofsdOptions& options,
                                                     ExitCallback on_exit, Deadline deadline) {
   TRY_CTX(CheckDirectory(options.shared_directory), "start virtiofsd");
   const VirtiofsdKind kind =
-      TRY_CTX(DetectKind(options.program, deadline), "start virtiofsd '{}'", options.program);
+      TRY_CTX(DetectVirtiofsdKind(options.program, deadline), "start virtiofsd '{}'", options.program);
   std::unique_ptr<Virtiofsd> daemon(new Virtiofsd(std::make_shared<Impl>(loop, std::move(on_exit))));
   TRY_CTX(daemon->impl_->Launch(kind, options, deadline), "start virtiofsd");
   return daemon;

@@ -22,6 +22,13 @@ enum class VirtiofsdKind { kQemu, kRust };
 // From what `virtiofsd --version` printed. kUnimplemented for another program's words.
 Result<VirtiofsdKind> ParseVirtiofsdVersion(std::string_view output);
 
+// Asks the program itself.
+Result<VirtiofsdKind> DetectVirtiofsdKind(const std::string& program, Deadline deadline);
+
+// Whether a daemon of this kind takes VirtiofsdOptions::extra_args; kInvalidArgument names the first that it
+// does not. Pure.
+Status CheckExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& args);
+
 struct VirtiofsdOptions {
   std::string program;           // absolute path
   std::string shared_directory;  // absolute path

@@ -9,15 +9,15 @@
 namespace kata::storage {
 namespace {
 
-Error InvalidOption(std::string_view key, std::string_view value, std::string_view reason) {
-  return MakeError(Code::kInvalidArgument, "{} '{}': {}", key, value, reason);
+Error InvalidOption(std::string_view option, std::string_view reason) {
+  return MakeError(Code::kInvalidArgument, "'{}': {}", option, reason);
 }
 
 Status ValidateCache(const std::string& cache) {
   for (const char* known : {"never", "metadata", "auto", "always"}) {
     if (cache == known) return {};
   }
-  return InvalidOption("virtio_fs_cache", cache, "must be never, metadata, auto or always");
+  return InvalidOption(cache, "must be never, metadata, auto or always").Wrap("virtio_fs_cache");
 }
 
 // QEMU's daemon cannot cache metadata alone; auto caches no more data than an open file needs.
@@ -77,22 +77,21 @@ bool TakesValue(std::string_view name) {
 Status RefuseReserved(std::string_view name) {
   for (const char* reserved :
        {"fd", "socket-path", "shared-dir", "cache", "vhost-user-socket", "print-capabilities", "daemonize"}) {
-    if (name == reserved) return InvalidOption("virtio_fs_extra_args", name, "is set by the runtime");
+    if (name == reserved) return InvalidOption(name, "is set by the runtime");
   }
   return {};
 }
 
 Status RefuseReservedDashO(std::string_view value) {
   for (const char* reserved : {"source=", "vhost_user_socket=", "cache="}) {
-    if (value.starts_with(reserved))
-      return InvalidOption("virtio_fs_extra_args", value, "is set by the runtime");
+    if (value.starts_with(reserved)) return InvalidOption(value, "is set by the runtime");
   }
   return {};
 }
 
 // The value that follows option `name` at args[i]; moves `i` to it.
 Result<std::string> NextArgument(const std::vector<std::string>& args, size_t& i) {
-  if (i + 1 == args.size()) return InvalidOption("virtio_fs_extra_args", args[i], "needs a value");
+  if (i + 1 == args.size()) return InvalidOption(args[i], "needs a value");
   return args[++i];
 }
 
@@ -106,7 +105,7 @@ std::string WithUnderscores(std::string name) {
 Status TranslateForQemu(const RustOption& option, std::vector<std::string>& out) {
   const auto translation = Translations().find(option.name);
   if (translation == Translations().end()) {
-    return InvalidOption("virtio_fs_extra_args", "--" + option.name, "qemu's virtiofsd has no such option");
+    return InvalidOption("--" + option.name, "qemu's virtiofsd has no such option");
   }
   const std::string value = option.value ? "=" + *option.value : "";
   switch (translation->second) {
@@ -136,7 +135,7 @@ Status AppendExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& 
       out.push_back(args[i]);
       continue;
     }
-    if (!args[i].starts_with("--")) return InvalidOption("virtio_fs_extra_args", args[i], "is not an option");
+    if (!args[i].starts_with("--")) return InvalidOption(args[i], "is not an option");
     const size_t equals = args[i].find('=');
     RustOption option{args[i].substr(2, equals == std::string::npos ? equals : equals - 2), std::nullopt};
     TRY(RefuseReserved(option.name));
@@ -165,6 +164,11 @@ bool Has(const std::vector<std::string>& args, std::string_view name) {
 
 }  // namespace
 
+Status CheckExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& args) {
+  std::vector<std::string> translated;
+  return AppendExtraArguments(kind, args, translated);
+}
+
 Result<VirtiofsdKind> ParseVirtiofsdVersion(std::string_view output) {
   // "virtiofsd version 7.2.22 (Debian ...)\nCopyright (c) ... Fabrice Bellard and the QEMU Project
   // developers" against "virtiofsd 1.13.0" (before 1.0: "virtiofsd backend 0.7.2").
@@ -178,7 +182,7 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
                                                     int listen_fd) {
   TRY(ValidateCache(options.cache));
   std::vector<std::string> extra;
-  TRY(AppendExtraArguments(kind, options.extra_args, extra));
+  TRY_CTX(AppendExtraArguments(kind, options.extra_args, extra), "virtio_fs_extra_args");
   std::vector<std::string> args = {fmt::format("--fd={}", listen_fd)};
   const auto add_option = [&](std::string option) {
     args.emplace_back("-o");
@@ -188,7 +192,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
   // the guest unless each mount is a file system there too.
   if (kind == VirtiofsdKind::kQemu) {
     if (options.shared_directory.find(',') != std::string::npos) {
-      return InvalidOption("shared directory", options.shared_directory, "qemu's virtiofsd allows no comma");
+      return InvalidOption(options.shared_directory, "qemu's virtiofsd allows no comma")
+          .Wrap("shared directory");
     }
     args.emplace_back("-f");
     add_option("source=" + options.shared_directory);

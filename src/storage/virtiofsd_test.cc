@@ -81,7 +81,7 @@ TEST(VirtiofsdArgumentsTest, RefusesWhatItDoesNotKnow) {
   };
   EXPECT_THAT(with({"--uid-map=:0:1:1:"}),
               IsError(Code::kInvalidArgument,
-                      "virtio_fs_extra_args '--uid-map': qemu's virtiofsd has no such option"));
+                      "virtio_fs_extra_args: '--uid-map': qemu's virtiofsd has no such option"));
   EXPECT_THAT(with({"--shared-dir=/"}), IsError(Code::kInvalidArgument, HasSubstr("is set by the runtime")));
   EXPECT_THAT(with({"-o", "source=/"}), IsError(Code::kInvalidArgument, HasSubstr("is set by the runtime")));
   EXPECT_THAT(with({"-o"}), IsError(Code::kInvalidArgument, HasSubstr("needs a value")));
@@ -89,7 +89,7 @@ TEST(VirtiofsdArgumentsTest, RefusesWhatItDoesNotKnow) {
   VirtiofsdOptions options = SomeOptions();
   options.cache = "writeback";
   EXPECT_THAT(VirtiofsdArguments(VirtiofsdKind::kRust, options, 3),
-              IsError(Code::kInvalidArgument, HasSubstr("virtio_fs_cache 'writeback'")));
+              IsError(Code::kInvalidArgument, HasSubstr("virtio_fs_cache: 'writeback'")));
 }
 
 // The daemon of this machine, of whichever kind; scripts play what is not here.
