@@ -26,7 +26,7 @@ std::string_view WithoutTimestamp(std::string_view line) {
   return stamp.find_first_not_of(" .0123456789") == std::string_view::npos ? line.substr(end + 2) : line;
 }
 
-void LineTail::Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line) {
+void LineTail::Append(std::string_view bytes, const LineCallback& on_line) {
   for (const char c : bytes) {
     if (c == '\n') {
       Finish(on_line);
@@ -36,7 +36,7 @@ void LineTail::Append(std::string_view bytes, const std::function<void(std::stri
   }
 }
 
-void LineTail::Finish(const std::function<void(std::string_view line)>& on_line) {
+void LineTail::Finish(const LineCallback& on_line) {
   if (partial_.empty()) return;
   bytes_ += partial_.size();
   lines_.push_back(std::move(partial_));
@@ -61,14 +61,6 @@ std::string LineTail::Summary(const std::function<bool(std::string_view line)>& 
     joined += line;
   }
   return joined;
-}
-
-void ErrorOutput::Append(std::string_view bytes) {
-  tail_.Append(bytes, nullptr);
-}
-
-void ErrorOutput::Finish() {
-  tail_.Finish(nullptr);
 }
 
 std::string ErrorOutput::Summary() const {

@@ -10,6 +10,8 @@
 
 namespace kata {
 
+using LineCallback = std::function<void(std::string_view line)>;
+
 // Splits a byte stream into lines and keeps the last ones. Not thread safe.
 class LineTail {
  public:
@@ -19,9 +21,9 @@ class LineTail {
 
   // Calls `on_line` for each line that is complete now: without its line end, control characters removed but
   // for tabs. Empty lines are dropped.
-  void Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line);
+  void Append(std::string_view bytes, const LineCallback& on_line);
   // Treats what is there of an unfinished line as a line.
-  void Finish(const std::function<void(std::string_view line)>& on_line);
+  void Finish(const LineCallback& on_line);
 
   const std::deque<std::string>& lines() const { return lines_; }
   // The last lines that `accept` takes, at most three, as one printable line; empty when there are none.
@@ -42,8 +44,8 @@ std::string_view WithoutTimestamp(std::string_view line);
 // A program's standard error. Not thread safe.
 class ErrorOutput {
  public:
-  void Append(std::string_view bytes);
-  void Finish();
+  void Append(std::string_view bytes, const LineCallback& on_line) { tail_.Append(bytes, on_line); }
+  void Finish(const LineCallback& on_line) { tail_.Finish(on_line); }
   // The last lines that are no warnings, as one printable line; empty when there are none.
   std::string Summary() const;
 

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "base/file.h"
-#include "base/line_tail.h"
+#include "base/log.h"
 
 namespace kata {
 namespace {
@@ -51,6 +51,7 @@ class SupervisedProcess::Impl : public std::enable_shared_from_this<Impl> {
   Impl(EventLoop& loop, Options options)
       : loop_(loop),
         name_(std::move(options.name)),
+        on_error_line_(std::move(options.on_error_line)),
         on_exit_(std::move(options.on_exit)),
         pidfd_(loop.context()) {
     for (Stream& stream : options.streams) AddStream(std::move(stream));
@@ -92,11 +93,14 @@ class SupervisedProcess::Impl : public std::enable_shared_from_this<Impl> {
   // Reads what is there, at most `reads` chunks; false at the end of the stream.
   bool ReadStream(WatchedStream& stream, int reads);
   void OnExit();
+  template <typename F>
+  void TakeErrors(F take);
   // Reaps, where nobody has yet. REQUIRES: mutex_ held.
   void ReapLocked();
 
   EventLoop& loop_;
   const std::string name_;
+  const LineCallback on_error_line_;
   std::function<void()> on_exit_;  // loop thread
   pid_t pid_ = -1;
   UniqueFd exit_fd_;  // a pidfd that stays open when the process has been reaped
@@ -117,10 +121,10 @@ Status SupervisedProcess::Impl::Start(Command command) {
   PipeEnds errors = TRY(MakePipe());
   command.stderr_fd = errors.write.get();
   AddStream({std::move(errors.read), [this](std::string_view bytes) {
-               std::lock_guard lock(mutex_);
-               error_output_.Append(bytes);
+               TakeErrors([&](const LineCallback& on_line) { error_output_.Append(bytes, on_line); });
              }});
   for (const WatchedStream& stream : streams_) TRY(SetNonBlocking(stream.fd.get(), true));
+  if (log::GetLevel() <= log::Level::kDebug) log::Debug("start " + name_, {{"command", command.Describe()}});
   process_ = TRY(Spawn(command));
   exit_fd_ = TRY(OpenPidfd(process_.pid()));
   pid_ = process_.pid();
@@ -171,8 +175,8 @@ void SupervisedProcess::Impl::OnExit() {
   {
     std::lock_guard lock(mutex_);
     ReapLocked();
-    error_output_.Finish();
   }
+  TakeErrors([&](const LineCallback& on_line) { error_output_.Finish(on_line); });
   if (!abandoned_ && on_exit_) on_exit_();
   {
     std::lock_guard lock(mutex_);
@@ -181,6 +185,20 @@ void SupervisedProcess::Impl::OnExit() {
   }
   Close(pidfd_);
   for (WatchedStream& stream : streams_) Close(stream.descriptor);
+}
+
+// The callback may ask for what mutex_ guards, so it is called when that is free again.
+template <typename F>
+void SupervisedProcess::Impl::TakeErrors(F take) {
+  std::vector<std::string> lines;
+  {
+    std::lock_guard lock(mutex_);
+    take([&](std::string_view line) { lines.emplace_back(line); });
+  }
+  if (!on_error_line_) return;
+  for (const std::string& line : lines) {
+    if (!abandoned_) on_error_line_(line);
+  }
 }
 
 void SupervisedProcess::Impl::ReapLocked() {

@@ -13,6 +13,7 @@
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
+#include "base/line_tail.h"
 #include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -30,6 +31,8 @@ class SupervisedProcess {
   struct Options {
     std::string name;             // for error texts: "vmm"
     std::vector<Stream> streams;  // read in addition to standard error
+    // On the loop thread, for each line of standard error: printable, of bounded length.
+    LineCallback on_error_line;
     // On the loop thread, once, when the process has ended, whoever caused it, and all that it wrote has been
     // consumed.
     std::function<void()> on_exit;

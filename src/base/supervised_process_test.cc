@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <mutex>
 
@@ -45,6 +46,30 @@ class SupervisedProcessTest : public test::LeakCheckedTest {
   int exits_ = 0;
   EventLoopThread loop_;
 };
+
+TEST_F(SupervisedProcessTest, TellsLinesOfStandardErrorAsTheyCome) {
+  std::vector<std::string> lines;
+  std::condition_variable changed;
+  SupervisedProcess::Options options = Watched();
+  options.on_error_line = [&](std::string_view line) {
+    std::lock_guard lock(mutex_);
+    lines.emplace_back(line);
+    changed.notify_all();
+  };
+  SupervisedProcess process(loop_.loop(), std::move(options));
+  PipeEnds input = *MakePipe();
+  Command command = Shell("printf 'x: warning: one\\ntw' >&2; read wait; printf 'o\\nend' >&2");
+  command.stdin_fd = input.read.get();
+  ASSERT_OK(process.Start(std::move(command)));
+  {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed.wait_until(lock, Soon().time(), [&] { return !lines.empty(); }));
+  }
+  input.write.Reset();
+  EXPECT_TRUE(process.WaitDrained(Soon()));
+  std::lock_guard lock(mutex_);
+  EXPECT_THAT(lines, testing::ElementsAre("x: warning: one", "two", "end"));
+}
 
 TEST_F(SupervisedProcessTest, ReportsItsExitOnceWithAllThatItWrote) {
   SocketPairEnds ends = *MakeSocketPair(SOCK_STREAM);

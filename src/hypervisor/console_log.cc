@@ -9,14 +9,14 @@ constexpr size_t kSummaryLineBytes = 400;
 
 }  // namespace
 
-void ConsoleLog::Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line) {
+void ConsoleLog::Append(std::string_view bytes, const LineCallback& on_line) {
   tail_.Append(bytes, [&](std::string_view line) {
     Inspect(line);
     if (on_line) on_line(line);
   });
 }
 
-void ConsoleLog::Finish(const std::function<void(std::string_view line)>& on_line) {
+void ConsoleLog::Finish(const LineCallback& on_line) {
   tail_.Finish([&](std::string_view line) {
     Inspect(line);
     if (on_line) on_line(line);

@@ -1,7 +1,6 @@
 // What is kept of a guest's console: the last lines, bounded, and those that tell why the kernel gave up.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 
@@ -12,8 +11,8 @@ namespace kata::hypervisor {
 // The console of a Linux guest. Not thread safe.
 class ConsoleLog {
  public:
-  void Append(std::string_view bytes, const std::function<void(std::string_view line)>& on_line);
-  void Finish(const std::function<void(std::string_view line)>& on_line);
+  void Append(std::string_view bytes, const LineCallback& on_line);
+  void Finish(const LineCallback& on_line);
   // One printable line: why the kernel gave up if it did, else the last lines; empty when there are none.
   std::string Summary() const;
 

@@ -88,6 +88,9 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
   watch.streams.push_back({std::move(console.first), [weak = weak_from_this()](std::string_view bytes) {
                              if (const auto self = weak.lock()) self->OnConsole(bytes);
                            }});
+  watch.on_error_line = [weak = weak_from_this()](std::string_view line) {
+    if (const auto self = weak.lock()) self->Tell(self->options_.on_vmm_line, {std::string(line)});
+  };
   watch.on_exit = [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnExit();
   };

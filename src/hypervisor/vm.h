@@ -5,10 +5,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
+#include "base/line_tail.h"
 #include "base/result.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/vm_spec.h"
@@ -18,7 +18,6 @@ namespace kata::hypervisor {
 // Thread safe.
 class Vm {
  public:
-  using LineCallback = std::function<void(std::string_view line)>;
   struct Options {
     // Called once on the loop thread when the VMM is gone without Stop() having been asked for; `reason` is
     // one line: exit status, last line of stderr, tail of the guest console (a kernel panic line if there is
@@ -26,7 +25,7 @@ class Vm {
     std::function<void(std::string reason)> on_exit;
     // Called on the loop thread for each line of the guest console.
     LineCallback on_console_line;
-    // The same for what the VMM tells of errors over its control channel.
+    // The same for what the VMM says: lines of its stderr, errors that it tells over its control channel.
     LineCallback on_vmm_line;
     std::vector<int> namespace_fds;     // joined by the VMM before exec (borrowed)
     std::vector<int> cgroup_procs_fds;  // (borrowed)

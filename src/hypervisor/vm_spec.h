@@ -90,7 +90,6 @@ struct VmSpec {
   std::vector<std::string> kernel_parameters;
   std::vector<DeviceSpec> devices;
   uint32_t hotplug_ports = 0;  // PCIe ports kept free for devices that are attached to the running VM
-  bool debug = false;
 };
 
 }  // namespace kata::hypervisor

@@ -98,10 +98,10 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
 
 namespace {
 
-bool Admit(std::string_view line, TextBudget& budget) {
+bool Admit(std::string_view source, std::string_view line, TextBudget& budget) {
   if (!budget.Take(line.size())) return false;
   if (const size_t refused = budget.TakeRefused(); refused != 0) {
-    log::Warning("lines of the guest were dropped", {{"lines", refused}});
+    log::Warning("there were more lines than may be logged", {{"source", source}, {"dropped", refused}});
   }
   return true;
 }
@@ -134,7 +134,7 @@ class LogReader : public std::enable_shared_from_this<LogReader> {
     std::vector<std::string> lines;
     splitter_.Feed(data, lines);
     for (const std::string& line : lines) {
-      if (line.empty() || !Admit(line, *budget_)) continue;
+      if (line.empty() || !Admit("agent", line, *budget_)) continue;
       AgentLogRecord record = ParseAgentLogLine(line);
       log::Write(record.level, record.message, std::move(record.fields));
     }
@@ -160,7 +160,7 @@ void LogConsoleLine(std::string_view line, TextBudget& budget) {
 }
 
 void LogProgramLine(log::Level level, std::string_view source, std::string_view line, TextBudget& budget) {
-  if (log::GetLevel() > level || !Admit(line, budget)) return;
+  if (log::GetLevel() > level || !Admit(source, line, budget)) return;
   log::Write(level, ToPlainLine(line, kMaxMessageBytes), {{"source", source}});
 }
 

@@ -90,7 +90,6 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.seccomp_sandbox = from.seccomp_sandbox;
   spec.entropy_source = from.entropy_source;
   spec.kernel_parameters = KernelParameters(config, channel_parameters);
-  spec.debug = from.enable_debug;
   return spec;
 }
 

@@ -146,7 +146,10 @@ class VirtualMachine : public Machine {
   MachineOptions options_;
   const std::unique_ptr<hypervisor::Driver> driver_;
   const std::shared_ptr<ExitReporter> exit_reporter_;
-  const std::shared_ptr<TextBudget> text_budget_ = std::make_shared<TextBudget>();  // loop thread
+  // Of the guest's lines; and of those of VMM and virtiofsd, which may tell of all that a guest does. Loop
+  // thread.
+  const std::shared_ptr<TextBudget> text_budget_ = std::make_shared<TextBudget>();
+  const std::shared_ptr<TextBudget> program_budget_ = std::make_shared<TextBudget>();
 
   mutable std::mutex mutex_;  // guards what follows
   bool stopped_ = false;
@@ -205,6 +208,9 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;
+  options.on_error_line = [budget = program_budget_,
+                           level = options.debug ? log::Level::kDebug : log::Level::kWarning](
+                              std::string_view line) { LogProgramLine(level, "virtiofsd", line, *budget); };
   options.cgroup_procs_fds = CgroupProcs();
   const auto on_exit = [reporter = exit_reporter_](const ExitStatus& status, const std::string& reason) {
     reporter->ReportUnlessVmmEnds(status, reason);
@@ -234,7 +240,7 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   hypervisor::Vm::Options options;
   options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
   options.on_console_line = [budget = text_budget_](std::string_view line) { LogConsoleLine(line, *budget); };
-  options.on_vmm_line = [budget = text_budget_, source = driver_->name()](std::string_view line) {
+  options.on_vmm_line = [budget = program_budget_, source = driver_->name()](std::string_view line) {
     LogProgramLine(log::Level::kWarning, source, line, *budget);
   };
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};

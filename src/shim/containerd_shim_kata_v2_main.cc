@@ -145,7 +145,7 @@ Status SetUpLog(const Arguments& arguments, const config::Config& config) {
     TRY(SetNonBlocking(STDERR_FILENO, true));
     log::AddSink(log::MakeFdSink(STDERR_FILENO, log::Format::kText));
   }
-  const bool debug = arguments.debug || config.runtime.enable_debug;
+  const bool debug = arguments.debug || config.runtime.enable_debug || config.hypervisor.enable_debug;
   log::SetLevel(debug ? log::Level::kDebug : log::Level::kInfo);
   log::SetContext({{"sandbox", arguments.id}, {"pid", getpid()}});
   return {};

@@ -87,6 +87,10 @@ Status Virtiofsd::Impl::Launch(VirtiofsdKind kind, const VirtiofsdOptions& optio
   command.cgroup_procs_fds = options.cgroup_procs_fds;
   socket_ = std::move(connection.client);
   SupervisedProcess::Options watch{.name = "virtiofsd"};
+  watch.on_error_line = [weak = weak_from_this(), on_line = options.on_error_line](std::string_view line) {
+    const auto self = weak.lock();
+    if (self && !self->stopping_ && on_line) on_line(line);
+  };
   watch.on_exit = [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnExit();
   };

@@ -11,6 +11,7 @@
 
 #include "base/deadline.h"
 #include "base/event_loop.h"
+#include "base/line_tail.h"
 #include "base/process.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -38,7 +39,9 @@ struct VirtiofsdOptions {
   std::vector<std::string> extra_args;
   // Extended attributes: file capabilities (security.capability) need them.
   bool xattr = true;
-  bool debug = false;
+  bool debug = false;  // it tells of all that it does
+  // On the loop thread, for each line of its stderr.
+  LineCallback on_error_line;
   std::vector<int> namespace_fds;     // joined before exec (borrowed)
   std::vector<int> cgroup_procs_fds;  // (borrowed)
 };

@@ -210,6 +210,19 @@ TEST_F(VirtiofsdTest, RustDaemonGetsAListeningSocketWithItsClientWaiting) {
   EXPECT_OK(WaitFd(socket.get(), POLLIN, Soon(), "end of the connection"));
 }
 
+TEST_F(VirtiofsdTest, WhatItSaysIsTold) {
+  std::vector<std::string> lines;
+  options_.on_error_line = [&](std::string_view line) {
+    std::lock_guard lock(mutex_);
+    lines.emplace_back(line);
+  };
+  UseScript("virtiofsd 1.13.0", "echo 'WARN something' >&2\nexit 0\n");
+  ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
+  (void)WaitReason();
+  std::lock_guard lock(mutex_);
+  EXPECT_THAT(lines, ElementsAre("WARN something"));
+}
+
 TEST_F(VirtiofsdTest, ADaemonThatIgnoresSigtermIsKilled) {
   UseScript("virtiofsd 1.13.0", "trap '' TERM\necho ready >&2\nexec sleep 1000\n");
   ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
