@@ -205,6 +205,7 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   storage::VirtiofsdOptions options;
   options.program = config().virtio_fs_daemon;
   options.shared_directory = directory;
+  options.socket_directory = options_.directory;
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;

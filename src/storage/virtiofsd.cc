@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -10,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/scope_exit.h"
 #include "base/supervised_process.h"
 #include "linux/unix_socket.h"
 
@@ -34,11 +36,11 @@ struct Connection {
 
 // A socket with a name lets anybody connect who may reach the name. This one has its name in a directory of
 // ours, and only until our client is connected; the daemon's accept(2) can return nothing but that client.
-Result<Connection> MakeConnection(Deadline deadline) {
-  const TempDir directory = TRY(TempDir::Create("kata-virtiofsd-"));
-  const std::string path = directory.path() + "/socket";
+Result<Connection> MakeConnection(const std::string& directory, Deadline deadline) {
+  const std::string path = directory + "/virtiofsd.sock";
   Connection connection;
   connection.listening = TRY(linux::ListenUnix(path, SOCK_STREAM, 0600, 1));
+  const ScopeExit remove([&] { unlink(path.c_str()); });
   connection.client = TRY(linux::ConnectUnix(path, SOCK_STREAM, deadline));
   return connection;
 }
@@ -78,7 +80,8 @@ Status Virtiofsd::Impl::Launch(VirtiofsdKind kind, const VirtiofsdOptions& optio
   Command command;
   command.program = options.program;
   command.args = TRY(VirtiofsdArguments(kind, options, kListenFd));
-  Connection connection = TRY_CTX(MakeConnection(deadline), "make vhost-user socket");
+  Connection connection =
+      TRY_CTX(MakeConnection(options.socket_directory, deadline), "make vhost-user socket");
   command.inherited_fds = {{kListenFd, connection.listening.get()}};
   command.new_session = true;  // a Ctrl-C at our terminal is for us to handle
   // Follows the thread that spawns, not the process (prctl(2)).

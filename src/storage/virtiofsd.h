@@ -33,6 +33,7 @@ Status CheckExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& a
 struct VirtiofsdOptions {
   std::string program;           // absolute path
   std::string shared_directory;  // absolute path
+  std::string socket_directory;  // absolute path, ours alone; has the socket until its client is connected
   std::string cache = "auto";    // never, metadata, auto, always
   // The Rust daemon's options; for QEMU's they are translated, those without a counterpart refused. A
   // --sandbox among them replaces the default, "namespace".

@@ -97,6 +97,7 @@ class VirtiofsdTest : public test::LeakCheckedTest {
  protected:
   VirtiofsdTest() {
     options_.shared_directory = directory_.path();
+    options_.socket_directory = sockets_.path();
     for (const char* program : {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"}) {
       if (PathExists(program)) options_.program = program;
     }
@@ -143,6 +144,7 @@ class VirtiofsdTest : public test::LeakCheckedTest {
   }
 
   TempDir directory_ = std::move(*TempDir::Create());
+  TempDir sockets_ = std::move(*TempDir::Create());
   VirtiofsdOptions options_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -205,6 +207,7 @@ TEST_F(VirtiofsdTest, RustDaemonGetsAListeningSocketWithItsClientWaiting) {
   EXPECT_EQ(WaitReason(),
             "virtiofsd ended: exit status 7: --fd=3 --shared-dir=" + directory_.path() +
                 " --cache=auto --announce-submounts --xattr --sandbox=namespace --log-level=warn");
+  EXPECT_THAT(*ListDirectory(sockets_.path()), testing::IsEmpty()) << "nobody else may connect";
   // The client sees that nobody will ever accept.
   const UniqueFd socket = daemon->TakeSocket();
   EXPECT_OK(WaitFd(socket.get(), POLLIN, Soon(), "end of the connection"));
@@ -236,6 +239,9 @@ TEST_F(VirtiofsdTest, WrongProgramsAndDirectoriesAreNamed) {
                                                       HasSubstr("No such file or directory"))));
   UseScript("something else 1.0", "");
   EXPECT_THAT(Start(), IsErrorCode(Code::kUnimplemented));
+  UseScript("virtiofsd 1.13.0", "");
+  options_.socket_directory = "/nonexistent/sockets";
+  EXPECT_THAT(Start(), IsError(Code::kNotFound, HasSubstr("make vhost-user socket")));
   options_.shared_directory = "/nonexistent/share";
   EXPECT_THAT(Start(),
               IsError(Code::kNotFound,
