@@ -122,7 +122,14 @@ struct Entry {
   std::string_view key;   // in the configuration file; empty: not there
   Form form;
   Status (*set)(Options&, std::string_view);
+  bool used = true;  // false: of Kata's agent, checked, but nothing is done with it here
 };
+
+// An entry of an option that this agent does nothing with.
+constexpr Entry NotUsed(Entry entry) {
+  entry.used = false;
+  return entry;
+}
 
 constexpr Entry kEntries[] = {
     {"agent.config_file", "", Form::kValue, Set<&Options::config_file>},
@@ -132,58 +139,80 @@ constexpr Entry kEntries[] = {
     {"agent.debug_console", "debug_console", Form::kFlag, Set<&Options::debug_console>},
     {"agent.debug_console_vport", "debug_console_vport", Form::kValue, Set<&Options::debug_console_vport, 1>},
     {"agent.devmode", "dev_mode", Form::kFlag, Set<&Options::dev_mode>},
-    {"agent.trace", "tracing", Form::kFlagOrValue, Set<&Options::trace>},
+    NotUsed({"agent.trace", "tracing", Form::kFlagOrValue, Set<&Options::trace>}),
     {"agent.hotplug_timeout", "hotplug_timeout", Form::kValue, Set<&Options::hotplug_timeout, 1>},
     {"agent.container_pipe_size", "container_pipe_size", Form::kValue,
      Set<&Options::container_pipe_size_bytes>},
-    {"agent.passfd_listener_port", "passfd_listener_port", Form::kValue,
-     Set<&Options::passfd_listener_port, 1>},
-    {"agent.cdh_api_timeout", "cdh_api_timeout", Form::kValue, Set<&Options::cdh_api_timeout, 1>},
-    {"agent.image_pull_timeout", "image_pull_timeout", Form::kValue, Set<&Options::image_pull_timeout, 1>},
-    {"agent.cdi_timeout", "cdi_timeout", Form::kValue, Set<&Options::cdi_timeout, 1>},
-    {"agent.launch_process_timeout", "launch_process_timeout", Form::kValue,
-     Set<&Options::launch_process_timeout, 1>},
-    {"agent.visible_cdi_devices", "visible_cdi_devices", Form::kValue, Set<&Options::visible_cdi_devices>},
-    {"agent.https_proxy", "https_proxy", Form::kValue, Set<&Options::https_proxy>},
-    {"agent.no_proxy", "no_proxy", Form::kValue, Set<&Options::no_proxy>},
-    {"agent.guest_components_rest_api", "guest_components_rest_api", Form::kValue, SetRestApi},
-    {"agent.guest_components_procs", "guest_components_procs", Form::kValue, SetProcs},
-    {"agent.secure_storage_integrity", "secure_storage_integrity", Form::kValue,
-     Set<&Options::secure_storage_integrity>},
+    NotUsed({"agent.passfd_listener_port", "passfd_listener_port", Form::kValue,
+             Set<&Options::passfd_listener_port, 1>}),
+    NotUsed({"agent.cdh_api_timeout", "cdh_api_timeout", Form::kValue, Set<&Options::cdh_api_timeout, 1>}),
+    NotUsed({"agent.image_pull_timeout", "image_pull_timeout", Form::kValue,
+             Set<&Options::image_pull_timeout, 1>}),
+    NotUsed({"agent.cdi_timeout", "cdi_timeout", Form::kValue, Set<&Options::cdi_timeout, 1>}),
+    NotUsed({"agent.launch_process_timeout", "launch_process_timeout", Form::kValue,
+             Set<&Options::launch_process_timeout, 1>}),
+    NotUsed({"agent.visible_cdi_devices", "visible_cdi_devices", Form::kValue,
+             Set<&Options::visible_cdi_devices>}),
+    NotUsed({"agent.https_proxy", "https_proxy", Form::kValue, Set<&Options::https_proxy>}),
+    NotUsed({"agent.no_proxy", "no_proxy", Form::kValue, Set<&Options::no_proxy>}),
+    NotUsed({"agent.guest_components_rest_api", "guest_components_rest_api", Form::kValue, SetRestApi}),
+    NotUsed({"agent.guest_components_procs", "guest_components_procs", Form::kValue, SetProcs}),
+    NotUsed({"agent.secure_storage_integrity", "secure_storage_integrity", Form::kValue,
+             Set<&Options::secure_storage_integrity>}),
     {"cgroup_no_v1", "", Form::kValue, SetNoCgroupV1},
     {"systemd.unified_cgroup_hierarchy", "unified_cgroup_hierarchy", Form::kValue,
      Set<&Options::unified_cgroup_hierarchy>},
-    {"agent.mem_agent_enable", "mem_agent_enable", Form::kFlagOrValue, Set<&Options::mem_agent_enable>},
-    {"agent.mem_agent_memcg_disable", "mem_agent_memcg_disable", Form::kValue,
-     Set<&Options::mem_agent_memcg_disable>},
-    {"agent.mem_agent_memcg_swap", "mem_agent_memcg_swap", Form::kValue, Set<&Options::mem_agent_memcg_swap>},
-    {"agent.mem_agent_memcg_swappiness_max", "mem_agent_memcg_swappiness_max", Form::kValue,
-     Set<&Options::mem_agent_memcg_swappiness_max>},
-    {"agent.mem_agent_memcg_period_secs", "mem_agent_memcg_period_secs", Form::kValue,
-     Set<&Options::mem_agent_memcg_period_secs>},
-    {"agent.mem_agent_memcg_period_psi_percent_limit", "mem_agent_memcg_period_psi_percent_limit",
-     Form::kValue, Set<&Options::mem_agent_memcg_period_psi_percent_limit>},
-    {"agent.mem_agent_memcg_eviction_psi_percent_limit", "mem_agent_memcg_eviction_psi_percent_limit",
-     Form::kValue, Set<&Options::mem_agent_memcg_eviction_psi_percent_limit>},
-    {"agent.mem_agent_memcg_eviction_run_aging_count_min", "mem_agent_memcg_eviction_run_aging_count_min",
-     Form::kValue, Set<&Options::mem_agent_memcg_eviction_run_aging_count_min>},
-    {"agent.mem_agent_compact_disable", "mem_agent_compact_disable", Form::kValue,
-     Set<&Options::mem_agent_compact_disable>},
-    {"agent.mem_agent_compact_period_secs", "mem_agent_compact_period_secs", Form::kValue,
-     Set<&Options::mem_agent_compact_period_secs>},
-    {"agent.mem_agent_compact_period_psi_percent_limit", "mem_agent_compact_period_psi_percent_limit",
-     Form::kValue, Set<&Options::mem_agent_compact_period_psi_percent_limit>},
-    {"agent.mem_agent_compact_psi_percent_limit", "mem_agent_compact_psi_percent_limit", Form::kValue,
-     Set<&Options::mem_agent_compact_psi_percent_limit>},
-    {"agent.mem_agent_compact_sec_max", "mem_agent_compact_sec_max", Form::kValue,
-     Set<&Options::mem_agent_compact_sec_max>},
-    {"agent.mem_agent_compact_order", "mem_agent_compact_order", Form::kValue,
-     Set<&Options::mem_agent_compact_order>},
-    {"agent.mem_agent_compact_threshold", "mem_agent_compact_threshold", Form::kValue,
-     Set<&Options::mem_agent_compact_threshold>},
-    {"agent.mem_agent_compact_force_times", "mem_agent_compact_force_times", Form::kValue,
-     Set<&Options::mem_agent_compact_force_times>},
+    NotUsed(
+        {"agent.mem_agent_enable", "mem_agent_enable", Form::kFlagOrValue, Set<&Options::mem_agent_enable>}),
+    NotUsed({"agent.mem_agent_memcg_disable", "mem_agent_memcg_disable", Form::kValue,
+             Set<&Options::mem_agent_memcg_disable>}),
+    NotUsed({"agent.mem_agent_memcg_swap", "mem_agent_memcg_swap", Form::kValue,
+             Set<&Options::mem_agent_memcg_swap>}),
+    NotUsed({"agent.mem_agent_memcg_swappiness_max", "mem_agent_memcg_swappiness_max", Form::kValue,
+             Set<&Options::mem_agent_memcg_swappiness_max>}),
+    NotUsed({"agent.mem_agent_memcg_period_secs", "mem_agent_memcg_period_secs", Form::kValue,
+             Set<&Options::mem_agent_memcg_period_secs>}),
+    NotUsed({"agent.mem_agent_memcg_period_psi_percent_limit", "mem_agent_memcg_period_psi_percent_limit",
+             Form::kValue, Set<&Options::mem_agent_memcg_period_psi_percent_limit>}),
+    NotUsed({"agent.mem_agent_memcg_eviction_psi_percent_limit", "mem_agent_memcg_eviction_psi_percent_limit",
+             Form::kValue, Set<&Options::mem_agent_memcg_eviction_psi_percent_limit>}),
+    NotUsed({"agent.mem_agent_memcg_eviction_run_aging_count_min",
+             "mem_agent_memcg_eviction_run_aging_count_min", Form::kValue,
+             Set<&Options::mem_agent_memcg_eviction_run_aging_count_min>}),
+    NotUsed({"agent.mem_agent_compact_disable", "mem_agent_compact_disable", Form::kValue,
+             Set<&Options::mem_agent_compact_disable>}),
+    NotUsed({"agent.mem_agent_compact_period_secs", "mem_agent_compact_period_secs", Form::kValue,
+             Set<&Options::mem_agent_compact_period_secs>}),
+    NotUsed({"agent.mem_agent_compact_period_psi_percent_limit", "mem_agent_compact_period_psi_percent_limit",
+             Form::kValue, Set<&Options::mem_agent_compact_period_psi_percent_limit>}),
+    NotUsed({"agent.mem_agent_compact_psi_percent_limit", "mem_agent_compact_psi_percent_limit", Form::kValue,
+             Set<&Options::mem_agent_compact_psi_percent_limit>}),
+    NotUsed({"agent.mem_agent_compact_sec_max", "mem_agent_compact_sec_max", Form::kValue,
+             Set<&Options::mem_agent_compact_sec_max>}),
+    NotUsed({"agent.mem_agent_compact_order", "mem_agent_compact_order", Form::kValue,
+             Set<&Options::mem_agent_compact_order>}),
+    NotUsed({"agent.mem_agent_compact_threshold", "mem_agent_compact_threshold", Form::kValue,
+             Set<&Options::mem_agent_compact_threshold>}),
+    NotUsed({"agent.mem_agent_compact_force_times", "mem_agent_compact_force_times", Form::kValue,
+             Set<&Options::mem_agent_compact_force_times>}),
 };
+
+// Null: somebody else's.
+const Entry* FindWord(std::string_view word) {
+  const auto* const found =
+      std::find_if(std::begin(kEntries), std::end(kEntries), [&](const Entry& e) { return e.word == word; });
+  return found == std::end(kEntries) ? nullptr : found;
+}
+
+// What `name` says of `entry` has been applied with this outcome.
+void Note(const Entry& entry, const std::string& name, const Status& applied, ParsedOptions& parsed) {
+  if (!applied) {
+    parsed.problems.push_back(fmt::format("{}: {}", name, applied.error().message()));
+  } else if (!entry.used) {
+    // Without the value, which may be a secret, as of a proxy.
+    parsed.problems.push_back(fmt::format("option '{}' has no effect in this agent", entry.word));
+  }
+}
 
 Status ApplyWord(const Entry& entry, std::string_view word, Options& options) {
   const size_t equals = word.find('=');
@@ -237,7 +266,9 @@ Status ApplyLine(std::string_view line, ParsedOptions& parsed) {
     parsed.problems.push_back(fmt::format("unknown key '{}'", key));
     return {};
   }
-  TRY_CTX(entry->set(parsed.options, value), "key '{}'", key);
+  const std::string name = fmt::format("key '{}'", key);
+  TRY_CTX(entry->set(parsed.options, value), "{}", name);
+  Note(*entry, name, {}, parsed);
   return {};
 }
 
@@ -251,12 +282,8 @@ ParsedOptions ParseCommandLine(std::string_view command_line) {
     const size_t end = std::min(command_line.find_first_of(kBlank, position), command_line.size());
     const std::string_view word = command_line.substr(position, end - position);
     position = end;
-    const std::string_view name = word.substr(0, word.find('='));
-    for (const Entry& entry : kEntries) {
-      if (entry.word != name) continue;
-      if (Status status = ApplyWord(entry, word, parsed.options); !status) {
-        parsed.problems.push_back(fmt::format("option '{}': {}", word, status.error().message()));
-      }
+    if (const Entry* entry = FindWord(word.substr(0, word.find('=')))) {
+      Note(*entry, fmt::format("option '{}'", word), ApplyWord(*entry, word, parsed.options), parsed);
     }
   }
   return parsed;
@@ -275,17 +302,16 @@ Result<ParsedOptions> ParseConfigFile(std::string_view text) {
 }
 
 void ApplyEnvironment(ParsedOptions& parsed) {
-  constexpr std::pair<const char*, Status (*)(Options&, std::string_view)> kVariables[] = {
-      {"KATA_AGENT_SERVER_ADDR", Set<&Options::server_addr>},
-      {"KATA_AGENT_LOG_LEVEL", SetLogLevel},
-      {"KATA_AGENT_TRACING", Set<&Options::trace>},
+  constexpr std::pair<const char*, std::string_view> kVariables[] = {
+      {"KATA_AGENT_SERVER_ADDR", "agent.server_addr"},
+      {"KATA_AGENT_LOG_LEVEL", "agent.log"},
+      {"KATA_AGENT_TRACING", "agent.trace"},
   };
-  for (const auto& [name, set] : kVariables) {
+  for (const auto& [name, word] : kVariables) {
     const char* value = std::getenv(name);
     if (value == nullptr) continue;
-    if (Status status = set(parsed.options, value); !status) {
-      parsed.problems.push_back(fmt::format("environment variable '{}': {}", name, status.error().message()));
-    }
+    const Entry& entry = *FindWord(word);
+    Note(entry, fmt::format("environment variable '{}'", name), entry.set(parsed.options, value), parsed);
   }
 }
 
@@ -300,8 +326,6 @@ std::string DescribeOptions(const Options& options) {
   add("debug_console", options.debug_console);
   add("debug_console_vport", options.debug_console_vport);
   add("devmode", options.dev_mode);
-  add("passfd_listener_port", options.passfd_listener_port);
-  add("trace", options.trace);
   return text;
 }
 

@@ -60,8 +60,8 @@ struct Options {
   std::optional<uint64_t> mem_agent_compact_force_times;
 };
 
-// Options and what was wrong with the text they came from, one line each, for the log. An option with a
-// malformed value keeps its default.
+// Options and what was wrong with the text they came from, one line each, for the log: malformed values,
+// which leave the default, and options that this agent does nothing with.
 struct ParsedOptions {
   Options options;
   std::vector<std::string> problems;

@@ -79,6 +79,17 @@ TEST(ParseCommandLine, ReportsMalformedValuesAndKeepsTheDefault) {
   EXPECT_EQ(parsed.options.log_vport, 0u);
 }
 
+TEST(ParseCommandLine, NamesOptionsThatHaveNoEffect) {
+  EXPECT_THAT(ParseCommandLine("agent.trace agent.passfd_listener_port=1027 agent.mem_agent_enable=1 "
+                               "agent.log=info cgroup_no_v1=all agent.hotplug_timeout=3")
+                  .problems,
+              ElementsAre("option 'agent.trace' has no effect in this agent",
+                          "option 'agent.passfd_listener_port' has no effect in this agent",
+                          "option 'agent.mem_agent_enable' has no effect in this agent"));
+  ASSERT_OK_AND_ASSIGN(const ParsedOptions parsed, ParseConfigFile("tracing = true\n"));
+  EXPECT_THAT(parsed.problems, ElementsAre("option 'agent.trace' has no effect in this agent"));
+}
+
 TEST(ParseConfigFile, ReadsScalarsAndNamesUnknownKeys) {
   ASSERT_OK_AND_ASSIGN(const ParsedOptions parsed,
                        ParseConfigFile("# agent\nlog_level = \"warn\"  # quiet\nserver_addr='unix:///a'\n\n"
