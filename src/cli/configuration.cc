@@ -24,8 +24,8 @@ Status CheckVirtiofsdArguments(const config::Config& config) {
 
 }  // namespace
 
-Result<config::Config> LoadConfiguration(const GlobalOptions& globals) {
-  config::Config config = TRY(config::Load(globals.config));
+Result<config::Config> LoadConfiguration(const GlobalOptions& globals, const oci::StringMap& annotations) {
+  config::Config config = TRY(config::Load(globals.config, annotations));
   if (config.runtime.enable_debug) log::SetLevel(log::Level::kDebug);
   for (const std::string& warning : config.warnings) log::Warning(warning);
   TRY(CheckVirtiofsdArguments(config));

@@ -66,7 +66,6 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
                                                            SignalQueue& signals) {
   const log::Step step("create container", {{"container", request.id}, {"bundle", request.bundle}});
   // What can be found wrong without leaving a trace comes first.
-  const config::Config config = TRY(LoadConfiguration(globals));
   const Bundle bundle = TRY(LoadBundle(request.bundle));
   WarnOfWhatIsLeftOut(bundle.spec);
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
@@ -75,6 +74,9 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   const std::string pod = sandbox::PodSandboxOf(bundle.spec.annotations);
   std::optional<sandbox::StateDirectory> pod_directory;
   if (!pod.empty() && pod != request.id) pod_directory = TRY(OpenPod(globals, pod));
+  // The virtual machine of a pod is that of its first container.
+  const config::Config config =
+      TRY(LoadConfiguration(globals, pod_directory ? oci::StringMap() : bundle.spec.annotations));
 
   sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Create(globals.root, request.id));
   sandbox::StateDirectory server_directory = pod_directory ? std::move(*pod_directory) : directory;

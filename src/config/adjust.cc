@@ -78,8 +78,12 @@ Host Host::Detect() {
   return host;
 }
 
+std::string Loader::PathOf(Section section, std::string_view key) const {
+  return fmt::format("{}.{}", SectionPath(section, config_.hypervisor_name), key);
+}
+
 std::string Loader::Where(Section section, std::string_view key) const {
-  return config_.Where(fmt::format("{}.{}", SectionPath(section, config_.hypervisor_name), key));
+  return config_.Where(PathOf(section, key));
 }
 
 Result<Config> Loader::Finish() {

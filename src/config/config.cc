@@ -82,11 +82,13 @@ std::vector<std::string> DefaultPaths() {
   return paths;
 }
 
-Result<Config> Load(const std::optional<std::string>& explicit_path) {
+Result<Config> Load(const std::optional<std::string>& explicit_path,
+                    const std::map<std::string, std::string>& annotations) {
   const std::string file = TRY(FindFile(explicit_path));
   Loader loader(Host::Detect());
   TRY(AddFile(loader, file));
   TRY(AddDropIns(loader, file));
+  TRY(loader.Annotate(annotations));
   return loader.Finish();
 }
 

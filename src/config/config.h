@@ -93,6 +93,10 @@ std::vector<std::string> DefaultPaths();
 // "FILE:LINE: hypervisor.qemu.shared_fs: 'nfs' is not one of virtio-fs, virtio-9p".
 // Paths of kernel, initrd, hypervisor must exist. Values are adjusted to the host as Kata does (CPU counts
 // ...).
-Result<Config> Load(const std::optional<std::string>& explicit_path);
+//
+// `annotations` of the container that the sandbox is made for: those named io.katacontainers.config.* change
+// the values, where enable_annotations allows it.
+Result<Config> Load(const std::optional<std::string>& explicit_path,
+                    const std::map<std::string, std::string>& annotations);
 
 }  // namespace kata::config

@@ -58,6 +58,17 @@ class ConfigTest : public test::LeakCheckedTest {
     return loader.Finish();
   }
 
+  // With these annotations, whose names are given without "io.katacontainers.config.".
+  Result<Config> LoadAnnotated(const std::string& rest,
+                               const std::map<std::string, std::string>& annotations) const {
+    Loader loader(TestHost());
+    TRY(loader.Add(Complete(rest), "c.toml"));
+    std::map<std::string, std::string> full = {{"io.katacontainers.other", "x"}, {"org.example", "y"}};
+    for (const auto& [name, value] : annotations) full["io.katacontainers.config." + name] = value;
+    TRY(loader.Annotate(full));
+    return loader.Finish();
+  }
+
   // The message of loading Complete(rest).
   std::string MessageOf(const std::string& rest) const {
     const Result<Config> config = LoadText(Complete(rest));
@@ -270,6 +281,111 @@ internetworking_model = "macvtap"
                                    "c.toml:14: key 'surprise' is unknown"));
 }
 
+TEST_F(ConfigTest, AnnotationsChangeWhatIsEnabled) {
+  ASSERT_OK_AND_ASSIGN(
+      const Config config,
+      LoadAnnotated("enable_annotations = [\"^default_\", \"kernel_params\", \"virtio_fs\", \"path\", "
+                    "\"enable_.*\"]\nkernel_params = \"a=1\"\nvalid_hypervisor_paths = [\"" +
+                        Path("*") + "\"]\n",
+                    {{"hypervisor.default_memory", "2048"},
+                     {"hypervisor.default_vcpus", "1.5"},
+                     {"hypervisor.default_max_vcpus", "3"},
+                     {"hypervisor.kernel_params", "b=2 c"},
+                     {"hypervisor.path", Path("qemu")},
+                     {"hypervisor.virtio_fs_extra_args", R"(["--a=1", "-o"])"},
+                     {"hypervisor.enable_hugepages", "true"},
+                     {"hypervisor.enable_mem_prealloc", "1"},
+                     {"agent.kernel_modules", "e1000e a=1;dummy"},
+                     {"runtime.disable_guest_seccomp", "True"},
+                     {"runtime.create_container_timeout", "90"}}));
+  EXPECT_EQ(config.hypervisor.default_memory_mib, 2048u);
+  EXPECT_EQ(config.hypervisor.default_vcpus, 2u);
+  EXPECT_EQ(config.hypervisor.default_max_vcpus, 3u);
+  EXPECT_EQ(config.hypervisor.kernel_params, "a=1 b=2 c");
+  EXPECT_EQ(config.hypervisor.path, Path("qemu"));
+  EXPECT_THAT(config.hypervisor.virtio_fs_extra_args, ElementsAre("--a=1", "-o"));
+  EXPECT_TRUE(config.hypervisor.enable_hugepages);
+  EXPECT_TRUE(config.hypervisor.enable_mem_prealloc);
+  EXPECT_THAT(config.agent.kernel_modules, ElementsAre("e1000e a=1", "dummy"));
+  EXPECT_TRUE(config.runtime.disable_guest_seccomp);
+  EXPECT_EQ(config.runtime.create_container_timeout, std::chrono::seconds(90));
+  EXPECT_THAT(config.warnings, IsEmpty());
+}
+
+TEST_F(ConfigTest, AnnotationsAreRefused) {
+  const std::string all = "enable_annotations = [\".*\"]\n";
+  const std::string name = "io.katacontainers.config.hypervisor.";
+  struct Case {
+    std::string file;
+    const char* annotation;
+    std::string value;
+    std::string message;
+  };
+  const Case cases[] = {
+      {"", "default_memory", "2048",
+       "c.toml: hypervisor.qemu.enable_annotations: it does not enable the annotation '" + name +
+           "default_memory'"},
+      {"enable_annotations = [\"default_vcpus\"]", "default_memory", "2048",
+       "c.toml:4: hypervisor.qemu.enable_annotations: it does not enable the annotation '" + name +
+           "default_memory'"},
+      {"enable_annotations = [\"(\"]", "default_memory", "2048",
+       "c.toml:4: hypervisor.qemu.enable_annotations: '(' is no regular expression: Unmatched ( or \\("},
+      {all, "default_memory", "10",
+       "annotation '" + name + "default_memory': 10 is not in the range 96 to 16777216"},
+      {all, "default_memory", "many", "annotation '" + name + "default_memory': 'many' is malformed"},
+      {all, "default_memory", "512\ndefault_vcpus = 2",
+       "annotation '" + name + "default_memory': '512\ndefault_vcpus = 2' is malformed"},
+      {all, "default_memory", "\"512\"",
+       "annotation '" + name + "default_memory': expected an integer, found a string"},
+      {all, "default_memory", "9000",
+       "annotation '" + name +
+           "default_memory': hypervisor.qemu.default_memory: 9000 MiB is more than the host's 8192 MiB"},
+      {all, "default_vcpus", "5", "annotation '" + name + "default_vcpus': '5' is not in the range 1 to 4"},
+      {all, "default_vcpus", "-1", "annotation '" + name + "default_vcpus': '-1' is not in the range 1 to 4"},
+      {all, "enable_hugepages", "yes",
+       "annotation '" + name + "enable_hugepages': 'yes' is neither true nor false"},
+      {all, "shared_fs", "nfs",
+       "annotation '" + name + "shared_fs': 'nfs' is not one of virtio-fs, virtio-9p"},
+      {all, "path", "/bin/sh",
+       "annotation '" + name + "path': '/bin/sh' matches none of the patterns of valid_hypervisor_paths"},
+      {all + "valid_hypervisor_paths = [\"/usr/*/qemu\"]", "path", "/usr/../qemu",
+       "annotation '" + name +
+           "path': '/usr/../qemu' matches none of the patterns of valid_hypervisor_paths"},
+      {all, "entropy_source", "/dev/sda",
+       "annotation '" + name +
+           "entropy_source': '/dev/sda' matches none of the patterns of valid_entropy_sources"},
+      {all, "kernel", "/nosuch/kernel",
+       "annotation '" + name +
+           "kernel': hypervisor.qemu.kernel: '/nosuch/kernel': No such file or directory"},
+      {all, "kernel_hash", "00", "annotation '" + name + "kernel_hash': this version checks no hashes"},
+  };
+  for (const Case& c : cases) {
+    const Result<Config> config =
+        LoadAnnotated(c.file, {{std::string("hypervisor.") + c.annotation, c.value}});
+    EXPECT_EQ(config ? "no error" : config.error().message(), c.message);
+  }
+}
+
+TEST_F(ConfigTest, AnnotationsThatAreNotUsedAreOneWarning) {
+  ASSERT_OK_AND_ASSIGN(
+      const Config config,
+      LoadAnnotated(
+          "enable_annotations = [\"rootless\"]\n",
+          {{"hypervisor.rootless", "true"}, {"runtime.vfio_mode", "vfio"}, {"agent.", "x"}, {"", "x"}}));
+  EXPECT_THAT(config.warnings, ElementsAre("annotations that are not used by this version: "
+                                           "'io.katacontainers.config.', 'io.katacontainers.config.agent.', "
+                                           "'io.katacontainers.config.hypervisor.rootless', "
+                                           "'io.katacontainers.config.runtime.vfio_mode'"));
+}
+
+TEST_F(ConfigTest, AnAnnotatedImageTakesThePlaceOfTheInitrd) {
+  ASSERT_OK(WriteFileAtomic(Path("image"), "image"));
+  ASSERT_OK_AND_ASSIGN(const Config config, LoadAnnotated("enable_annotations = [\"image\"]\n",
+                                                          {{"hypervisor.image", Path("image")}}));
+  EXPECT_EQ(config.hypervisor.image, Path("image"));
+  EXPECT_EQ(config.hypervisor.initrd, "");
+}
+
 TEST_F(ConfigTest, FilesOfConfigDWinInTheOrderOfTheirNames) {
   ASSERT_OK(
       WriteFileAtomic(Path("main.toml"),
@@ -282,27 +398,28 @@ TEST_F(ConfigTest, FilesOfConfigDWinInTheOrderOfTheirNames) {
   ASSERT_OK(WriteFileAtomic(Path("config.d/10.toml"),
                             "[hypervisor.qemu]\ndefault_memory = 110\nmsize_9p = 8000\n"));
   ASSERT_OK(WriteFileAtomic(Path("config.d/30.toml.bak"), "not TOML"));
-  ASSERT_OK_AND_ASSIGN(const Config config, Load(Path("configuration.toml")));
+  ASSERT_OK_AND_ASSIGN(const Config config, Load(Path("configuration.toml"), {}));
   EXPECT_EQ(config.hypervisor.default_memory_mib, 120u);
   EXPECT_EQ(config.hypervisor.msize_9p, 9000u);
   EXPECT_EQ(config.file, Path("main.toml"));
 
   ASSERT_OK(WriteFileAtomic(Path("config.d/30.toml"), "[hypervisor.qemu]\n\nkernel = \"/nosuch\"\n"));
   EXPECT_THAT(
-      Load(Path("configuration.toml")),
+      Load(Path("configuration.toml"), {}),
       IsError(Code::kInvalidArgument,
               Path("config.d/30.toml") + ":3: hypervisor.qemu.kernel: '/nosuch': No such file or directory"));
 }
 
 TEST_F(ConfigTest, FilesThatCannotBeReadAreNamed) {
   EXPECT_THAT(
-      Load("/nosuch/configuration.toml"),
+      Load("/nosuch/configuration.toml", {}),
       IsError(Code::kNotFound, "open configuration '/nosuch/configuration.toml': No such file or directory"));
-  EXPECT_THAT(Load(directory_->path()), IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
+  EXPECT_THAT(Load(directory_->path(), {}),
+              IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
-  EXPECT_THAT(Load(Path("fifo")), IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
+  EXPECT_THAT(Load(Path("fifo"), {}), IsError(Code::kInvalidArgument, HasSubstr("is not a regular file")));
   ASSERT_OK(WriteFileAtomic(Path("big"), std::string(2u << 20, '#')));
-  EXPECT_THAT(Load(Path("big")), IsErrorCode(Code::kResourceExhausted));
+  EXPECT_THAT(Load(Path("big"), {}), IsErrorCode(Code::kResourceExhausted));
 }
 
 TEST(ConfigDocumentation, ShowsTheTableOfOptions) {

@@ -60,6 +60,19 @@ Status CheckCharacters(std::string_view text, const std::string& file) {
   return {};
 }
 
+Result<toml::table> ParseToml(std::string_view text, const std::string& file) {
+  TRY(CheckCharacters(text, file));
+  try {
+    toml::parse_result parsed = toml::parse(text, file);
+    if (parsed) return std::move(parsed).table();
+    const toml::parse_error& error = parsed.error();
+    return MakeError(Code::kInvalidArgument, "{}:{}: {}", file, error.source().begin.line,
+                     error.description());
+  } catch (const std::logic_error&) {
+    return MakeError(Code::kInvalidArgument, "{}: a malformed table header or key", file);
+  }
+}
+
 std::string_view TypeName(const toml::node& node) {
   switch (node.type()) {
     case toml::node_type::string:
@@ -160,6 +173,47 @@ struct StoreValue {
   }
 };
 
+toml::table ValueTable(auto&& value) {
+  toml::table table;
+  table.insert("value", std::forward<decltype(value)>(value));
+  return table;
+}
+
+// The text of an annotation as the table that "value = TEXT" would be in a file. Strings stand there without
+// quotes, lists as in JSON, or with semicolons.
+struct ReadText {
+  const std::string& text;
+
+  Result<toml::table> operator()(std::string*) const { return ValueTable(text); }
+  Result<toml::table> operator()(bool*) const {
+    for (const char* word : {"true", "True", "TRUE", "t", "T", "1"}) {
+      if (text == word) return ValueTable(true);
+    }
+    for (const char* word : {"false", "False", "FALSE", "f", "F", "0"}) {
+      if (text == word) return ValueTable(false);
+    }
+    return MakeError(Code::kInvalidArgument, "'{}' is neither true nor false", text);
+  }
+  Result<toml::table> operator()(std::vector<std::string>*) const {
+    if (text.starts_with('[')) return Literal();
+    toml::array list;
+    std::istringstream parts(text);
+    for (std::string part; std::getline(parts, part, ';');) list.push_back(part);
+    return ValueTable(std::move(list));
+  }
+  Result<toml::table> operator()(uint32_t*) const { return Literal(); }
+  Result<toml::table> operator()(uint64_t*) const { return Literal(); }
+  Result<toml::table> operator()(std::chrono::seconds*) const { return Literal(); }
+  Result<toml::table> operator()(const CpuCount&) const { return Literal(); }
+
+ private:
+  Result<toml::table> Literal() const {
+    Result<toml::table> table = ParseToml("value = " + text, "annotation");
+    if (table && table->size() == 1) return table;
+    return MakeError(Code::kInvalidArgument, "'{}' is malformed", text);
+  }
+};
+
 }  // namespace
 
 // Walks through one file.
@@ -231,12 +285,9 @@ class Loader::TableReader {
   // `kind` stands for the section in the list of unused keys.
   Status ReadSection(const toml::table& table, Section section, std::string_view kind) {
     for (const auto& [key, node] : table) {
-      const std::string path =
-          fmt::format("{}.{}", SectionPath(section, loader_.config_.hypervisor_name), key.str());
-      const auto option =
-          std::find_if(loader_.options_.begin(), loader_.options_.end(),
-                       [&](const Option& o) { return o.section == section && o.key == key.str(); });
-      if (option == loader_.options_.end()) {
+      const std::string path = loader_.PathOf(section, key.str());
+      const Option* option = loader_.FindOption(section, key.str());
+      if (option == nullptr) {
         WarnUnused(fmt::format("{}.{}", kind, key.str()), path, node);
         continue;
       }
@@ -260,25 +311,28 @@ class Loader::TableReader {
 
 Loader::Loader(Host host) : host_(std::move(host)), options_(OptionsOf(config_)) {}
 
-Status Loader::Add(std::string_view text, const std::string& file) {
-  TRY(CheckCharacters(text, file));
-  const auto parse = [&]() -> std::optional<toml::parse_result> {
-    try {
-      return toml::parse(text, file);
-    } catch (const std::logic_error&) {
-      return std::nullopt;
+const Option* Loader::FindOption(Section section, std::string_view key) const {
+  const auto found = std::find_if(options_.begin(), options_.end(),
+                                  [&](const Option& o) { return o.section == section && o.key == key; });
+  return found == options_.end() ? nullptr : &*found;
+}
+
+Status Loader::SetFromText(const Option& option, const std::string& text) {
+  const toml::table table = TRY(std::visit(ReadText{text}, option.target));
+  const toml::node& node = *table.get("value");
+  if (std::holds_alternative<CpuCount>(option.target)) {
+    const double count = node.value_or(0.0);
+    if (!(count > 0 && count <= host_.cpus)) {
+      return MakeError(Code::kInvalidArgument, "'{}' is not in the range 1 to {}", text, host_.cpus);
     }
-  };
-  const std::optional<toml::parse_result> parsed = parse();
-  if (!parsed) return MakeError(Code::kInvalidArgument, "{}: a malformed table header or key", file);
-  const toml::parse_result& result = *parsed;
-  if (!result) {
-    const toml::parse_error& error = result.error();
-    return MakeError(Code::kInvalidArgument, "{}:{}: {}", file, error.source().begin.line,
-                     error.description());
   }
+  return std::visit(StoreValue{option, node, host_}, option.target);
+}
+
+Status Loader::Add(std::string_view text, const std::string& file) {
+  const toml::table table = TRY(ParseToml(text, file));
   if (config_.file.empty()) config_.file = file;
-  return TableReader(*this, file).ReadRoot(result.table());
+  return TableReader(*this, file).ReadRoot(table);
 }
 
 }  // namespace kata::config

@@ -1,7 +1,8 @@
-// From the text of configuration files to a checked Config: Add() each file, then Finish().
+// From the text of configuration files to a checked Config: Add() each file, Annotate(), then Finish().
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,11 @@ class Loader {
   // for what is no TOML or a wrong value; the loader is then of no further use.
   Status Add(std::string_view text, const std::string& file);
 
+  // Takes over a container's annotations io.katacontainers.config.*, other ones are ignored. Those of the
+  // hypervisor must match enable_annotations, and those that name programs and devices of the host the list
+  // of valid ones: kInvalidArgument. Those that are not used here become a warning.
+  Status Annotate(const std::map<std::string, std::string>& annotations);
+
   // Of the files so far.
   const std::vector<std::string>& warnings() const { return config_.warnings; }
 
@@ -43,7 +49,14 @@ class Loader {
  private:
   class TableReader;
 
+  std::string PathOf(Section section, std::string_view key) const;
   std::string Where(Section section, std::string_view key) const;
+  // Null: there is none of this name.
+  const Option* FindOption(Section section, std::string_view key) const;
+  // Stores the value of an annotation.
+  Status SetFromText(const Option& option, const std::string& text);
+  Status CheckEnabled(const std::string& name) const;
+  Status ApplyAnnotation(const std::string& name, const std::string& value);
   Status CheckPrograms();
   Status CheckEntropySource();
   Status CheckKernelParameters();

@@ -22,7 +22,9 @@
 #include "base/unique_fd.h"
 #include "base/version.h"
 #include "config/config.h"
+#include "oci/spec.h"
 #include "sandbox/server.h"
+#include "sandbox/state_directory.h"
 #include "sandbox/virtual_machine.h"
 
 namespace kata {
@@ -137,6 +139,13 @@ Result<UniqueFd> TakeListeningSocket(int fd, const char* name) {
   return UniqueFd(fd);
 }
 
+// Of the container that the sandbox is made for, as kata-runtime has written them down.
+Result<oci::StringMap> ReadAnnotations(const Arguments& arguments) {
+  const std::string root = arguments.state_dir.substr(0, arguments.state_dir.find_last_of('/'));
+  const sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Open(root, arguments.id));
+  return TRY(directory.ReadState()).annotations;
+}
+
 Status SetUpLog(const Arguments& arguments, const config::Config& config) {
   log::AddSink(log::MakeSyslogSink("kata-runtime"));
   if (!arguments.log.empty()) log::AddSink(TRY(log::MakeFileSink(arguments.log, arguments.log_format)));
@@ -169,7 +178,7 @@ Status Serve(const Arguments& arguments) {
   TRY(IsolateMounts());
   options.id = arguments.id;
   options.state_directory = arguments.state_dir;
-  options.config = TRY(config::Load(arguments.config));
+  options.config = TRY(config::Load(arguments.config, TRY(ReadAnnotations(arguments))));
   TRY(SetUpLog(arguments, options.config));
   options.machine_factory = sandbox::MakeVirtualMachine;
   return sandbox::RunServer(std::move(options));
