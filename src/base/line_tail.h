@@ -44,8 +44,8 @@ std::string_view WithoutTimestamp(std::string_view line);
 // A program's standard error. Not thread safe.
 class ErrorOutput {
  public:
-  void Append(std::string_view bytes, const LineCallback& on_line) { tail_.Append(bytes, on_line); }
-  void Finish(const LineCallback& on_line) { tail_.Finish(on_line); }
+  void Append(std::string_view bytes, const LineCallback& on_line = nullptr) { tail_.Append(bytes, on_line); }
+  void Finish(const LineCallback& on_line = nullptr) { tail_.Finish(on_line); }
   // The last lines that are no warnings, as one printable line; empty when there are none.
   std::string Summary() const;
 
