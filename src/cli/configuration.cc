@@ -28,6 +28,7 @@ Result<config::Config> LoadConfiguration(const GlobalOptions& globals, const oci
   config::Config config = TRY(config::Load(globals.config, annotations));
   if (config.runtime.enable_debug) log::SetLevel(log::Level::kDebug);
   for (const std::string& warning : config.warnings) log::Warning(warning);
+  for (const std::string& note : config.notes) log::Info(note);
   TRY(CheckVirtiofsdArguments(config));
   return config;
 }

@@ -76,6 +76,9 @@ struct Config {
   RuntimeConfig runtime;
   // One line each, "FILE:LINE: key 'x' is not used by this version", to be logged once by the caller.
   std::vector<std::string> warnings;
+  // The same, one for each file, of the keys that are not used and ask for nothing. No warnings: a file of
+  // Kata's own has dozens of them.
+  std::vector<std::string> notes;
   std::map<std::string, std::string> locations;  // TOML path of a key -> "FILE:LINE"
 
   // The beginning of a message about the key at `path`: "FILE:LINE: hypervisor.qemu.shared_fs", without a

@@ -173,6 +173,19 @@ struct StoreValue {
   }
 };
 
+bool AsksForNothing(const toml::node& node, std::string_view harmless) {
+  if (const toml::array* list = node.as_array()) {
+    if (list->empty()) return true;
+    return list->size() == 1 && list->get(0)->is_string() && list->get(0)->as_string()->get() == harmless;
+  }
+  if (const toml::value<std::string>* text = node.as_string()) {
+    return text->get().empty() || text->get() == harmless;
+  }
+  if (const toml::value<bool>* flag = node.as_boolean()) return flag->get() == (harmless == "true");
+  const std::optional<double> number = node.is_number() ? node.value<double>() : std::nullopt;
+  return number && (*number == 0 || fmt::format("{}", *number) == harmless);
+}
+
 toml::table ValueTable(auto&& value) {
   toml::table table;
   table.insert("value", std::forward<decltype(value)>(value));
@@ -237,6 +250,7 @@ class Loader::TableReader {
         WarnUnused(key.str(), std::string(key.str()), node);
       }
     }
+    NoteHarmless();
     return {};
   }
 
@@ -293,7 +307,7 @@ class Loader::TableReader {
       }
       TRY_CTX(std::visit(StoreValue{*option, node, loader_.host_}, option->target), "{}: {}", At(node), path);
       loader_.config_.locations[path] = At(node);
-      if (!option->used) Warn(path, node, "is not used by this version");
+      if (!option->used) WarnNotUsed(path, node, "");
     }
     return {};
   }
@@ -302,11 +316,34 @@ class Loader::TableReader {
     loader_.config_.warnings.push_back(fmt::format("{}: key '{}' {}", At(node), path, what));
   }
   void WarnUnused(std::string_view unused_key, const std::string& path, const toml::node& node) {
-    Warn(path, node, IsUnusedKataKey(unused_key) ? "is not used by this version" : "is unknown");
+    if (const std::optional<std::string_view> harmless = HarmlessValueOfUnusedKey(unused_key)) {
+      WarnNotUsed(path, node, *harmless);
+    } else {
+      Warn(path, node, "is unknown");
+    }
+  }
+  void WarnNotUsed(const std::string& path, const toml::node& node, std::string_view harmless) {
+    if (AsksForNothing(node, harmless)) {
+      harmless_[node.source().begin.line].push_back(path);
+    } else {
+      Warn(path, node, "is not used by this version");
+    }
+  }
+  void NoteHarmless() {
+    std::string keys;
+    for (const auto& [line, paths] : harmless_) {
+      for (const std::string& path : paths) {
+        keys += fmt::format("{}{} (line {})", keys.empty() ? "" : ", ", path, line);
+      }
+    }
+    if (keys.empty()) return;
+    loader_.config_.notes.push_back(fmt::format(
+        "{}: not used by this version, and left as they are in Kata's own files: {}", file_, keys));
   }
 
   Loader& loader_;
   const std::string& file_;
+  std::map<toml::source_index, std::vector<std::string>> harmless_;  // by lines
 };
 
 Loader::Loader(Host host) : host_(std::move(host)), options_(OptionsOf(config_)) {}

@@ -42,6 +42,7 @@ class Loader {
 
   // Of the files so far.
   const std::vector<std::string>& warnings() const { return config_.warnings; }
+  const std::vector<std::string>& notes() const { return config_.notes; }
 
   // Checks what depends on several values or on the host's files and fills in what follows from them.
   Result<Config> Finish();

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -50,9 +51,10 @@ std::vector<Option> OptionsOf(Config& config);
 // "hypervisor.qemu", "agent.kata", "runtime": the TOML path of a section.
 std::string SectionPath(Section section, std::string_view hypervisor_name);
 
-// Whether `path` ("hypervisor.rootless", "factory.enable_template") is a key of Kata Containers that this
-// version accepts without using it. A hypervisor's key has no name of the hypervisor in its path.
-bool IsUnusedKataKey(std::string_view path);
+// Of a key of Kata Containers that this version accepts without using it ("hypervisor.memory_slots",
+// "factory.enable_template"; without the hypervisor's name): the value that is left in Kata's own files by
+// who wants nothing of it. Empty: false, 0, "" or an empty list. nullopt: there is no such key.
+std::optional<std::string_view> HarmlessValueOfUnusedKey(std::string_view path);
 
 // The rows of the table in docs/configuration.md: "| `key` | type | default | meaning |".
 std::string OptionsAsMarkdown();
