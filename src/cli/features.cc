@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/stdout.h"
+#include "config/config.h"
 #include "linux/capabilities.h"
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
@@ -41,6 +42,13 @@ std::vector<std::string_view> SeccompActions() {
   return actions;
 }
 
+// Those that change what a container is given; one that ends with a dot stands for all that begin so.
+std::vector<std::string> UnsafeAnnotations() {
+  std::vector<std::string> annotations = sandbox::PodAnnotations();
+  annotations.emplace_back(config::kAnnotationPrefix);
+  return annotations;
+}
+
 Json Features() {
   return {
       {"ociVersionMin", "1.0.0"},
@@ -63,7 +71,7 @@ Json Features() {
         {"selinux", {{"enabled", false}}},
         {"intelRdt", {{"enabled", false}}},
         {"mountExtensions", {{"idmap", {{"enabled", true}}}}}}},
-      {"potentiallyUnsafeConfigAnnotations", sandbox::PodAnnotations()},
+      {"potentiallyUnsafeConfigAnnotations", UnsafeAnnotations()},
       {"annotations", {{"org.katacontainers.version", Version()}, {"org.katacontainers.commit", Commit()}}},
   };
 }

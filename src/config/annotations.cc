@@ -12,11 +12,10 @@
 namespace kata::config {
 namespace {
 
-constexpr std::string_view kPrefix = "io.katacontainers.config.";
 constexpr std::string_view kHypervisorPrefix = "io.katacontainers.config.hypervisor.";
 
 struct Annotation {
-  std::string_view name;  // behind kPrefix
+  std::string_view name;  // behind kAnnotationPrefix
   Section section;
   std::string_view key;
   std::string_view valid_paths = {};  // the key of the patterns of which one must match
@@ -86,9 +85,9 @@ Status Loader::Annotate(const std::map<std::string, std::string>& annotations) {
   constexpr size_t kMaxNamesBytes = 1000;
   std::string unused;
   for (const auto& [name, value] : annotations) {
-    if (!name.starts_with(kPrefix)) continue;
+    if (!name.starts_with(kAnnotationPrefix)) continue;
     if (name.starts_with(kHypervisorPrefix)) TRY(CheckEnabled(name));
-    if (FindAnnotation(name.substr(kPrefix.size())) != nullptr) {
+    if (FindAnnotation(name.substr(kAnnotationPrefix.size())) != nullptr) {
       TRY_CTX(ApplyAnnotation(name, value), "annotation '{}'", name);
     } else {
       unused += fmt::format("{}'{}'", unused.empty() ? "" : ", ", name);
@@ -119,7 +118,7 @@ Status Loader::CheckEnabled(const std::string& name) const {
 }
 
 Status Loader::ApplyAnnotation(const std::string& name, const std::string& value) {
-  const Annotation& annotation = *FindAnnotation(std::string_view(name).substr(kPrefix.size()));
+  const Annotation& annotation = *FindAnnotation(std::string_view(name).substr(kAnnotationPrefix.size()));
   const Option& option = *FindOption(annotation.section, annotation.key);
   HypervisorConfig& hypervisor = config_.hypervisor;
   std::string text = value;

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -89,6 +90,9 @@ struct Config {
 // In search order: /etc/kata-containers/configuration.toml,
 // /usr/share/defaults/kata-containers/configuration.toml.
 std::vector<std::string> DefaultPaths();
+
+// What the names of annotations begin with that change the configuration.
+inline constexpr std::string_view kAnnotationPrefix = "io.katacontainers.config.";
 
 // Reads `explicit_path`, or the first default path that exists (kNotFound names all when none does), then
 // every
