@@ -170,7 +170,7 @@ std::vector<Option> OptionsOf(Config& config) {
       {Section::kHypervisor, "valid_entropy_sources", &hypervisor.valid_entropy_sources,
        "patterns of sources that an annotation may name"},
       {Section::kHypervisor, "enable_annotations", &hypervisor.enable_annotations,
-       "patterns of the hypervisor keys that annotations may change"},
+       "regular expressions of the hypervisor keys that annotations may change"},
       {Section::kHypervisor, "guest_hook_path", &hypervisor.guest_hook_path,
        "directory of hooks inside the guest"},
       {Section::kHypervisor, "enable_debug", &hypervisor.enable_debug,
