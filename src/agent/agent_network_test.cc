@@ -1,13 +1,16 @@
 // The network methods from end to end: the agent in a network namespace of its own, with links made there.
+#include <linux/rtnetlink.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <future>
 #include <thread>
 #include <vector>
 
 #include "agent/agent_fixture_test.h"
 #include "agent/guest_program.h"
+#include "proto/network_service.pb.h"
 
 namespace kata::agent {
 namespace {
@@ -29,6 +32,13 @@ class AgentNetworkTest : public AgentTest {
   }
   void AddLink(const std::string& name, const std::string& address) {
     InNetwork("ip", {"link", "add", name, "address", address, "type", "veth", "peer", "name", name + "p"});
+  }
+  uint32_t Ipv6Setting(const std::string& link, const std::string& file) {
+    const std::string text = InNetwork("cat", {fmt::format("/proc/sys/net/ipv6/conf/{}/{}", link, file)});
+    return static_cast<uint32_t>(std::strtoul(text.c_str(), nullptr, 10));
+  }
+  Result<Empty> SetIpv6(const v1::SetIpv6Request& request) {
+    return client_->CallSync<Empty>(std::string(protocol::kNetworkService), "SetIpv6", request, kTimeout);
   }
   Result<types::Interface> Update(const types::Interface& interface) {
     grpc::UpdateInterfaceRequest request;
@@ -92,6 +102,60 @@ TEST_F(AgentNetworkTest, UpdatesAnInterface) {
   EXPECT_THAT(InNetwork("ip", {"link", "show", "eth0"}), HasSubstr(",UP"));
 }
 
+TEST_F(AgentNetworkTest, GivesABroadcastAddress) {
+  AddLink("d0", "02:00:00:00:00:01");
+  types::Interface wanted = MakeInterface("eth0", "02:00:00:00:00:01", {{"192.0.2.10", "24"}});
+  wanted.mutable_ipaddresses(0)->set_broadcast("192.0.2.255");
+  ASSERT_OK(Update(wanted));
+  EXPECT_THAT(InNetwork("ip", {"address", "show", "eth0"}), HasSubstr("inet 192.0.2.10/24 brd 192.0.2.255 "));
+  EXPECT_EQ(Find("eth0").ipaddresses(0).broadcast(), "192.0.2.255");
+  wanted.mutable_ipaddresses(0)->set_broadcast("2001:db8::1");
+  EXPECT_THAT(Update(wanted), IsErrorCode(Code::kInvalidArgument));
+}
+
+TEST_F(AgentNetworkTest, SwitchesIpv6OffAndOn) {
+  AddLink("d0", "02:00:00:00:00:01");
+  types::Interface wanted =
+      MakeInterface("eth0", "02:00:00:00:00:01", {{"192.0.2.10", "24"}, {"2001:db8::10", "64"}});
+  wanted.mutable_ipv6()->set_disable_ipv6(1);
+  ASSERT_OK(Update(wanted));
+  EXPECT_THAT(Addresses(Find("eth0")), testing::ElementsAre("192.0.2.10/24"));
+  EXPECT_EQ(Ipv6Setting("eth0", "disable_ipv6"), 1u);
+  EXPECT_EQ(Ipv6Setting("eth0", "accept_ra"), 0u);
+  grpc::UpdateRoutesRequest routes;
+  *routes.mutable_routes()->add_routes() = MakeRoute("2001:db8:1::/64", "2001:db8::1", 0);
+  EXPECT_OK(Call<grpc::Routes>("UpdateRoutes", routes)) << "a route of IPv6 is left out";
+  wanted.mutable_ipv6()->set_disable_ipv6(0);
+  wanted.mutable_ipv6()->set_accept_ra(2);
+  ASSERT_OK(Update(wanted));
+  EXPECT_THAT(Addresses(Find("eth0")), testing::IsSupersetOf({"192.0.2.10/24", "2001:db8::10/64"}));
+  EXPECT_EQ(Ipv6Setting("eth0", "accept_ra"), 2u);
+  wanted.clear_ipv6();
+  ASSERT_OK(Update(wanted));
+  EXPECT_EQ(Ipv6Setting("eth0", "accept_ra"), 2u) << "as it was";
+}
+
+// As Docker has it: off for all, but for the interfaces of a network with IPv6.
+TEST_F(AgentNetworkTest, SwitchesIpv6OffForAllButOne) {
+  AddLink("d0", "02:00:00:00:00:01");
+  v1::SetIpv6Request all;
+  all.mutable_all()->set_disable_ipv6(1);
+  all.mutable_loopback()->set_disable_ipv6(1);
+  ASSERT_OK(SetIpv6(all));
+  EXPECT_EQ(Ipv6Setting("all", "disable_ipv6"), 1u);
+  EXPECT_EQ(Ipv6Setting("default", "disable_ipv6"), 1u) << "by the kernel";
+  EXPECT_EQ(Ipv6Setting("lo", "disable_ipv6"), 1u);
+  EXPECT_EQ(Ipv6Setting("d0", "disable_ipv6"), 1u);
+  types::Interface wanted = MakeInterface("eth0", "02:00:00:00:00:01", {{"2001:db8::10", "64"}});
+  wanted.mutable_ipv6();
+  ASSERT_OK(Update(wanted));
+  EXPECT_THAT(Addresses(Find("eth0")), testing::Contains("2001:db8::10/64"));
+  all.mutable_loopback()->set_disable_ipv6(0);
+  ASSERT_OK(SetIpv6(all));
+  EXPECT_EQ(Ipv6Setting("lo", "disable_ipv6"), 0u);
+  EXPECT_EQ(Ipv6Setting("eth0", "disable_ipv6"), 0u) << "what is so for all is not made so again";
+}
+
 TEST_F(AgentNetworkTest, SwapsNamesOnConflict) {
   AddLink("d0", "02:00:00:00:00:01");
   AddLink("d1", "02:00:00:00:00:02");
@@ -145,6 +209,24 @@ TEST_F(AgentNetworkTest, ReplacesRoutes) {
   // The same again changes nothing.
   ASSERT_OK_AND_ASSIGN(const auto again, Call<grpc::Routes>("UpdateRoutes", request));
   EXPECT_EQ(again.routes_size(), routes.routes_size());
+
+  // Several to one destination.
+  grpc::UpdateRoutesRequest several;
+  for (const auto& [gateway, metric] : std::vector<std::pair<std::string, uint32_t>>{
+           {"192.0.2.1", 100}, {"192.0.2.2", 200}, {"192.0.2.3", 200}}) {
+    types::Route& route = *several.mutable_routes()->add_routes();
+    route = MakeRoute("203.0.113.0/24", gateway, 0);
+    route.set_metric(metric);
+    route.set_protocol(RTPROT_STATIC);
+  }
+  // Nobody can be reached by this one; the others do not miss it.
+  *several.mutable_routes()->add_routes() = MakeRoute("10.0.0.0/8", "198.51.100.1", 0);
+  EXPECT_THAT(Call<grpc::Routes>("UpdateRoutes", several),
+              IsError(testing::_, HasSubstr("add route to '10.0.0.0/8' by '198.51.100.1'")));
+  const std::string shown = InNetwork("ip", {"route", "show", "203.0.113.0/24"});
+  EXPECT_THAT(shown, HasSubstr("via 192.0.2.1 dev eth0 proto static metric 100"));
+  EXPECT_THAT(shown, HasSubstr("via 192.0.2.2 dev eth0 proto static metric 200"));
+  EXPECT_THAT(shown, HasSubstr("via 192.0.2.3 dev eth0 proto static metric 200"));
 
   grpc::UpdateRoutesRequest bad;
   *bad.mutable_routes()->add_routes() = MakeRoute("10.0.0.0/8", "2001:db8::1", 0);

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "agent/device/finder.h"
-#include "base/file.h"
+#include "linux/ipv6_settings.h"
 #include "linux/netlink/route.h"
 
 namespace kata::agent {
@@ -20,11 +20,12 @@ namespace {
 
 using linux::IpAddress;
 using linux::IpPrefix;
+using linux::Ipv6Settings;
 using linux::Link;
+using linux::LinkAddress;
 using linux::Route;
 using linux::RouteSocket;
 
-constexpr char kDisableIpv6[] = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 constexpr char kDefaultV4[] = "0.0.0.0";
 constexpr char kDefaultV6[] = "::1";
 constexpr int kMaxEntries = 4096;  // of one request: no pod has so many addresses, routes or neighbours
@@ -34,9 +35,16 @@ Status CheckCount(const char* what, int count) {
   return MakeError(Code::kInvalidArgument, "{} {}, the limit is {}", count, what, kMaxEntries);
 }
 
-bool Ipv6Enabled() {
-  const Result<std::string> text = ReadFile(kDisableIpv6);
-  return text && text->starts_with('0');
+// A guest without it takes what is of IPv4.
+Result<bool> HasIpv6(const std::string& link) {
+  return TRY(linux::ReadIpv6Settings(link)).disable_ipv6 == 0;
+}
+
+Ipv6Settings ParseIpv6(const types::Ipv6Settings& settings) {
+  return {.accept_ra = settings.accept_ra(),
+          .autoconf = settings.autoconf(),
+          .addr_gen_mode = settings.addr_gen_mode(),
+          .disable_ipv6 = settings.disable_ipv6()};
 }
 
 const Link* FindByAddress(const std::vector<Link>& links, const std::string& hardware_address) {
@@ -51,10 +59,20 @@ const Link* FindByName(const std::vector<Link>& links, const std::string& name) 
   return it == links.end() ? nullptr : &*it;
 }
 
-Result<IpPrefix> ParseAddress(const types::IPAddress& address) {
+// Of no link yet.
+Result<LinkAddress> ParseAddress(const types::IPAddress& address) {
+  LinkAddress result;
   const std::string text =
       address.mask().empty() ? address.address() : address.address() + "/" + address.mask();
-  return IpPrefix::Parse(text);
+  result.prefix = TRY(IpPrefix::Parse(text));
+  if (!address.broadcast().empty()) {
+    result.broadcast = TRY(IpAddress::Parse(address.broadcast()));
+    if (result.prefix.address.family() != AF_INET || result.broadcast->family() != AF_INET) {
+      return MakeError(Code::kInvalidArgument, "'{}' is no broadcast address of '{}'", address.broadcast(),
+                       text);
+    }
+  }
+  return result;
 }
 
 types::IPFamily ToProto(int family) {
@@ -67,7 +85,8 @@ struct LinkSettings {
   std::string hardware_address;
   uint32_t mtu = 0;  // 0: as it is
   bool no_arp = false;
-  std::vector<IpPrefix> addresses;
+  std::optional<Ipv6Settings> ipv6;  // as it is
+  std::vector<LinkAddress> addresses;
 };
 
 Result<LinkSettings> ParseInterface(const types::Interface& interface) {
@@ -80,11 +99,10 @@ Result<LinkSettings> ParseInterface(const types::Interface& interface) {
   }
   settings.mtu = static_cast<uint32_t>(interface.mtu());
   settings.no_arp = (interface.raw_flags() & IFF_NOARP) != 0;
+  if (interface.has_ipv6()) settings.ipv6 = ParseIpv6(interface.ipv6());
   TRY(CheckCount("addresses", interface.ipaddresses_size()));
-  const bool ipv6 = Ipv6Enabled();
   for (const types::IPAddress& address : interface.ipaddresses()) {
-    const IpPrefix prefix = TRY(ParseAddress(address));
-    if (prefix.address.family() == AF_INET || ipv6) settings.addresses.push_back(prefix);
+    settings.addresses.push_back(TRY(ParseAddress(address)));
   }
   return settings;
 }
@@ -124,19 +142,26 @@ Status Rename(RouteSocket& socket, const Link& link, const std::string& name) {
   return {};
 }
 
-Status ReplaceAddresses(RouteSocket& socket, int index, const std::vector<IpPrefix>& wanted) {
-  for (const linux::LinkAddress& address : TRY(socket.ListAddresses())) {
+Status ReplaceAddresses(RouteSocket& socket, int index, bool ipv6, const std::vector<LinkAddress>& wanted) {
+  for (const LinkAddress& address : TRY(socket.ListAddresses())) {
     if (address.link_index == index) TRY(socket.DeleteAddress(address));
   }
-  for (const IpPrefix& prefix : wanted) TRY(socket.AddAddress({index, prefix}));
+  for (LinkAddress address : wanted) {
+    if (address.prefix.address.family() == AF_INET6 && !ipv6) continue;
+    address.link_index = index;
+    TRY(socket.AddAddress(address));
+  }
   return {};
 }
 
 Status Apply(RouteSocket& socket, const Link& link, const LinkSettings& settings) {
   TRY_CTX(socket.SetLinkFlags(link.index, 0, IFF_UP), "set the link down");
   TRY(Rename(socket, link, settings.name));
-  TRY(ReplaceAddresses(socket, link.index, settings.addresses));
+  // It decides whether there can be IPv6.
   if (settings.mtu != 0 && settings.mtu != link.mtu) TRY(socket.SetLinkMtu(link.index, settings.mtu));
+  // Before the link is up, when the kernel begins to make addresses and to listen to routers.
+  if (settings.ipv6) TRY(linux::ApplyIpv6Settings(settings.name, *settings.ipv6));
+  TRY(ReplaceAddresses(socket, link.index, TRY(HasIpv6(settings.name)), settings.addresses));
   const unsigned no_arp = IFF_NOARP;
   TRY_CTX(socket.SetLinkFlags(link.index, settings.no_arp ? no_arp : 0, settings.no_arp ? 0 : no_arp),
           "set the ARP flag");
@@ -174,12 +199,17 @@ Result<Route> ParseRoute(const types::Route& route, const std::vector<Link>& lin
   result.scope = static_cast<uint8_t>(route.scope());
   result.flags = route.flags() & RTNH_F_ONLINK;
   result.mtu = route.mtu();
+  result.metric = route.metric();
+  if (route.protocol() > UINT8_MAX) {
+    return MakeError(Code::kInvalidArgument, "protocol {} is out of range", route.protocol());
+  }
+  if (route.protocol() != 0) result.protocol = static_cast<uint8_t>(route.protocol());
   return result;
 }
 
-// Of what may be replaced: the main table without the routes that come and go with addresses.
+// Of what may be replaced: the main table without the routes that come and go with addresses and routers.
 bool IsReplaceable(const Route& route) {
-  return route.table == RT_TABLE_MAIN && route.protocol != RTPROT_KERNEL;
+  return route.table == RT_TABLE_MAIN && route.protocol != RTPROT_KERNEL && route.protocol != RTPROT_RA;
 }
 
 std::string DescribeRoute(const types::Route& route) {
@@ -199,9 +229,17 @@ Status UpdateInterface(const types::Interface& interface, std::chrono::seconds h
   return {};
 }
 
+Status SetIpv6(const v1::SetIpv6Request& request) {
+  // "all" first: it changes the others.
+  if (request.has_all()) TRY(linux::ApplyIpv6Settings("all", ParseIpv6(request.all())));
+  if (request.has_defaults()) TRY(linux::ApplyIpv6Settings("default", ParseIpv6(request.defaults())));
+  if (request.has_loopback()) TRY(linux::ApplyIpv6Settings("lo", ParseIpv6(request.loopback())));
+  return {};
+}
+
 Result<grpc::Interfaces> ListInterfaces() {
   RouteSocket socket = TRY(RouteSocket::Open());
-  const std::vector<linux::LinkAddress> addresses = TRY(socket.ListAddresses());
+  const std::vector<LinkAddress> addresses = TRY(socket.ListAddresses());
   grpc::Interfaces result;
   for (const Link& link : TRY(socket.ListLinks())) {
     types::Interface& interface = *result.add_interfaces();
@@ -211,12 +249,13 @@ Result<grpc::Interfaces> ListInterfaces() {
     interface.set_hwaddr(linux::FormatHardwareAddress(link.hardware_address));
     interface.set_type(link.kind);
     interface.set_raw_flags(link.flags & IFF_NOARP);
-    for (const linux::LinkAddress& address : addresses) {
+    for (const LinkAddress& address : addresses) {
       if (address.link_index != link.index) continue;
       types::IPAddress& entry = *interface.add_ipaddresses();
       entry.set_family(ToProto(address.prefix.address.family()));
       entry.set_address(address.prefix.address.ToString());
       entry.set_mask(fmt::format("{}", address.prefix.length));
+      if (address.broadcast) entry.set_broadcast(address.broadcast->ToString());
     }
   }
   return result;
@@ -226,23 +265,26 @@ Status UpdateRoutes(const grpc::Routes& routes) {
   TRY(CheckCount("routes", routes.routes_size()));
   RouteSocket socket = TRY(RouteSocket::Open());
   const std::vector<Link> links = TRY(socket.ListLinks());
-  const bool ipv6 = Ipv6Enabled();
   std::vector<std::pair<Route, std::string>> wanted;
   for (const types::Route& route : routes.routes()) {
     const Route parsed = TRY_CTX(ParseRoute(route, links), "{}", DescribeRoute(route));
-    if (parsed.family == AF_INET || ipv6) wanted.emplace_back(parsed, DescribeRoute(route));
+    if (parsed.family == AF_INET || TRY(HasIpv6(route.device()))) {
+      wanted.emplace_back(parsed, DescribeRoute(route));
+    }
   }
   std::stable_partition(wanted.begin(), wanted.end(), [](const auto& entry) { return !entry.first.gateway; });
   for (const Route& route : TRY(socket.ListRoutes())) {
     if (IsReplaceable(route)) TRY_CTX(socket.DeleteRoute(route), "delete an old route");
   }
+  // The others shall not miss what one cannot have.
+  Status result;
   for (const auto& [route, description] : wanted) {
-    Status status = socket.ReplaceRoute(route);
+    Status status = socket.AddRoute(route);
     // A route that came with its address is as good.
-    if (!status && status.error().code() == Code::kAlreadyExists) continue;
-    TRY_CTX(std::move(status), "add {}", description);
+    if (status || status.error().code() == Code::kAlreadyExists || !result) continue;
+    result = std::move(status).error().Wrap(fmt::format("add {}", description));
   }
-  return {};
+  return result;
 }
 
 Result<grpc::Routes> ListRoutes() {
@@ -262,6 +304,8 @@ Result<grpc::Routes> ListRoutes() {
     entry.set_family(ToProto(route.family));
     entry.set_flags(route.flags);
     entry.set_mtu(route.mtu);
+    entry.set_metric(route.metric);
+    entry.set_protocol(route.protocol);
   }
   return result;
 }

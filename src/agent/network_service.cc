@@ -28,6 +28,14 @@ void RegisterNetworkService(ttrpc::Server& server, Context context) {
   HandleAsJob<grpc::AddARPNeighborsRequest, Empty>(
       server, queue, "AddARPNeighbors",
       [](const grpc::AddARPNeighborsRequest& request) { return AddArpNeighbors(request.neighbors()); });
+  server.Handle<v1::SetIpv6Request, Empty>(
+      std::string(protocol::kNetworkService), "SetIpv6",
+      [queue](const ttrpc::CallContext&, v1::SetIpv6Request request, ttrpc::Responder<Empty> responder) {
+        queue([request = std::move(request), responder = std::move(responder)]() mutable -> Completion {
+          Answer(std::move(responder))(SetIpv6(request));
+          return {};
+        });
+      });
   HandleAsJob<grpc::GetIPTablesRequest, grpc::GetIPTablesResponse>(
       server, queue, "GetIPTables",
       [](const grpc::GetIPTablesRequest& request) -> Result<grpc::GetIPTablesResponse> {

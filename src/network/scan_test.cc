@@ -1,5 +1,6 @@
 #include "network/scan.h"
 
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <net/if.h>
 
@@ -10,7 +11,9 @@ namespace {
 
 using linux::IpAddress;
 using linux::IpPrefix;
+using linux::Ipv6Settings;
 using linux::Link;
+using linux::LinkAddress;
 using linux::Neighbor;
 using linux::Route;
 
@@ -60,6 +63,7 @@ Tables TwoInterfaces() {
                       {kEth0, Prefix("10.0.0.2/24")},
                       {kEth1, Prefix("10.1.0.2/16")},
                       {kEth0, Prefix("2001:db8::2/64")}};
+  tables.addresses[1].broadcast = Address("10.0.0.255");
   return tables;
 }
 
@@ -67,10 +71,13 @@ TEST(SelectForGuestTest, TakesInterfacesThatAreUp) {
   const Network network = SelectForGuest(TwoInterfaces(), /*own_links=*/{9});
   ASSERT_EQ(network.interfaces.size(), 2u);
   EXPECT_EQ(network.interfaces[0].link.name, "eth1");
-  EXPECT_THAT(network.interfaces[0].addresses, testing::ElementsAre(Prefix("10.1.0.2/16")));
+  EXPECT_THAT(network.interfaces[0].addresses,
+              testing::ElementsAre(LinkAddress{kEth1, Prefix("10.1.0.2/16")}));
   EXPECT_EQ(network.interfaces[1].link.name, "eth0");
+  LinkAddress with_broadcast{kEth0, Prefix("10.0.0.2/24")};
+  with_broadcast.broadcast = Address("10.0.0.255");
   EXPECT_THAT(network.interfaces[1].addresses,
-              testing::ElementsAre(Prefix("10.0.0.2/24"), Prefix("2001:db8::2/64")));
+              testing::ElementsAre(with_broadcast, LinkAddress{kEth0, Prefix("2001:db8::2/64")}));
   EXPECT_EQ(network.Find(9), nullptr);
   EXPECT_EQ(network.Find(kEth0), &network.interfaces[1]);
 }
@@ -84,7 +91,10 @@ TEST(SelectForGuestTest, TakesRoutesThatTheGuestDoesNotMakeItself) {
   local.table = RT_TABLE_LOCAL;
   Route blackhole = wanted;
   blackhole.type = RTN_BLACKHOLE;
-  tables.routes = {kernels, local, blackhole, MakeRoute(9, "10.0.0.1"), MakeRoute(0, "10.0.0.1"), wanted};
+  Route advertised = wanted;
+  advertised.protocol = RTPROT_RA;
+  tables.routes = {kernels, advertised, local, blackhole, MakeRoute(9, "10.0.0.1"), MakeRoute(0, "10.0.0.1"),
+                   wanted};
   const Network network = SelectForGuest(tables, {9});
   ASSERT_EQ(network.routes.size(), 1u);
   EXPECT_EQ(network.routes[0].link_index, kEth0);
@@ -102,6 +112,39 @@ TEST(SelectForGuestTest, TakesNeighboursThatStay) {
   EXPECT_EQ(network.neighbors[0].address, Address("10.0.0.1"));
 }
 
+TEST(SelectForGuestTest, TakesWhetherThereIsIpv6) {
+  Tables tables = TwoInterfaces();
+  tables.ipv6["all"] = {.disable_ipv6 = 1};
+  tables.ipv6["default"] = {.accept_ra = 0};
+  tables.ipv6["lo"] = {.autoconf = 0};
+  tables.ipv6["eth0"] = {.accept_ra = 2, .addr_gen_mode = IN6_ADDR_GEN_MODE_STABLE_PRIVACY};
+  const Network network = SelectForGuest(tables, {9});
+  EXPECT_EQ(network.interfaces[0].ipv6, Ipv6Settings());
+  EXPECT_EQ(network.interfaces[1].ipv6, tables.ipv6["eth0"]);
+  const agent::v1::SetIpv6Request message = Ipv6ToMessage(network);
+  EXPECT_EQ(message.all().disable_ipv6(), 1u);
+  EXPECT_EQ(message.defaults().accept_ra(), 0u);
+  EXPECT_EQ(message.defaults().disable_ipv6(), 0u);
+  EXPECT_EQ(message.loopback().autoconf(), 0u);
+  const types::Interface interface = ToMessage(network.interfaces[1], "");
+  EXPECT_EQ(interface.ipv6().accept_ra(), 2u);
+  EXPECT_EQ(interface.ipv6().autoconf(), 1u);
+  // The address itself is told.
+  EXPECT_EQ(interface.ipv6().addr_gen_mode(), unsigned{IN6_ADDR_GEN_MODE_NONE});
+}
+
+TEST(NetworkTest, DropsAnInterfaceWithAllThatIsOfIt) {
+  Tables tables = TwoInterfaces();
+  tables.routes = {MakeRoute(kEth1, "10.1.0.1"), MakeRoute(kEth0, "10.0.0.1")};
+  tables.neighbors = {MakeNeighbor(kEth0, "10.0.0.1", NUD_PERMANENT)};
+  Network network = SelectForGuest(tables, {9});
+  network.Drop(kEth0);
+  EXPECT_EQ(network.Find(kEth0), nullptr);
+  ASSERT_EQ(network.routes.size(), 1u);
+  EXPECT_EQ(network.routes[0].link_index, kEth1);
+  EXPECT_TRUE(network.neighbors.empty());
+}
+
 TEST(MessageTest, SayWhatTheAgentShallDo) {
   Tables tables = TwoInterfaces();
   Route subnet = MakeRoute(kEth0, "10.0.0.1");
@@ -110,6 +153,8 @@ TEST(MessageTest, SayWhatTheAgentShallDo) {
   subnet.flags = RTNH_F_ONLINK;
   subnet.scope = RT_SCOPE_UNIVERSE;
   subnet.mtu = 1300;
+  subnet.metric = 200;
+  subnet.protocol = RTPROT_STATIC;
   tables.routes = {MakeRoute(kEth1, "10.1.0.1"), subnet, MakeRoute(kEth0, "fe80::1")};
   tables.neighbors = {MakeNeighbor(kEth0, "10.0.0.1", NUD_PERMANENT)};
   const Network network = SelectForGuest(tables, {9});
@@ -126,9 +171,11 @@ TEST(MessageTest, SayWhatTheAgentShallDo) {
   EXPECT_EQ(interface.ipaddresses(0).family(), types::v4);
   EXPECT_EQ(interface.ipaddresses(0).address(), "10.0.0.2");
   EXPECT_EQ(interface.ipaddresses(0).mask(), "24");
+  EXPECT_EQ(interface.ipaddresses(0).broadcast(), "10.0.0.255");
   EXPECT_EQ(interface.ipaddresses(1).family(), types::v6);
   EXPECT_EQ(interface.ipaddresses(1).address(), "2001:db8::2");
   EXPECT_EQ(interface.ipaddresses(1).mask(), "64");
+  EXPECT_EQ(interface.ipaddresses(1).broadcast(), "");
   EXPECT_EQ(ToMessage(network.interfaces[0], "").raw_flags(), 0u);
 
   const grpc::Routes routes = RoutesToMessage(network);
@@ -140,6 +187,8 @@ TEST(MessageTest, SayWhatTheAgentShallDo) {
   EXPECT_EQ(routes.routes(1).source(), "10.0.0.2");
   EXPECT_EQ(routes.routes(1).flags(), unsigned{RTNH_F_ONLINK});
   EXPECT_EQ(routes.routes(1).mtu(), 1300u);
+  EXPECT_EQ(routes.routes(1).metric(), 200u);
+  EXPECT_EQ(routes.routes(1).protocol(), unsigned{RTPROT_STATIC});
   EXPECT_EQ(routes.routes(2).family(), types::v6);
 
   const grpc::ARPNeighbors neighbors = NeighborsToMessage(network);

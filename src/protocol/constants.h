@@ -12,6 +12,7 @@ namespace kata::protocol {
 inline constexpr std::string_view kAgentService = "grpc.AgentService";
 inline constexpr std::string_view kHealthService = "grpc.Health";
 inline constexpr std::string_view kNameService = "kata.agent.v1.NameService";
+inline constexpr std::string_view kNetworkService = "kata.agent.v1.NetworkService";
 inline constexpr std::string_view kTaskService = "containerd.task.v2.Task";
 inline constexpr std::string_view kMonitorService = "kata.sandbox.v1.Monitor";
 

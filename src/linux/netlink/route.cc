@@ -53,6 +53,7 @@ MessageBuilder AddressRequest(uint16_t type, uint16_t flags, const LinkAddress& 
   MessageBuilder request(type, static_cast<uint16_t>(kRequest | flags), header);
   request.Add(IFA_LOCAL, address.prefix.address.bytes());
   request.Add(IFA_ADDRESS, address.prefix.address.bytes());
+  if (address.broadcast) request.Add(IFA_BROADCAST, address.broadcast->bytes());
   return request;
 }
 
@@ -133,6 +134,7 @@ Result<std::optional<LinkAddress>> ParseLinkAddress(std::string_view payload) {
   entry.link_index = static_cast<int>(header.ifa_index);
   entry.prefix = {*address, header.ifa_prefixlen};
   entry.scope = header.ifa_scope;
+  entry.broadcast = TRY(GetAddress(attributes, IFA_BROADCAST));
   return std::optional<LinkAddress>(entry);
 }
 
@@ -292,8 +294,8 @@ Status RouteSocket::DeleteAddress(const LinkAddress& address) {
   return {};
 }
 
-Status RouteSocket::ReplaceRoute(const Route& route) {
-  return Request(RouteRequest(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route));
+Status RouteSocket::AddRoute(const Route& route) {
+  return Request(RouteRequest(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, route));
 }
 
 Status RouteSocket::DeleteRoute(const Route& route) {

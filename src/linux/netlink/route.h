@@ -31,6 +31,8 @@ struct LinkAddress {
   int link_index = 0;
   IpPrefix prefix;
   uint8_t scope = RT_SCOPE_UNIVERSE;
+  std::optional<IpAddress> broadcast;  // IPv4 only
+  friend bool operator==(const LinkAddress&, const LinkAddress&) = default;
 };
 
 struct Route {
@@ -93,8 +95,8 @@ class RouteSocket {
   // One that is not there is success.
   Status DeleteAddress(const LinkAddress& address);
 
-  // Replaces a route of the same destination and metric.
-  Status ReplaceRoute(const Route& route);
+  // Behind those of the same destination and metric; kAlreadyExists: just that route is there.
+  Status AddRoute(const Route& route);
   // One that is not there is success.
   Status DeleteRoute(const Route& route);
   Status ReplaceNeighbor(const Neighbor& neighbor);

@@ -74,9 +74,11 @@ TEST_F(RouteSocketTest, AddressesRoutesAndNeighbours) {
     Ip({"link", "add", "d0", "up", "type", "veth", "peer", "name", "p0"});
     ASSERT_OK_AND_ASSIGN(RouteSocket socket, RouteSocket::Open());
     ASSERT_OK_AND_ASSIGN(const Link link, socket.FindLink("d0"));
-    for (const char* text : {"192.0.2.10/24", "2001:db8::10/64"}) {
-      ASSERT_OK(socket.AddAddress({link.index, Prefix(text)}));
-      ASSERT_OK(socket.AddAddress({link.index, Prefix(text)})) << "twice is once";
+    LinkAddress with_broadcast{link.index, Prefix("192.0.2.10/24")};
+    with_broadcast.broadcast = Address("192.0.2.255");
+    for (const LinkAddress& address : {with_broadcast, LinkAddress{link.index, Prefix("2001:db8::10/64")}}) {
+      ASSERT_OK(socket.AddAddress(address));
+      ASSERT_OK(socket.AddAddress(address)) << "twice is once";
     }
     ASSERT_OK_AND_ASSIGN(std::vector<LinkAddress> addresses, socket.ListAddresses());
     const auto has_address = [&](const char* text) {
@@ -84,7 +86,7 @@ TEST_F(RouteSocketTest, AddressesRoutesAndNeighbours) {
         return address.link_index == link.index && address.prefix == Prefix(text);
       });
     };
-    EXPECT_TRUE(has_address("192.0.2.10/24"));
+    EXPECT_THAT(addresses, testing::Contains(with_broadcast));
     EXPECT_TRUE(has_address("2001:db8::10/64"));
 
     Route route;
@@ -93,14 +95,21 @@ TEST_F(RouteSocketTest, AddressesRoutesAndNeighbours) {
     route.source = Address("192.0.2.10");
     route.link_index = link.index;
     route.mtu = 1300;
-    ASSERT_OK(socket.ReplaceRoute(route));
-    route.mtu = 1280;
-    ASSERT_OK(socket.ReplaceRoute(route));
+    ASSERT_OK(socket.AddRoute(route));
+    EXPECT_THAT(socket.AddRoute(route), IsErrorCode(Code::kAlreadyExists));
+    Route other_way = route;
+    other_way.gateway = Address("192.0.2.2");
+    ASSERT_OK(socket.AddRoute(other_way)) << "beside the first";
+    Route less_wanted = route;
+    less_wanted.gateway = Address("192.0.2.3");
+    less_wanted.metric = 100;
+    less_wanted.protocol = RTPROT_STATIC;
+    ASSERT_OK(socket.AddRoute(less_wanted));
     Route everything;
     everything.family = AF_INET6;
     everything.gateway = Address("2001:db8::1");
     everything.link_index = link.index;
-    ASSERT_OK(socket.ReplaceRoute(everything));
+    ASSERT_OK(socket.AddRoute(everything));
     ASSERT_OK_AND_ASSIGN(std::vector<Route> routes, socket.ListRoutes());
     const auto find = [&](const Route& wanted) {
       return std::find_if(routes.begin(), routes.end(), [&](const Route& r) {
@@ -108,7 +117,11 @@ TEST_F(RouteSocketTest, AddressesRoutesAndNeighbours) {
       });
     };
     ASSERT_NE(find(route), routes.end());
-    EXPECT_EQ(find(route)->mtu, 1280u);
+    ASSERT_NE(find(other_way), routes.end());
+    ASSERT_NE(find(less_wanted), routes.end());
+    EXPECT_EQ(find(less_wanted)->metric, 100u);
+    EXPECT_EQ(find(less_wanted)->protocol, RTPROT_STATIC);
+    EXPECT_EQ(find(route)->mtu, 1300u);
     EXPECT_EQ(find(route)->source, Address("192.0.2.10"));
     EXPECT_EQ(find(route)->protocol, RTPROT_BOOT);
     ASSERT_NE(find(everything), routes.end());
@@ -118,7 +131,7 @@ TEST_F(RouteSocketTest, AddressesRoutesAndNeighbours) {
     EXPECT_EQ(find(route), routes.end());
     Route nowhere = route;
     nowhere.gateway = Address("203.0.113.1");
-    EXPECT_THAT(socket.ReplaceRoute(nowhere), IsError(testing::_, HasSubstr("gateway")));
+    EXPECT_THAT(socket.AddRoute(nowhere), IsError(testing::_, HasSubstr("gateway")));
 
     Neighbor neighbor;
     neighbor.link_index = link.index;
