@@ -77,7 +77,7 @@ bool TakesValue(std::string_view name) {
 Status RefuseReserved(std::string_view name) {
   for (const char* reserved :
        {"fd", "socket-path", "shared-dir", "cache", "vhost-user-socket", "print-capabilities", "daemonize"}) {
-    if (name == reserved) return InvalidOption(name, "is set by the runtime");
+    if (name == reserved) return InvalidOption(fmt::format("--{}", name), "is set by the runtime");
   }
   return {};
 }
