@@ -1,6 +1,8 @@
 // Attributes of the process besides its identity: session, scheduling, execution domain.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "base/result.h"

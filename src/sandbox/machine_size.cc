@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "linux/cpu_list.h"
+
 namespace kata::sandbox {
 namespace {
 
@@ -11,12 +13,26 @@ constexpr uint64_t kMib = 1u << 20;
 constexpr uint64_t kDefaultPeriodUs = 100'000;
 
 // 0: no limit.
-uint64_t MilliCpusOf(const oci::Resources& resources) {
-  if (!resources.cpu || resources.cpu->quota_us.value_or(0) <= 0) return 0;
-  const uint64_t period = std::max<uint64_t>(resources.cpu->period_us.value_or(kDefaultPeriodUs), 1);
-  const auto quota = static_cast<uint64_t>(*resources.cpu->quota_us);
+uint64_t MilliCpusOfQuota(const oci::CpuResources& cpu) {
+  if (cpu.quota_us.value_or(0) <= 0) return 0;
+  const uint64_t period = std::max<uint64_t>(cpu.period_us.value_or(kDefaultPeriodUs), 1);
+  const auto quota = static_cast<uint64_t>(*cpu.quota_us);
   const uint64_t whole = std::min<uint64_t>(quota / period, UINT32_MAX);
   return whole * 1000 + (quota % period * 1000 + period - 1) / period;
+}
+
+// 0: no limit, also where it is none that can be read.
+uint64_t MilliCpusOfSet(const oci::CpuResources& cpu) {
+  const Result<cpu_set_t> set = linux::ParseCpuList(cpu.cpus);
+  return set ? static_cast<uint64_t>(CPU_COUNT(&*set)) * 1000 : 0;
+}
+
+// 0: no limit.
+uint64_t MilliCpusOf(const oci::Resources& resources) {
+  if (!resources.cpu) return 0;
+  const uint64_t quota = MilliCpusOfQuota(*resources.cpu);
+  const uint64_t set = MilliCpusOfSet(*resources.cpu);
+  return quota == 0 || set == 0 ? std::max(quota, set) : std::min(quota, set);
 }
 
 // 0: no limit.

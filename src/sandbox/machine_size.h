@@ -16,8 +16,9 @@ struct MachineSize {
 };
 
 // Of all `containers` (their linux.resources) together: the sum of their limits and, of memory, what the
-// guest needs for itself (overhead_memory). Those without a limit share the configuration's default, which
-// comes on top. Never more than the configuration's and the host's maximum.
+// guest needs for itself (overhead_memory). Processors are limited by a quota of time, by the set of those of
+// the host that a container may use, or by the smaller of both. Those without a limit share the
+// configuration's default, which comes on top. Never more than the configuration's and the host's maximum.
 MachineSize SizeMachine(const config::HypervisorConfig& config, std::span<const oci::Resources> containers);
 
 }  // namespace kata::sandbox

@@ -57,6 +57,20 @@ TEST(SizeMachineTest, CpusAreTheQuotaRoundedUp) {
   EXPECT_EQ(Size({}, 100000, 0).vcpus, 8u);
 }
 
+TEST(SizeMachineTest, ASetOfCpusCountsThem) {
+  const auto cpus = [](const std::string& set, std::optional<int64_t> quota) {
+    oci::Resources resources;
+    resources.cpu = oci::CpuResources{.quota_us = quota, .cpus = set};
+    return SizeMachine(Defaults(), {{resources}}).vcpus;
+  };
+  EXPECT_EQ(cpus("0-2,7", {}), 4u);
+  EXPECT_EQ(cpus("0-2,7", -1), 4u);
+  EXPECT_EQ(cpus("0", 400000), 1u);
+  EXPECT_EQ(cpus("0-5", 150000), 2u);
+  EXPECT_EQ(cpus("0-63", {}), 8u);
+  EXPECT_EQ(cpus("many", {}), 2u);
+}
+
 TEST(SizeMachineTest, LimitsOfSeveralContainersAddUp) {
   constexpr int64_t kMib = 1 << 20;
   EXPECT_EQ(SizeMachine(Defaults(), {{Limits(100 * kMib, 50000), Limits(200 * kMib, 75000)}}),
