@@ -203,16 +203,23 @@ Result<std::vector<UniqueFd>> HostCgroup::OpenProcs() const {
 }
 
 Status HostCgroup::Apply(const std::vector<Setting>& settings) const {
+  linux::KnobChanges changes;
+  TRY(Apply(settings, changes));
+  changes.Keep();
+  return {};
+}
+
+Status HostCgroup::Apply(const std::vector<Setting>& settings, linux::KnobChanges& changes) const {
   if (empty()) return {};
   std::vector<const Setting*> refused;
-  const auto write = [this](const Setting& setting) -> Status {
+  const auto write = [&](const Setting& setting) -> Status {
     const std::string* directory = FindController(setting.controller);
     if (directory == nullptr) {
       if (!setting.required) return {};
       return MakeError(Code::kFailedPrecondition, "set {} to '{}': the host has no control group '{}'",
                        setting.file, setting.value, setting.controller);
     }
-    const Status written = WriteKnob(*directory + "/" + setting.file, setting.value);
+    const Status written = changes.Write(AT_FDCWD, *directory + "/" + setting.file, setting.value);
     if (written) return {};
     if (written.error().sys_errno() == ENOENT && !setting.required) {
       log::Debug("the host has no such limit; the guest has",

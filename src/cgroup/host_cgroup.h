@@ -14,6 +14,7 @@
 #include "base/unique_fd.h"
 #include "cgroup/hierarchies.h"
 #include "cgroup/limits.h"
+#include "linux/knob_changes.h"
 
 namespace kata::cgroup {
 
@@ -44,8 +45,10 @@ class HostCgroup {
   Status AddProcess(pid_t pid) const;
   // cgroup.procs of every directory, for Command::cgroup_procs_fds.
   Result<std::vector<UniqueFd>> OpenProcs() const;
-  // Writes limits. The error names file and value.
+  // Writes limits; after a failure they are what they were. The error names file and value.
   Status Apply(const std::vector<Setting>& settings) const;
+  // The same as `changes`, to be taken back by the caller.
+  Status Apply(const std::vector<Setting>& settings, linux::KnobChanges& changes) const;
   // How often the kernel killed a process in them for lack of memory; 0 where that is not counted.
   uint64_t OomKills() const;
   // Whether somebody has frozen them, so that no process in them goes on. False where that cannot be read.

@@ -45,8 +45,9 @@ void PlanMemory(bool unified, const oci::MemoryResources& memory, const Overhead
   if (unified) {
     if (limit != 0) settings.push_back({"memory", "memory.max", MaxOr(limit)});
     if (set_swap) settings.push_back({"memory", "memory.swap.max", MaxOr(swap)});
-    if (memory.reservation.value_or(0) > 0) {
-      settings.push_back({"memory", "memory.low", Number(*memory.reservation)});
+    // Without a limit nothing is held back for it: the same as none.
+    if (memory.reservation.value_or(0) != 0) {
+      settings.push_back({"memory", "memory.low", Number(std::max<int64_t>(*memory.reservation, 0))});
     }
     return;
   }

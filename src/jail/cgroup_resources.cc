@@ -126,19 +126,25 @@ Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resource
   return writes;
 }
 
-Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources) {
+Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources,
+                            linux::KnobChanges& changes) {
   std::string current_cpu_max = "max 100000";
   if (cgroup.HasFile("cpu.max")) current_cpu_max = TRY(cgroup.Read("cpu.max"));
   const Writes plan = TRY(PlanCgroupWrites(resources, current_cpu_max));
   if (resources.memory) TRY(CheckMemoryUsage(cgroup, *resources.memory));
+  const auto set = [&](const CgroupWrite& write) -> Status {
+    TRY_CTX(changes.Write(cgroup.fd(), write.file, write.value), "cgroup '{}': set '{}' to '{}'",
+            cgroup.directory(), write.file, write.value);
+    return {};
+  };
   Writes deferred;
   for (const CgroupWrite& write : plan) {
-    Status written = cgroup.Write(write.file, write.value);
+    Status written = set(write);
     if (written || (write.optional && written.error().sys_errno() == ENOENT)) continue;
     if (!write.deferrable || written.error().sys_errno() != EINVAL) return written;
     deferred.push_back(write);
   }
-  for (const CgroupWrite& write : deferred) TRY(cgroup.Write(write.file, write.value));
+  for (const CgroupWrite& write : deferred) TRY(set(write));
   return {};
 }
 

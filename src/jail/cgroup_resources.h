@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "linux/cgroup2.h"
+#include "linux/knob_changes.h"
 #include "oci/spec.h"
 
 namespace kata::jail {
@@ -27,8 +28,10 @@ struct CgroupWrite {
 Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resources,
                                                   const std::string& current_cpu_max = "max 100000");
 
-// Writes the plan. Devices are not part of it (device_cgroup.h). kFailedPrecondition where
-// memory.checkBeforeUpdate asks to refuse a limit below what is used.
-Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources);
+// Writes the plan, as `changes`, which must not outlive `cgroup`. Devices are not part of it
+// (device_cgroup.h). kFailedPrecondition where memory.checkBeforeUpdate asks to refuse a limit below what is
+// used.
+Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources,
+                            linux::KnobChanges& changes);
 
 }  // namespace kata::jail

@@ -112,14 +112,14 @@ class Container::Impl {
     return {};
   }
 
-  Status ApplyResources(const oci::Resources& resources) {
+  // All of them or, after a failure, none. `rules`: null leaves those for devices as they are.
+  Status ApplyResources(const oci::Resources& resources, const std::vector<oci::DeviceRule>* rules) {
     if (!cgroup.valid()) return {};
-    return ApplyCgroupResources(cgroup, resources);
-  }
-
-  Status ApplyDeviceRules(const std::vector<oci::DeviceRule>& rules) {
-    if (!cgroup.valid()) return {};
-    return device_filter.Apply(cgroup, rules);
+    linux::KnobChanges changes;
+    TRY(ApplyCgroupResources(cgroup, resources, changes));
+    if (rules != nullptr) TRY(device_filter.Apply(cgroup, *rules));
+    changes.Keep();
+    return {};
   }
 
   // Where an additional process begins, and where if the kernel takes none there (not valid: nowhere else).
@@ -174,8 +174,9 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
   TRY(impl->CreateCgroup(options));
   TRY(impl->LaunchInit(spec, options));
   // Only now, as mounting and making devices is the agent's work, not the container's.
-  if (spec.linux && spec.linux->resources) TRY(impl->ApplyResources(*spec.linux->resources));
-  TRY(impl->ApplyDeviceRules(DeviceRulesOf(spec)));
+  const bool limited = spec.linux && spec.linux->resources;
+  const std::vector<oci::DeviceRule> rules = DeviceRulesOf(spec);
+  TRY(impl->ApplyResources(limited ? *spec.linux->resources : oci::Resources(), &rules));
   TRY(impl->ApplyLimits(impl->pid, *spec.process));
   return std::unique_ptr<Container>(new Container(std::move(impl)));
 }
@@ -257,9 +258,7 @@ Result<std::vector<pid_t>> Container::Processes() const {
 
 Status Container::Update(const oci::Resources& resources) {
   TRY(impl_->NeedCgroup());
-  TRY(impl_->ApplyResources(resources));
-  if (!resources.devices.empty()) TRY(impl_->ApplyDeviceRules(resources.devices));
-  return {};
+  return impl_->ApplyResources(resources, resources.devices.empty() ? nullptr : &resources.devices);
 }
 
 const std::string& Container::cgroup_directory() const {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cgroup/oom_report.h"
+#include "linux/knob_changes.h"
 #include "oci/hook_time_limit.h"
 #include "protocol/ids.h"
 #include "protocol/oci_convert.h"
@@ -391,82 +392,123 @@ void Container::Resume(Reply<void> reply) {
                          }));
 }
 
+struct Container::UpdateJob {
+  ResourcesUpdate plan;
+  linux::KnobChanges host;  // of the control groups there, but for memory
+};
+
 void Container::Update(const oci::Resources& resources, Reply<void> reply) {
-  const std::shared_ptr<AgentClient> agent = context_.guest->agent();
-  if (status_ == ContainerStatus::kStopped || status_ == ContainerStatus::kCreating || !agent) {
-    reply(NotRunning());
+  updates_.push_back({resources, std::move(reply)});
+  if (updates_.size() == 1) BeginUpdate();
+}
+
+void Container::BeginUpdate() {
+  if (status_ == ContainerStatus::kStopped || status_ == ContainerStatus::kCreating ||
+      !context_.guest->agent()) {
+    FinishUpdate(NotRunning());
     return;
   }
-  context_.workers.Post([self = shared_from_this(), update = PlanUpdate(resources_, resources),
-                         reply = std::move(reply)]() mutable {
-    Status grown = self->GrowFor(update);
+  auto job = std::make_shared<UpdateJob>();
+  job->plan = PlanUpdate(resources_, updates_.front().resources);
+  context_.workers.Post([self = shared_from_this(), job = std::move(job)]() mutable {
+    Status prepared = self->PrepareHost(*job);
     EventLoop& loop = self->context_.loop;
-    loop.Post([self = std::move(self), grown = std::move(grown), update = std::move(update),
-               reply = std::move(reply)]() mutable {
-      if (grown) {
-        self->UpdateGuest(std::move(update), std::move(reply));
+    loop.Post([self = std::move(self), job = std::move(job), prepared = std::move(prepared)]() mutable {
+      if (prepared) {
+        self->UpdateGuest(std::move(job));
       } else {
-        self->context_.sizer->Set(self->id(), self->resources_);
-        self->ReplyError(std::move(grown).error(), std::move(reply));
+        self->TakeBackUpdate(std::move(job), std::move(prepared).error());
       }
     });
   });
 }
 
-// The host's limit comes first: it must hold the larger machine, and never kills one that is yet to shrink.
-Status Container::GrowFor(const ResourcesUpdate& update) {
-  context_.sizer->Set(id(), update.result);
-  oci::Resources memory;
-  memory.memory = update.changes.memory;
-  TRY(LimitOnHost(memory));
+// The host's limit of memory comes before the machine grows: it must hold the larger one, and never kills one
+// that is yet to shrink.
+Status Container::PrepareHost(UpdateJob& job) {
+  context_.sizer->Set(id(), job.plan.result);
+  oci::Resources others = job.plan.changes;
+  others.memory.reset();
+  const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), others, {});
+  TRY_CTX(cgroup_.Apply(limits.at_creation, job.host), "control group on the host");
+  TRY_CTX(cgroup_.Apply(limits.when_created, job.host), "control group on the host");
+  TRY(LimitMemoryOnHost(job.plan.changes.memory));
   return context_.sizer->Grow();
 }
 
-void Container::UpdateGuest(ResourcesUpdate update, Reply<void> reply) {
+void Container::UpdateGuest(std::shared_ptr<UpdateJob> job) {
   const std::shared_ptr<AgentClient> agent = context_.guest->agent();
   if (!agent) {
-    reply(NotRunning());
+    TakeBackUpdate(std::move(job), NotRunning());
     return;
   }
   grpc::UpdateContainerRequest request;
   request.set_container_id(id());
-  *request.mutable_resources() = protocol::ToProto(MakeGuestResources(update.changes));
-  agent->UpdateContainer(request, [self = shared_from_this(), update = std::move(update),
-                                   reply = std::move(reply)](Status status) mutable {
+  *request.mutable_resources() = protocol::ToProto(MakeGuestResources(job->plan.changes));
+  agent->UpdateContainer(request, [self = shared_from_this(), job = std::move(job)](Status status) mutable {
     if (!status) {
-      self->context_.sizer->Set(self->id(), self->resources_);
-      self->ReplyError(std::move(status).error(), std::move(reply));
+      self->TakeBackUpdate(std::move(job), std::move(status).error());
       return;
     }
-    self->resources_ = std::move(update.result);
-    self->UpdateHost(update.changes, std::move(reply));
+    job->host.Keep();
+    self->resources_ = std::move(job->plan.result);
+    self->FinishUpdate({});
+    self->context_.workers.Post([self]() mutable { ShrinkHost(std::move(self)); });
   });
 }
 
-void Container::UpdateHost(const oci::Resources& changes, Reply<void> reply) {
-  // To lower a limit of memory may take the kernel a while.
-  context_.workers.Post([self = shared_from_this(), changes, reply = std::move(reply)]() mutable {
-    Status status = self->LimitOnHost(changes);
-    EventLoop& loop = self->context_.loop;
-    loop.Post(
-        [self, status = std::move(status), reply = std::move(reply)]() mutable { reply(std::move(status)); });
-    // The limit of memory is not below what the machine has; when that has become less, so does the limit.
-    self->context_.sizer->Shrink();
-    oci::Resources memory;
-    memory.memory = self->context_.sizer->limits(self->id()).memory;
-    if (const Status lowered = self->LimitOnHost(memory); !lowered) {
+void Container::TakeBackUpdate(std::shared_ptr<UpdateJob> job, Error error) {
+  context_.sizer->Set(id(), resources_);
+  context_.workers.Post(
+      [self = shared_from_this(), job = std::move(job), error = std::move(error)]() mutable {
+        job->host.Undo();
+        const Status raised = self->LimitMemoryOnHost(job->plan.memory_before);
+        if (!raised) LogFailure("the host's limit of memory was not put back", self->id(), raised.error());
+        self->context_.loop.Post(
+            [self, error = std::move(error)]() mutable { self->FinishUpdate(std::move(error)); });
+        ShrinkHost(std::move(self));
+      });
+}
+
+void Container::FinishUpdate(Status status) {
+  Reply<void> reply = std::move(updates_.front().reply);
+  updates_.pop_front();
+  if (status) {
+    reply({});
+  } else {
+    ReplyError(std::move(status).error(), std::move(reply));
+  }
+  if (!updates_.empty()) BeginUpdate();
+}
+
+// The host's limit of memory is not below what the machine has; when that has become less, so does the limit.
+void Container::ShrinkHost(std::shared_ptr<Container> self) {
+  MachineSizer& sizer = *self->context_.sizer;
+  sizer.Shrink();
+  {
+    // By what is wanted then, as the next update may be under way.
+    const std::lock_guard lock(self->host_memory_mutex_);
+    const Status lowered = self->ApplyMemoryLimits(sizer.limits(self->id()).memory);
+    if (!lowered) {
       log::Debug("the host's limit of memory stays",
                  {{"container", self->id()}, {"error", lowered.error().message()}});
     }
-    loop.Post([self = std::move(self)] {});  // the last reference must not end here
-  });
+  }
+  EventLoop& loop = self->context_.loop;
+  loop.Post([self = std::move(self)] {});  // the last reference must not end here
 }
 
-Status Container::LimitOnHost(const oci::Resources& resources) {
-  const std::lock_guard lock(host_limits_mutex_);
+Status Container::LimitMemoryOnHost(const std::optional<oci::MemoryResources>& memory) {
+  const std::lock_guard lock(host_memory_mutex_);
+  return ApplyMemoryLimits(memory);
+}
+
+// To lower a limit may take the kernel a while.
+Status Container::ApplyMemoryLimits(const std::optional<oci::MemoryResources>& memory) const {
+  oci::Resources resources;
+  resources.memory = memory;
   const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), resources, context_.sizer->overhead());
   TRY_CTX(cgroup_.Apply(limits.at_creation), "control group on the host");
-  TRY_CTX(cgroup_.Apply(limits.when_created), "control group on the host");
   return {};
 }
 

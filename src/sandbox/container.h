@@ -5,10 +5,12 @@
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,7 +113,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void Kill(const std::string& exec_id, int signal, bool all, Reply<void> reply);
   void Pause(Reply<void> reply);
   void Resume(Reply<void> reply);
-  // Changes limits in the guest and on the host, and with them the size of the virtual machine.
+  // Changes limits in the guest and on the host, and with them the size of the virtual machine; after a
+  // failure they are what they were. Updates are done one after the other.
   void Update(const oci::Resources& resources, Reply<void> reply);
   void Stats(Reply<grpc::StatsContainerResponse> reply);
   void Resize(const std::string& exec_id, uint32_t rows, uint32_t columns, Reply<void> reply);
@@ -147,13 +150,19 @@ class Container : public std::enable_shared_from_this<Container> {
   void StartInGuest(AgentClient& agent, Reply<pid_t> reply);
   void OnStarted(Reply<pid_t> reply);
   void OnPoststartDone(const Status& status, Reply<pid_t> reply);
-  // Steps of Update: all that grows, the guest, then all that shrinks. The first and the last are for
-  // workers.
-  Status GrowFor(const ResourcesUpdate& update);
-  void UpdateGuest(ResourcesUpdate update, Reply<void> reply);
-  void UpdateHost(const oci::Resources& changes, Reply<void> reply);
-  // Blocks; for workers.
-  Status LimitOnHost(const oci::Resources& resources);
+  // The steps of the first of updates_: the host and all that grows, the guest, then all that shrinks. What
+  // the last steps fail at takes the first ones back.
+  struct UpdateJob;
+  void BeginUpdate();
+  void UpdateGuest(std::shared_ptr<UpdateJob> job);
+  void TakeBackUpdate(std::shared_ptr<UpdateJob> job, Error error);
+  void FinishUpdate(Status status);
+  // These block; for workers.
+  Status PrepareHost(UpdateJob& job);
+  Status LimitMemoryOnHost(const std::optional<oci::MemoryResources>& memory);
+  // REQUIRES: host_memory_mutex_ is held.
+  Status ApplyMemoryLimits(const std::optional<oci::MemoryResources>& memory) const;
+  static void ShrinkHost(std::shared_ptr<Container> self);
   void SetStatus(ContainerStatus status);
   Status Persist();
   void OnInitExit(const ProcessExit& exit);
@@ -174,8 +183,13 @@ class Container : public std::enable_shared_from_this<Container> {
   std::map<std::string, Exec> execs_;
   std::vector<std::function<void()>> when_not_paused_;
   const cgroup::HostCgroup cgroup_;
-  std::mutex host_limits_mutex_;  // one change of the host's limits at a time
+  std::mutex host_memory_mutex_;  // one change of the host's limits of memory at a time
   oci::Resources resources_;      // limits that hold
+  struct PendingUpdate {
+    oci::Resources resources;
+    Reply<void> reply;
+  };
+  std::deque<PendingUpdate> updates_;  // the first one is under way
   std::vector<oci::Hook> start_container_;
   std::vector<oci::Hook> poststart_;
   UniqueFd hooks_cancel_;

@@ -48,6 +48,7 @@ class FakeGuestScript {
     pid_t vmm_pid = 0;           // 0: the test's own process
     std::string start_error;     // the machine does not start
     std::string last_words;      // of the machine
+    bool update_fails = false;   // of a container's limits
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -416,10 +417,12 @@ class FakeAgent {
       script_->Record("resume");
       return Empty();
     });
-    On<grpc::UpdateContainerRequest>("UpdateContainer", [this](const grpc::UpdateContainerRequest& request) {
-      script_->Record(fmt::format("update {}", request.resources().memory().limit()));
-      return Empty();
-    });
+    On<grpc::UpdateContainerRequest>(
+        "UpdateContainer", [this](const grpc::UpdateContainerRequest& request) -> Result<Empty> {
+          script_->Record(fmt::format("update {}", request.resources().memory().limit()));
+          if (script_->behaviour().update_fails) return Error(Code::kInvalidArgument, "it cannot be");
+          return Empty();
+        });
   }
 
   void RegisterProcesses() {

@@ -27,6 +27,12 @@ void Merge(oci::MemoryResources& memory, const oci::MemoryResources& update) {
   if (update.limit == -1 && update.swap.value_or(0) == 0) memory.swap = -1;
 }
 
+// Nothing for what is not changed.
+std::optional<int64_t> Before(const std::optional<int64_t>& current, const std::optional<int64_t>& change) {
+  if (change.value_or(0) == 0) return std::nullopt;
+  return current.value_or(0) != 0 ? current : -1;
+}
+
 void Merge(oci::CpuResources& cpu, const oci::CpuResources& update) {
   Overlay(cpu.shares, update.shares);
   Overlay(cpu.quota_us, update.quota_us);
@@ -49,6 +55,10 @@ ResourcesUpdate PlanUpdate(const oci::Resources& current, const oci::Resources& 
       plan.changes.memory->limit = plan.result.memory->limit;
       plan.changes.memory->swap = plan.result.memory->swap;
     }
+    const oci::MemoryResources before = current.memory.value_or(oci::MemoryResources());
+    plan.memory_before = {.limit = Before(before.limit, plan.changes.memory->limit),
+                          .reservation = Before(before.reservation, plan.changes.memory->reservation),
+                          .swap = Before(before.swap, plan.changes.memory->swap)};
   }
   if (update.cpu) {
     if (!plan.result.cpu) plan.result.cpu.emplace();
@@ -57,6 +67,10 @@ ResourcesUpdate PlanUpdate(const oci::Resources& current, const oci::Resources& 
       plan.changes.cpu->quota_us = plan.result.cpu->quota_us;
       plan.changes.cpu->period_us = plan.result.cpu->period_us;
     }
+    // With the end of idleness the kernel gives a group the default weight; while it is idle it takes none.
+    const bool idle = plan.result.cpu->idle.value_or(0) == 1;
+    if (update.cpu->idle && !idle) plan.changes.cpu->shares = plan.result.cpu->shares;
+    if (idle) plan.changes.cpu->shares.reset();
   }
   // The rest has no members that depend on each other, so nothing is asked later of what held.
   return plan;

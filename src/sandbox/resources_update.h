@@ -11,6 +11,8 @@ struct ResourcesUpdate {
   oci::Resources changes;
   // What holds then.
   oci::Resources result;
+  // What takes `changes` of limits of memory back: those that held, -1 where there was none.
+  oci::MemoryResources memory_before;
 };
 
 // A member that is absent in `update`, or zero where zero means "not set", stays as it is in `current`. Rules

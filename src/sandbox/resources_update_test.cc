@@ -55,6 +55,27 @@ TEST(ResourcesUpdate, QuotaAndPeriodBelongTogether) {
   EXPECT_EQ(update.result.cpu->cpus, "0");
 }
 
+TEST(ResourcesUpdate, AnIdleContainerKeepsItsWeightForLater) {
+  ResourcesUpdate update = PlanUpdate(Cpu({.shares = 2048}), Cpu({.idle = 1}));
+  EXPECT_FALSE(update.changes.cpu->shares);
+  update = PlanUpdate(update.result, Cpu({.shares = 512}));
+  EXPECT_FALSE(update.changes.cpu->shares);
+  update = PlanUpdate(update.result, Cpu({.idle = 0}));
+  EXPECT_EQ(update.changes.cpu->idle, 0);
+  EXPECT_EQ(update.changes.cpu->shares, 512u);
+  EXPECT_FALSE(PlanUpdate(update.result, Cpu({.quota_us = 1000})).changes.cpu->shares);
+}
+
+TEST(ResourcesUpdate, LimitsOfMemoryCanBeTakenBack) {
+  const oci::Resources current = Memory({.limit = 100});
+  EXPECT_FALSE(PlanUpdate(current, Cpu({.shares = 1})).memory_before.limit);
+  const oci::MemoryResources before =
+      PlanUpdate(current, Memory({.limit = 50, .reservation = 20, .swap = 80})).memory_before;
+  EXPECT_EQ(before.limit, 100);
+  EXPECT_EQ(before.reservation, -1);
+  EXPECT_EQ(before.swap, -1);
+}
+
 TEST(ResourcesUpdate, RulesForDevicesStay) {
   oci::Resources update;
   update.devices = {{.allow = false}};

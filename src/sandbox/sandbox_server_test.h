@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <csignal>
+#include <future>
 #include <thread>
 
 #include "base/file.h"

@@ -224,6 +224,50 @@ TEST_F(SandboxServerTest, AnUpdateResizesTheMachine) {
                           "update 536870912", "resize to 3 vcpus 576 MiB", "online 0 cpus and memory"));
 }
 
+TEST_F(SandboxServerTest, UpdatesAreDoneOneAfterTheOther) {
+  ClientProcess process = Run({"sleep"});
+  task::UpdateTaskRequest update;
+  update.set_id("c1");
+  // The second is there before the first is done, and counts on what that leaves.
+  std::vector<std::future<Result<Empty>>> answers;
+  for (const char* resources :
+       {R"({"memory": {"limit": 1073741824}})", R"({"memory": {"swap": 2147483648}})"}) {
+    update.mutable_resources()->set_value(resources);
+    auto answer = std::make_shared<std::promise<Result<Empty>>>();
+    answers.push_back(answer->get_future());
+    client_->Call<Empty>(std::string(protocol::kTaskService), "Update", update, kTimeout,
+                         [answer](Result<Empty> result) { answer->set_value(std::move(result)); });
+  }
+  for (std::future<Result<Empty>>& answer : answers) EXPECT_OK(answer.get());
+  EXPECT_THAT(Events({"update"}), ElementsAre("update 1073741824", "update 1073741824"));
+}
+
+TEST_F(SandboxServerTest, AnUpdateThatFailsChangesNothing) {
+  // The control group of the container on the host: a directory of plain files.
+  const std::string group = dir_->path() + "/group";
+  ASSERT_OK(MakeDirectories(group));
+  ASSERT_OK(WriteFileAtomic(group + "/cgroup.procs", ""));
+  ASSERT_OK(WriteFileAtomic(group + "/cpu.shares", "1024\n"));
+  ContainerState state;
+  state.id = state.sandbox_id = "c1";
+  state.cgroups = {{"cpu", group}};
+  ASSERT_OK(directory_->WriteState(state));
+  ClientProcess process = Run({"sleep"});
+  script_->Set({.update_fails = true});
+  task::UpdateTaskRequest update;
+  update.set_id("c1");
+  update.mutable_resources()->set_value(R"({"memory": {"limit": 1073741824}, "cpu": {"shares": 2048}})");
+  EXPECT_THAT(Call<Empty>("Update", update), IsError(Code::kInvalidArgument, HasSubstr("it cannot be")));
+  EXPECT_EQ(*ReadFile(group + "/cpu.shares"), "1024\n");
+  script_->Set({});
+  update.mutable_resources()->set_value(R"({"memory": {"swap": -1}, "cpu": {"shares": 4096}})");
+  ASSERT_OK(Call<Empty>("Update", update));
+  EXPECT_EQ(*ReadFile(group + "/cpu.shares"), "4096\n");
+  AwaitEvent("resize to 1 vcpus 256 MiB");
+  EXPECT_THAT(Events({"update"}), ElementsAre("update 1073741824", "update 0"));
+  ASSERT_OK(RemoveTree(group));  // in the kernel's own, files are no obstacle
+}
+
 TEST_F(SandboxServerTest, AMachineThatCannotGrowIsNoFailure) {
   script_->Set({.fixed_size = true});
   ClientProcess process = Run({"sleep"});
