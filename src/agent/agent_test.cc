@@ -261,6 +261,30 @@ TEST_F(AgentTest, KillWithoutProcessReachesAll) {
   EXPECT_THAT(Exec("c1", "e2", "true"), IsErrorCode(Code::kFailedPrecondition));
 }
 
+TEST_F(AgentTest, ASignalToAllReachesEachProcess) {
+  ASSERT_OK(Run("c1", "trap 'echo got' USR1; echo ready; while :; do sleep 0.05; done"));
+  ASSERT_OK(ReadUntil("c1", "c1", "ready"));
+  if (!Call("PauseContainer", For<grpc::PauseContainerRequest>("c1"))) GTEST_SKIP() << "needs cgroup v2";
+  ASSERT_OK(Call("ResumeContainer", For<grpc::ResumeContainerRequest>("c1")));
+  ASSERT_OK(Exec("c1", "e1", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done"));
+  ASSERT_OK(ReadUntil("c1", "e1", "ready"));
+  auto request = For<grpc::SignalProcessRequest>("c1");
+  request.set_signal(SIGUSR1);
+  request.set_all(true);
+  ASSERT_OK(Call("SignalProcess", request));
+  EXPECT_EQ(Wait("c1", "e1").value_or(-1), 7);
+  ASSERT_OK(ReadUntil("c1", "c1", "got"));
+  // A paused container gets it when it goes on, and does not go on because of it.
+  ASSERT_OK(Call("PauseContainer", For<grpc::PauseContainerRequest>("c1")));
+  ASSERT_OK(Call("SignalProcess", request));
+  EXPECT_THAT(Exec("c1", "e2", "true"), IsErrorCode(Code::kFailedPrecondition));
+  ASSERT_OK(Call("ResumeContainer", For<grpc::ResumeContainerRequest>("c1")));
+  ASSERT_OK(ReadUntil("c1", "c1", "got"));
+  ASSERT_OK(Signal("c1", "", SIGKILL));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 137);
+  EXPECT_THAT(Call("SignalProcess", request), IsErrorCode(Code::kFailedPrecondition));
+}
+
 TEST_F(AgentTest, SharedPidNamespaceIsTheFirstContainers) {
   // It lives as long as the sandbox, and cannot know that others will want to share.
   ASSERT_OK(Create(ShellRequest("c1", "exec sleep 1000")));

@@ -199,6 +199,15 @@ Status Container::Signal(const std::string& exec_id, int signal) {
   return process->Signal(signal);
 }
 
+void Container::SignalAll(int signal, StatusCallback callback) {
+  if (signal == SIGKILL) {
+    KillAll();
+    return callback({});
+  }
+  if (Status status = CheckUsable(false); !status) return callback(std::move(status));
+  RunStep([signal](ContainerParts& parts) { return parts.jail->SignalAll(signal); }, std::move(callback));
+}
+
 void Container::KillAll() {
   // Not by the jail, which a job may be using: the kill must not wait for it.
   if (!cgroup_directory_.empty()) {

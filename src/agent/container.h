@@ -48,6 +48,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void Exec(const grpc::ExecProcessRequest& request, StatusCallback callback);
   // To a process; SIGKILL with an empty exec id reaches every process of the container.
   Status Signal(const std::string& exec_id, int signal);
+  // To every process of the container.
+  void SignalAll(int signal, StatusCallback callback);
   void Pause(StatusCallback callback);
   void Resume(StatusCallback callback);
   void Update(oci::Resources resources, StatusCallback callback);

@@ -30,12 +30,13 @@ void WaitProcess(Sandbox& sandbox, const grpc::WaitProcessRequest& request,
   });
 }
 
-Status SignalProcess(Sandbox& sandbox, const grpc::SignalProcessRequest& request) {
+void SignalProcess(Container& container, const grpc::SignalProcessRequest& request, StatusCallback callback) {
   if (request.signal() > static_cast<uint32_t>(SIGRTMAX)) {
-    return MakeError(Code::kInvalidArgument, "signal {} does not exist", request.signal());
+    return callback(MakeError(Code::kInvalidArgument, "signal {} does not exist", request.signal()));
   }
-  const std::shared_ptr<Container> container = TRY(sandbox.FindContainer(request.container_id()));
-  return container->Signal(request.exec_id(), static_cast<int>(request.signal()));
+  const int signal = static_cast<int>(request.signal());
+  if (request.all() && request.exec_id().empty()) return container.SignalAll(signal, std::move(callback));
+  callback(container.Signal(request.exec_id(), signal));
 }
 
 void UpdateContainer(Container& container, const grpc::UpdateContainerRequest& request,
@@ -114,11 +115,7 @@ void RegisterProcesses(ttrpc::Server& server, Sandbox& sandbox) {
         }
         container.Exec(request, std::move(callback));
       });
-  server.Handle<grpc::SignalProcessRequest, Empty>(
-      service, "SignalProcess",
-      [&sandbox](const CallContext&, const grpc::SignalProcessRequest& request, Responder<Empty> responder) {
-        Answer(std::move(responder))(SignalProcess(sandbox, request));
-      });
+  HandleContainer<grpc::SignalProcessRequest>(server, sandbox, "SignalProcess", SignalProcess);
   server.Handle<grpc::WaitProcessRequest, grpc::WaitProcessResponse>(
       service, "WaitProcess",
       [&sandbox](const CallContext&, const grpc::WaitProcessRequest& request,

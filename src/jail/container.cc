@@ -23,6 +23,7 @@ namespace {
 
 constexpr auto kStartTimeout = std::chrono::seconds(30);
 constexpr auto kRemoveTimeout = std::chrono::seconds(10);
+constexpr auto kFreezeTimeout = std::chrono::seconds(5);
 
 bool HasEnded(int pidfd) {
   pollfd poll_fd{pidfd, POLLIN, 0};
@@ -120,6 +121,21 @@ class Container::Impl {
     if (rules != nullptr) TRY(device_filter.Apply(cgroup, *rules));
     changes.Keep();
     return {};
+  }
+
+  // To each process as it is found; those that end meanwhile are none any more.
+  Status SignalProcesses(int signal) const {
+    Status result;
+    for (const pid_t process : TRY(cgroup.Processes())) {
+      const Result<UniqueFd> target = OpenPidfd(process);
+      // The number may be another's by now.
+      const Result<std::string> place = linux::CgroupOfProcess(process);
+      if (!target || !place) continue;
+      if (*place != cgroup_path && !place->starts_with(cgroup_path + "/")) continue;
+      Status sent = SignalPidfd(target->get(), signal);
+      if (!sent && sent.error().sys_errno() != ESRCH && result) result = std::move(sent);
+    }
+    return result;
   }
 
   // Where an additional process begins, and where if the kernel takes none there (not valid: nowhere else).
@@ -249,6 +265,19 @@ Status Container::KillAll() {
   // Without a cgroup the end of init ends its pid namespace.
   if (HasEnded(impl_->pidfd.get())) return {};
   return SignalPidfd(impl_->pidfd.get(), SIGKILL);
+}
+
+Status Container::SignalAll(int signal) {
+  if (!impl_->cgroup.valid()) return SignalPidfd(impl_->pidfd.get(), signal);
+  const bool paused = TRY(impl_->cgroup.ReadNumber("cgroup.freeze")) != 0;
+  if (!paused) {
+    // A process that waits in the kernel can keep the container from standing still, but not from this.
+    const Status frozen = impl_->cgroup.Freeze(Deadline::After(kFreezeTimeout));
+    if (!frozen) log::Debug("a signal goes to moving processes", {{"error", frozen.error().message()}});
+  }
+  Status sent = impl_->SignalProcesses(signal);
+  if (!paused) TRY(impl_->cgroup.Thaw(Deadline::After(kFreezeTimeout)));
+  return sent;
 }
 
 Result<std::vector<pid_t>> Container::Processes() const {

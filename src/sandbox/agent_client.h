@@ -64,6 +64,8 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   // An empty exec_id means the whole container.
   void SignalProcess(const std::string& container_id, const std::string& exec_id, int signal,
                      StatusCallback callback);
+  // To all processes of the container.
+  void SignalAll(const std::string& container_id, int signal, StatusCallback callback);
   // Answers when the process has ended, without a limit of time: exit code or 128 + signal.
   void WaitProcess(const std::string& container_id, const std::string& exec_id, ResultCallback<int> callback);
   void UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback);

@@ -305,24 +305,27 @@ void Container::Kill(const std::string& exec_id, int signal, bool all, Reply<voi
     reply(all ? Status() : Status(NotRunning()));
     return;
   }
-  // SIGKILL to init is the end of the whole container, and only as such it also reaches a frozen one and one
-  // whose init shares its pid namespace.
-  const bool whole = all || signal == SIGKILL;
   if (signal == SIGKILL) AwaitKillAnswer();
-  agent->SignalProcess(id(), whole ? "" : id(), signal,
-                       [self = shared_from_this(), signal, reply = std::move(reply)](Status status) mutable {
-                         if (signal == SIGKILL) self->OnKillAnswer(status);
-                         // It has ended while the signal was on its way.
-                         if (!status && status.error().code() == Code::kNotFound) status = NotRunning();
-                         // With the machine: that is an end, too.
-                         const bool killed = signal == SIGKILL && self->kill_overdue_ &&
-                                             self->status_ == ContainerStatus::kStopped;
-                         if (status || killed) {
-                           reply({});
-                         } else {
-                           self->ReplyError(std::move(status).error(), std::move(reply));
-                         }
-                       });
+  auto answered = [self = shared_from_this(), signal, reply = std::move(reply)](Status status) mutable {
+    if (signal == SIGKILL) self->OnKillAnswer(status);
+    // It has ended while the signal was on its way.
+    if (!status && status.error().code() == Code::kNotFound) status = NotRunning();
+    // With the machine: that is an end, too.
+    const bool killed =
+        signal == SIGKILL && self->kill_overdue_ && self->status_ == ContainerStatus::kStopped;
+    if (status || killed) {
+      reply({});
+    } else {
+      self->ReplyError(std::move(status).error(), std::move(reply));
+    }
+  };
+  if (all && signal != SIGKILL) {
+    agent->SignalAll(id(), signal, std::move(answered));
+  } else {
+    // SIGKILL to init is the end of the whole container, and only as such it also reaches a frozen one and
+    // one whose init shares its pid namespace.
+    agent->SignalProcess(id(), signal == SIGKILL ? "" : id(), signal, std::move(answered));
+  }
 }
 
 void Container::AwaitKillAnswer() {

@@ -443,8 +443,8 @@ class FakeAgent {
         std::string(protocol::kAgentService), "SignalProcess",
         [this](const ttrpc::CallContext&, const grpc::SignalProcessRequest& request,
                ttrpc::Responder<Empty> responder) {
-          script_->Record(
-              fmt::format("signal {}/{} {}", request.container_id(), request.exec_id(), request.signal()));
+          script_->Record(fmt::format("signal {}/{} {}{}", request.container_id(), request.exec_id(),
+                                      request.signal(), request.all() ? " all" : ""));
           if (script_->behaviour().signal_hangs) {
             kept_.push_back(std::make_shared<ttrpc::Responder<Empty>>(std::move(responder)));
           } else {

@@ -72,6 +72,8 @@ TEST_F(SandboxServerTest, SignalsReachTheProcess) {
   process.Send(ShimMessageType::kSignal, SIGHUP);
   AwaitEvent("signal c1/c1 1");
   EXPECT_THAT(script_->events(), Contains("signal c1/c1 10"));
+  ASSERT_OK(Kill(SIGUSR2, "", /*all=*/true));
+  EXPECT_THAT(script_->events(), Contains("signal c1/ 12 all"));
   EXPECT_THAT(Kill(99), IsErrorCode(Code::kInvalidArgument));
   EXPECT_THAT(Delete(), IsError(Code::kFailedPrecondition, HasSubstr("not stopped: running")));
   ASSERT_OK(Kill(SIGTERM));

@@ -103,6 +103,19 @@ class Verbs(KataTest):
             self.assert_one_line_error(self.kata("kill", container, wrong, check=False), "unknown signal")
         self.kata("delete", "--force", container)
 
+    def test_a_signal_to_all(self):
+        loop = "while :; do sleep 0.05; done"
+        container = self.running("sh", "-c", f"trap 'echo init got it' USR1; (trap 'echo child got it' USR1; echo ready; "
+                                             f"{loop}) & {loop}")
+        wait_until(lambda: "ready" in self.read_output(container), "the container to be ready")
+        self.kata("kill", "--all", container, "USR1")
+        for process in ("init", "child"):
+            wait_until(lambda p=process: f"{p} got it" in self.read_output(container), f"{process} to get the signal")
+        self.assertEqual(self.state(container)["status"], "running")
+        self.kata("kill", "--all", container, "KILL")
+        self.wait_status(container, "stopped")
+        self.kata("delete", container)
+
     def test_events_until_the_end_with_an_oom(self):
         bundle = self.bundle("sh", "-c", "read go < /tmp/fifo; tail /dev/zero; exec sleep 600")
         bundle.config["linux"]["resources"] = {"memory": {"limit": 40 << 20, "swap": 40 << 20}}
