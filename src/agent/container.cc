@@ -289,7 +289,7 @@ void Container::Remove(std::chrono::seconds timeout, StatusCallback callback) {
 
 void Container::InitEnded() {
   // In front of the exit code: the host wants to know then whether it was for lack of memory.
-  context_.oom_watcher.Update(id_);
+  oom_killed_ = context_.oom_watcher.Update(id_);
   if (removing_) TearDown();
 }
 

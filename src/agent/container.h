@@ -37,6 +37,8 @@ class Container : public std::enable_shared_from_this<Container> {
   const std::string& id() const { return id_; }
   // Init's pid in the agent's pid namespace.
   const std::shared_ptr<Process>& init() const { return init_; }
+  // Of a container whose init has ended: a process of it was killed for lack of memory.
+  bool oom_killed() const { return oom_killed_; }
   bool HasName(const std::string& name) const { return names_.contains(name); }
   // Where its termination log lies in the guest; empty: it has none.
   const std::string& termination_log() const { return termination_log_; }
@@ -98,6 +100,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::map<std::string, std::shared_ptr<Process>> execs_;  // null while it is being started
   std::map<std::string, std::unique_ptr<asio::steady_timer>> forget_timers_;
   bool paused_ = false;
+  bool oom_killed_ = false;
   bool removing_ = false;
   std::vector<PendingRemoval> removals_;
   std::function<void()> on_removed_;

@@ -21,10 +21,12 @@ void WaitProcess(Sandbox& sandbox, const grpc::WaitProcessRequest& request,
   if (!container) return responder.Respond(container.error());
   const Result<std::shared_ptr<Process>> process = (*container)->FindProcess(request.exec_id());
   if (!process) return responder.Respond(process.error());
-  (*process)->Wait([container = *container, exec_id = request.exec_id(),
+  const bool is_init = *process == (*container)->init();
+  (*process)->Wait([container = *container, exec_id = request.exec_id(), is_init,
                     responder = std::move(responder)](int exit_code) mutable {
     grpc::WaitProcessResponse response;
     response.set_status(exit_code);
+    response.set_oom_killed(is_init && container->oom_killed());
     responder.Respond(response);
     container->ForgetIfFinished(exec_id);
   });

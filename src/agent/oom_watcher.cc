@@ -34,11 +34,13 @@ std::map<int, OomWatcher::Watch>::iterator OomWatcher::Find(const std::string& c
                       [&](const auto& entry) { return entry.second.container_id == container_id; });
 }
 
-void OomWatcher::Update(const std::string& container_id) {
+bool OomWatcher::Update(const std::string& container_id) {
   const auto it = Find(container_id);
-  if (it == watches_.end()) return;
+  if (it == watches_.end()) return false;
   Check(it->second);
+  const bool killed = it->second.kills > 0;
   Deliver();
+  return killed;
 }
 
 void OomWatcher::Remove(const std::string& container_id) {
@@ -89,7 +91,7 @@ void OomWatcher::Check(Watch& watch) {
   const Result<uint64_t> kills = watch.cgroup.OomKills();
   if (!kills || *kills <= watch.kills) return;
   watch.kills = *kills;
-  if (events_.size() == kMaxEvents) events_.pop_front();
+  if (std::find(events_.begin(), events_.end(), watch.container_id) != events_.end()) return;
   events_.push_back(watch.container_id);
 }
 

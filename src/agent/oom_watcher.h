@@ -14,20 +14,17 @@
 
 namespace kata::agent {
 
-// Watches memory.events of the containers' cgroups by inotify(7). Events wait for whoever asks; each is told
-// once. Loop thread only.
+// Watches memory.events of the containers' cgroups by inotify(7). Events wait for whoever asks, one for each
+// container: what happens meanwhile in the same one is part of it. Loop thread only.
 class OomWatcher {
  public:
-  // The oldest events are dropped beyond this.
-  static constexpr size_t kMaxEvents = 100;
-
   static Result<std::unique_ptr<OomWatcher>> Create(EventLoop& loop);
 
   // Watches a cgroup from now on. A cgroup without memory controller has no events.
   Status Add(const std::string& container_id, const std::string& cgroup_directory);
   void Remove(const std::string& container_id);
-  // Reports what has happened by now: inotify tells of it later.
-  void Update(const std::string& container_id);
+  // Reports what has happened by now, as inotify tells of it later. Whether a process was ever killed.
+  bool Update(const std::string& container_id);
 
   // Gets the id of the container of one event, now or later.
   using EventCallback = std::move_only_function<void(const std::string& container_id)>;

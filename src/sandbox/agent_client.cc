@@ -142,16 +142,16 @@ void AgentClient::SignalAll(const std::string& container_id, int signal, StatusC
 }
 
 void AgentClient::WaitProcess(const std::string& container_id, const std::string& exec_id,
-                              ResultCallback<int> callback) {
+                              ResultCallback<Exit> callback) {
   grpc::WaitProcessRequest request;
   request.set_container_id(container_id);
   request.set_exec_id(exec_id);
   client_.Call<grpc::WaitProcessResponse>(
       kAgentService, "WaitProcess", request, kNoTimeout,
       [callback = std::move(callback)](Result<grpc::WaitProcessResponse> response) mutable {
+        if (!response) return callback(std::move(response).error());
         // Whatever the guest says, an exit code has eight bits.
-        callback(response ? Result<int>(response->status() & 0xff)
-                          : Result<int>(std::move(response).error()));
+        callback(Exit{.code = response->status() & 0xff, .oom_killed = response->oom_killed()});
       });
 }
 

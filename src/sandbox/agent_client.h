@@ -66,8 +66,13 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
                      StatusCallback callback);
   // To all processes of the container.
   void SignalAll(const std::string& container_id, int signal, StatusCallback callback);
-  // Answers when the process has ended, without a limit of time: exit code or 128 + signal.
-  void WaitProcess(const std::string& container_id, const std::string& exec_id, ResultCallback<int> callback);
+  struct Exit {
+    int code = 0;             // or 128 + signal
+    bool oom_killed = false;  // of init: a process of the container was killed for lack of memory before
+  };
+  // Answers when the process has ended, without a limit of time.
+  void WaitProcess(const std::string& container_id, const std::string& exec_id,
+                   ResultCallback<Exit> callback);
   void UpdateContainer(const grpc::UpdateContainerRequest& request, StatusCallback callback);
   void PauseContainer(const std::string& container_id, StatusCallback callback);
   void ResumeContainer(const std::string& container_id, StatusCallback callback);

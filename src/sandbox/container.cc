@@ -134,6 +134,8 @@ Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, Pr
 }
 
 void Container::OnInitExit(const ProcessExit& exit) {
+  // The event may wait behind those of other containers.
+  if (exit.oom_killed && !oom_kill_in_guest_) OnOomKill();
   state_.exit_code = exit.code;
   state_.error = exit.error;
   SetStatus(ContainerStatus::kStopped);
@@ -148,6 +150,8 @@ void Container::OnInitExit(const ProcessExit& exit) {
 }
 
 void Container::OnOomKill() {
+  // Its end has said so, and was faster.
+  if (init_->state() == Process::State::kStopped && init_->exit().oom_killed) return;
   oom_kill_in_guest_ = true;
   events_.AddOomKill();
 }
@@ -654,7 +658,7 @@ void Container::KillInGuest(const std::string& exec_id) {
   if (!agent) return;
   agent->SignalProcess(id(), exec_id, SIGKILL, [](const Status&) {});
   // The agent keeps it until somebody has asked for its exit code.
-  agent->WaitProcess(id(), exec_id, [](const Result<int>&) {});
+  agent->WaitProcess(id(), exec_id, [](const Result<AgentClient::Exit>&) {});
 }
 
 void Container::AbandonExec(const std::string& exec_id) {

@@ -83,20 +83,24 @@ void Process::WaitForEnd() {
   const std::shared_ptr<AgentClient> agent = guest_->agent();
   if (waiting_ || !agent) return;
   waiting_ = true;
-  agent->WaitProcess(container_id_, guest_exec_id_, [weak = std::weak_ptr(self_)](Result<int> code) {
-    if (const auto self = weak.lock()) (*self)->OnEnd(std::move(code));
-  });
+  agent->WaitProcess(container_id_, guest_exec_id_,
+                     [weak = std::weak_ptr(self_)](Result<AgentClient::Exit> ended) {
+                       if (const auto self = weak.lock()) (*self)->OnEnd(std::move(ended));
+                     });
 }
 
-void Process::OnEnd(Result<int> code) {
+void Process::OnEnd(Result<AgentClient::Exit> ended) {
   if (state_ == State::kStopped) return;
-  if (!code) {
-    guest_->Explain(std::move(code).error(), [weak = std::weak_ptr(self_)](const Error& error) {
+  if (!ended) {
+    guest_->Explain(std::move(ended).error(), [weak = std::weak_ptr(self_)](const Error& error) {
       if (const auto self = weak.lock()) (*self)->End(kLostExitCode, error.message());
     });
     return;
   }
-  ProcessExit exit{.code = *code, .time = std::chrono::system_clock::now(), .error = {}};
+  ProcessExit exit{.code = ended->code,
+                   .time = std::chrono::system_clock::now(),
+                   .error = {},
+                   .oom_killed = ended->oom_killed};
   if (output_done_) {
     Finish(std::move(exit));
     return;
@@ -122,7 +126,7 @@ void Process::End(int code, const std::string& error) {
     }
     io_->WriteError(line);
   }
-  Finish({.code = code, .time = std::chrono::system_clock::now(), .error = error});
+  Finish({.code = code, .time = std::chrono::system_clock::now(), .error = error, .oom_killed = false});
 }
 
 void Process::Finish(ProcessExit exit) {

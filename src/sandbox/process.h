@@ -24,7 +24,8 @@ namespace kata::sandbox {
 struct ProcessExit {
   int code = 0;
   std::chrono::system_clock::time_point time;
-  std::string error;  // why, when that was not the process's own doing
+  std::string error;        // why, when that was not the process's own doing
+  bool oom_killed = false;  // of init: a process of the container was killed for lack of memory before
 };
 
 // Everything on the loop thread.
@@ -78,7 +79,7 @@ class Process {
  private:
   void OnOutputDone();
   void WaitForEnd();
-  void OnEnd(Result<int> code);
+  void OnEnd(Result<AgentClient::Exit> ended);
   void Finish(ProcessExit exit);
   void TellExit();
   void SendWindowSize(AgentClient::StatusCallback callback);
