@@ -123,6 +123,15 @@ class Container::Impl {
     return {};
   }
 
+  // The kernel kills what does not fit under a limit, here init before it has begun.
+  Status CheckMemoryLimit() const {
+    if (!cgroup.valid() || TRY(cgroup.OomKills()) == 0) return {};
+    return MakeError(Code::kInvalidArgument,
+                     "linux.resources.memory.limit: {} bytes are too few: the container's first process was "
+                     "killed for lack of memory before its start",
+                     TRY(cgroup.ReadNumber("memory.max")));
+  }
+
   // To each process as it is found; those that end meanwhile are none any more.
   Status SignalProcesses(int signal) const {
     Status result;
@@ -193,6 +202,7 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
   const bool limited = spec.linux && spec.linux->resources;
   const std::vector<oci::DeviceRule> rules = DeviceRulesOf(spec);
   TRY(impl->ApplyResources(limited ? *spec.linux->resources : oci::Resources(), &rules));
+  TRY(impl->CheckMemoryLimit());
   TRY(impl->ApplyLimits(impl->pid, *spec.process));
   return std::unique_ptr<Container>(new Container(std::move(impl)));
 }
@@ -201,7 +211,9 @@ Status Container::Start() {
   if (!impl_->channel.valid())
     return MakeError(Code::kFailedPrecondition, "the container has been started before");
   const std::chrono::seconds hooks = oci::TimeLimit(impl_->spec.hooks.start_container);
-  return OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
+  Status started = OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
+  if (!started) TRY(impl_->CheckMemoryLimit());
+  return started;
 }
 
 Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOptions& options) {

@@ -91,6 +91,12 @@ class BadInput(KataTest):
         bundle = self.bundle("true", cwd="/etc/passwd")
         self.refused("/etc/passwd", bundle=bundle)
 
+    def test_a_limit_of_memory_that_the_start_does_not_survive(self):
+        bundle = self.bundle("true")
+        bundle.config["linux"].setdefault("resources", {})["memory"] = {"limit": 16 << 10}
+        bundle.write()
+        self.refused("linux.resources.memory.limit: 16384 bytes are too few", bundle=bundle)
+
     def test_pid_file_that_cannot_be_written(self):
         bundle = self.bundle("true")
         self.refused("/nosuch/pid", args=("create", "--bundle", bundle.path, "--pid-file", "/nosuch/pid", self.new_id()))
