@@ -305,6 +305,38 @@ TEST_F(AgentTest, SharedPidNamespaceIsTheFirstContainers) {
   EXPECT_EQ(ReadAll("ReadStdout", "c4", "c4").value_or("error"), "1\n");
 }
 
+TEST_F(AgentTest, NamespacesAreTheSandboxesTheContainersOrAnothers) {
+  constexpr const char* kKinds[] = {"ipc", "uts", "pid", "cgroup", "time"};
+  const std::string look =
+      "hostname; for n in ipc uts pid cgroup time; do readlink /proc/self/ns/$n; done; echo end";
+  grpc::CreateContainerRequest own = ShellRequest("c1", look + "; sleep 1000");
+  own.mutable_oci()->set_hostname("own");
+  own.mutable_oci()->mutable_linux()->add_namespaces()->set_type("time");
+  for (const char* kind : {"ipc", "uts"}) (*own.mutable_namespaces())[kind] = "";
+  ASSERT_OK(Create(own));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  ASSERT_OK_AND_ASSIGN(const std::string seen, ReadUntil("c1", "c1", "end\n"));
+  EXPECT_THAT(seen, testing::StartsWith("own\n"));
+
+  grpc::CreateContainerRequest joins = ShellRequest("c2", look);
+  for (const char* kind : kKinds) (*joins.mutable_namespaces())[kind] = "c1";
+  ASSERT_OK(Create(joins));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
+  EXPECT_EQ(ReadAll("ReadStdout", "c2", "c2").value_or("error"), seen);
+  ASSERT_OK(Run("c3", "hostname; readlink /proc/self/ns/ipc"));
+  ASSERT_OK_AND_ASSIGN(const std::string sandboxes, ReadAll("ReadStdout", "c3", "c3"));
+  EXPECT_THAT(sandboxes, testing::StartsWith("pod\n"));
+  EXPECT_THAT(seen, testing::Not(HasSubstr(sandboxes.substr(4))));
+
+  EXPECT_EQ(Wait("c3", "c3").value_or(-1), 0);
+  for (const auto& [kind, container, text] :
+       {std::tuple("ipc", "nosuch", "nosuch"), {"mount", "c1", "mount"}, {"uts", "c3", "not running"}}) {
+    grpc::CreateContainerRequest bad = ShellRequest("c4", "true");
+    (*bad.mutable_namespaces())[kind] = container;
+    EXPECT_THAT(Create(bad), IsError(_, HasSubstr(text))) << kind;
+  }
+}
+
 TEST_F(AgentTest, PauseStopsAndResumeGoesOn) {
   ASSERT_OK(Run("c1", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.05; done"));
   ASSERT_OK(ReadUntil("c1", "c1", "2\n"));

@@ -1,6 +1,7 @@
 #include "agent/container_setup.h"
 
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -37,6 +38,15 @@ Result<std::string> MountRoot(const std::string& bundle_directory, const std::st
   TRY(MakeDirectories(rootfs));
   if (source != rootfs) TRY_CTX(linux::Mount(source, rootfs, "", MS_BIND | MS_REC), "root file system");
   return rootfs;
+}
+
+// By the agent's descriptors, which the container's first process finds while it is set up.
+void JoinNamespaces(const ContainerNamespaces& namespaces, oci::Spec& spec) {
+  for (const auto& [type, fd] : namespaces) {
+    if (!fd.valid()) continue;
+    std::erase_if(spec.linux->namespaces, [&](const oci::Namespace& entry) { return entry.type == type; });
+    spec.linux->namespaces.push_back({type, fmt::format("/proc/{}/fd/{}", getpid(), fd.get())});
+  }
 }
 
 Status MakeBundle(const std::string& directory, const oci::Spec& spec) {
@@ -84,7 +94,8 @@ void RefreshLimits(const Settings& settings) {
 }
 
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
-                                    const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    const SandboxNamespaces& namespaces,
+                                    const ContainerNamespaces& own_namespaces, SharedPidNamespace* shared_pid,
                                     std::shared_ptr<const GuestHooks> hooks,
                                     const std::vector<SharedMountSource>& shared_mounts,
                                     const grpc::CreateContainerRequest& request) {
@@ -94,6 +105,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   parts.id = request.container_id();
   oci::Spec spec = TRY(protocol::FromProto(request.oci()));
   TRY(AdaptSpec(spec));
+  JoinNamespaces(own_namespaces, spec);
   TRY(ApplyDevices(request.devices(), DeviceFinder(), settings.hotplug_timeout, spec));
   TRY(oci::Validate(spec));
   parts.termination_log = TerminationLogSource(spec);
@@ -112,8 +124,8 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
     options.cgroup_path = fmt::format("{}/{}", kContainersCgroup, parts.id);
     RefreshLimits(settings);
   }
-  options.ipc_namespace_fd = namespaces.ipc.get();
-  options.uts_namespace_fd = namespaces.uts.get();
+  if (!own_namespaces.contains("ipc")) options.ipc_namespace_fd = namespaces.ipc.get();
+  if (!own_namespaces.contains("uts")) options.uts_namespace_fd = namespaces.uts.get();
   if (request.sandbox_pidns() && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
   if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes));
   options.stdio = created.stdio.ForJail();

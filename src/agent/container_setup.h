@@ -1,6 +1,7 @@
 // Making a container and undoing it: storages, bundle directory, root file system, jail. Blocks; for workers.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "jail/jail.h"
+#include "linux/namespaces.h"
 #include "oci/spec.h"
 #include "proto/agent.pb.h"
 
@@ -43,11 +45,16 @@ struct SharedMountSource {
   std::string destination_path;
 };
 
+// Namespaces that a container has otherwise than AdaptSpec says, by type: one to join, or, not valid, a new
+// one.
+using ContainerNamespaces = std::map<std::string, linux::NamespaceFd>;
+
 // `shared_pid`: joined when the request asks for it and it is there, filled from this container, which
 // becomes its owner, when it is not; null: the container has a pid namespace of its own. The prestart hooks
 // have run when this returns; the others follow later. What was made is undone on failure.
 Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& storages,
-                                    const SandboxNamespaces& namespaces, SharedPidNamespace* shared_pid,
+                                    const SandboxNamespaces& namespaces,
+                                    const ContainerNamespaces& own_namespaces, SharedPidNamespace* shared_pid,
                                     std::shared_ptr<const GuestHooks> hooks,
                                     const std::vector<SharedMountSource>& shared_mounts,
                                     const grpc::CreateContainerRequest& request);

@@ -56,6 +56,8 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   if (state_ != State::kReady) return callback(Error(Code::kFailedPrecondition, "there is no sandbox"));
   Result<std::vector<SharedMountSource>> shared_mounts = FindSharedMounts(request);
   if (!shared_mounts) return callback(std::move(shared_mounts).error());
+  Result<ContainerNamespaces> own_namespaces = FindNamespaces(request);
+  if (!own_namespaces) return callback(std::move(own_namespaces).error());
   // The first container lives as long as the sandbox: what others share is its pid namespace.
   const bool first = containers_.empty();
   if (first) shared_pid_ = std::make_shared<SharedPidNamespace>();
@@ -65,11 +67,11 @@ void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallba
   const bool share_pid = first || request.sandbox_pidns();
   Job job = [this, settings = context_.settings, namespaces = namespaces_,
              shared_pid = share_pid ? shared_pid_ : nullptr, hooks = hooks_,
-             shared_mounts = std::move(*shared_mounts), request = std::move(request),
-             callback = std::move(callback)]() mutable -> Completion {
+             shared_mounts = std::move(*shared_mounts), own_namespaces = std::move(*own_namespaces),
+             request = std::move(request), callback = std::move(callback)]() mutable -> Completion {
     Result<NewContainer> created = CatchExceptions([&] {
-      return SetUpContainer(settings, context_.storages, *namespaces, shared_pid.get(), hooks, shared_mounts,
-                            request);
+      return SetUpContainer(settings, context_.storages, *namespaces, own_namespaces, shared_pid.get(), hooks,
+                            shared_mounts, request);
     });
     return [this, container_id = request.container_id(), created = std::move(created),
             callback = std::move(callback)]() mutable {
@@ -99,6 +101,28 @@ Result<std::vector<SharedMountSource>> Sandbox::FindSharedMounts(
         {std::make_shared<const UniqueFd>(std::move(pidfd)), mount.src_path(), mount.dst_path()});
   }
   return sources;
+}
+
+Result<ContainerNamespaces> Sandbox::FindNamespaces(const grpc::CreateContainerRequest& request) const {
+  constexpr int kKinds = CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWTIME;
+  ContainerNamespaces namespaces;
+  for (const auto& [type, container_id] : request.namespaces()) {
+    const int flag = TRY_CTX(linux::FindNamespaceKind(type), "namespaces").clone_flag;
+    if ((flag & kKinds) == 0) {
+      return MakeError(Code::kInvalidArgument, "containers do not share '{}' namespaces", type);
+    }
+    linux::NamespaceFd& joined = namespaces[type];
+    if (container_id.empty()) continue;
+    const std::shared_ptr<Container> other = TRY_CTX(FindContainer(container_id), "{} namespace", type);
+    // Not reaped yet, so that its number is nobody else's.
+    if (other->init()->ended()) {
+      return MakeError(Code::kFailedPrecondition, "{} namespace: container '{}' is not running", type,
+                       container_id);
+    }
+    joined =
+        TRY_CTX(linux::NamespaceFd::OfProcess(other->init()->pid(), flag), "container '{}'", container_id);
+  }
+  return namespaces;
 }
 
 void Sandbox::FinishContainer(const std::string& container_id, Result<NewContainer> created,

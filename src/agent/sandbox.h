@@ -45,6 +45,7 @@ class Sandbox {
 
   void FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hooks, StatusCallback callback);
   Result<std::vector<SharedMountSource>> FindSharedMounts(const grpc::CreateContainerRequest& request) const;
+  Result<ContainerNamespaces> FindNamespaces(const grpc::CreateContainerRequest& request) const;
   void FinishContainer(const std::string& container_id, Result<NewContainer> created,
                        StatusCallback callback);
   // Goes on with the destruction when the last container is gone.

@@ -1,14 +1,11 @@
 #include "cli/bundle.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <utility>
 
@@ -16,6 +13,7 @@
 #include "linux/namespaces.h"
 #include "oci/json.h"
 #include "sandbox/pod.h"
+#include "sandbox/pod_namespaces.h"
 
 namespace kata::cli {
 namespace {
@@ -62,44 +60,49 @@ Status CheckHostNamespaces(const oci::Linux& section) {
   return {};
 }
 
-// The process of "/proc/<pid>/ns/<kind>", by which engines name the namespaces of a container; 0: another
-// path.
-pid_t ProcessOfNamespace(std::string_view path) {
-  constexpr std::string_view kProc = "/proc/";
-  if (!path.starts_with(kProc)) return 0;
-  path.remove_prefix(kProc.size());
-  const std::string_view digits = path.substr(0, path.find('/'));
-  pid_t pid = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
-  return error == std::errc() && end == digits.data() + digits.size() ? pid : 0;
-}
-
 // Containers have a mount namespace of their own; those of this runtime are a kata-shim.
 Result<bool> IsOfContainer(pid_t pid) {
-  char program[PATH_MAX];
-  const ssize_t length = readlink(fmt::format("/proc/{}/exe", pid).c_str(), program, sizeof program);
-  if (length > 0 && std::string_view(program, static_cast<size_t>(length)).ends_with("/kata-shim"))
-    return true;
+  if (sandbox::IsKataShim(pid)) return true;
   const linux::NamespaceFd own = TRY(linux::NamespaceFd::OfProcess(0, CLONE_NEWNS));
   return !TRY(own.IsSameAs(TRY(linux::NamespaceFd::OfProcess(pid, CLONE_NEWNS))));
 }
 
-// A pod's containers are in one machine and share what they like. Others cannot share a kernel's objects; and
-// the network would be taken away from the container that has it.
+Error OfAnotherContainer(const oci::Namespace& entry) {
+  return MakeError(
+      Code::kInvalidArgument,
+      "the {0} namespace of another container cannot be shared: each container has a virtual machine "
+      "of its own; {1} (linux.namespaces names '{2}')",
+      entry.type,
+      entry.type == "network" ? "connect both to one network of the engine, or create them in a pod"
+                              : "create both in a pod",
+      entry.path);
+}
+
+// Others cannot share a kernel's objects; and the network would be taken away from the container that has it.
+Status CheckOthersNamespace(const oci::Namespace& entry) {
+  const int flag = TRY(linux::FindNamespaceKind(entry.type)).clone_flag;
+  const pid_t pid = sandbox::ProcessOfNamespace(entry.path);
+  if (pid != 0 && TRY_CTX(IsOfContainer(pid), "join {} namespace '{}'", entry.type, entry.path)) {
+    return OfAnotherContainer(entry);
+  }
+  // Engines make the others for a pod, and name them to its first container.
+  if (flag != CLONE_NEWCGROUP && flag != CLONE_NEWTIME) return {};
+  const auto name_space = TRY_CTX(linux::NamespaceFd::FromPath(entry.path, flag), "linux.namespaces");
+  if (TRY(name_space.IsOwn())) return {};  // as if it were not listed
+  return MakeError(Code::kInvalidArgument,
+                   "the {} namespace '{}' cannot be joined: the container has a kernel of its own",
+                   entry.type, entry.path);
+}
+
+// A pod's containers are in one machine and share what they like, which its sandbox server looks at.
 Status CheckOthersNamespaces(const oci::Spec& spec) {
-  if (!sandbox::PodSandboxOf(spec.annotations).empty()) return {};
+  const bool in_pod = !sandbox::PodSandboxOf(spec.annotations).empty();
   for (const oci::Namespace& entry : spec.linux->namespaces) {
-    if (entry.type != "network" && entry.type != "pid" && entry.type != "ipc") continue;
-    const pid_t pid = ProcessOfNamespace(entry.path);
-    if (pid == 0 || !TRY_CTX(IsOfContainer(pid), "join {} namespace '{}'", entry.type, entry.path)) continue;
-    return MakeError(
-        Code::kInvalidArgument,
-        "the {0} namespace of another container cannot be shared: each container has a virtual machine "
-        "of its own; {1} (linux.namespaces names '{2}')",
-        entry.type,
-        entry.type == "network" ? "connect both to one network of the engine, or create them in a pod"
-                                : "create both in a pod",
-        entry.path);
+    if (entry.path.empty() || entry.type == "user") continue;
+    if (entry.type == "mount") {
+      return MakeError(Code::kUnimplemented, "joining a mount namespace is not supported: '{}'", entry.path);
+    }
+    if (!in_pod) TRY(CheckOthersNamespace(entry));
   }
   return {};
 }

@@ -289,6 +289,35 @@ TEST_F(ProgramTest, HostNamespacesOfProcessesAreRefused) {
   }
 }
 
+TEST_F(ProgramTest, NamespacesOfOtherKernelsAreRefused) {
+  // In namespaces of its own, as a container of another runtime.
+  ASSERT_OK_AND_ASSIGN(
+      ChildProcess other,
+      Spawn(Command{.program = "unshare",
+                    .args = {"--mount", "--uts", "--ipc", "--cgroup", "--time", "sleep", "1000"}}));
+  const auto directory = [&] { return fmt::format("/proc/{}/ns/", other.pid()); };
+  ASSERT_OK_AND_ASSIGN(const auto own, linux::NamespaceFd::OfProcess(0, CLONE_NEWUTS));
+  const Deadline deadline = Deadline::After(std::chrono::seconds(30));
+  for (bool same = true; same;) {
+    ASSERT_FALSE(deadline.Passed());
+    const auto fd = linux::NamespaceFd::OfProcess(other.pid(), CLONE_NEWUTS);
+    same = !fd || *own.IsSameAs(*fd);
+  }
+  for (const std::string type : {"uts", "ipc", "cgroup", "time", "mount"}) {
+    ChangeSpec([&](Json& spec) {
+      Json namespaces = Json::array();
+      for (const char* kind : {"pid", "ipc", "network", "mount"}) {
+        if (kind != type) namespaces.push_back({{"type", kind}});
+      }
+      namespaces.push_back({{"type", type}, {"path", directory() + (type == "mount" ? "mnt" : type)}});
+      spec["linux"]["namespaces"] = namespaces;
+    });
+    EXPECT_THAT(ErrorOf(Create("c1")),
+                testing::AllOf(HasSubstr(type + " namespace"), HasSubstr(directory())));
+  }
+  EXPECT_THAT(StateLeft(), IsEmpty());
+}
+
 TEST_F(ProgramTest, HostNetworkIsRefused) {
   const auto set_namespaces = [this](const Json& network) {
     ChangeSpec([&network](Json& spec) {

@@ -43,9 +43,12 @@ struct FinalPlan {
   std::vector<MountStep> mounts;
   DetachedMounts detached;
   int clone_flags = 0;
+  linux::NamespaceFd cgroup_namespace;  // create: to join, if valid
 };
 
 Result<linux::PtyPair> SetUpContainer(const Request& request, FinalPlan& plan) {
+  // Only now, as from inside of it the process could not have been born into the container's cgroup.
+  if (plan.cgroup_namespace.valid()) TRY(plan.cgroup_namespace.Enter());
   const bool user_namespace = (plan.namespaces.AllFlags() & CLONE_NEWUSER) != 0;
   if (user_namespace) TRY(BecomeNamespaceRoot());
   // After the process has entered its cgroup, which becomes the root of what it sees.
@@ -236,6 +239,10 @@ Result<FinalPlan> PrepareCreate(const Request& request, const InheritedFds& fds)
                                    bind_cgroup ? linux::FdPath(kCgroupFd) : std::string()));
   if (user_namespace && NeedsDevices(request.spec)) {
     plan.detached.devices = TRY(DetachDevices(request.spec, DevicesOf(request.spec), request.rootfs));
+  }
+  for (const NamespacePlan::Join& join : plan.namespaces.joins) {
+    if (join.clone_flag != CLONE_NEWCGROUP) continue;
+    plan.cgroup_namespace = TRY(linux::NamespaceFd::FromPath(join.path, join.clone_flag));
   }
   // setns(2) into a user or time namespace refuses a process whose fs_struct is shared.
   TRY(linux::Unshare(CLONE_FS));

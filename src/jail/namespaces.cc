@@ -94,6 +94,7 @@ Status JoinNamespaces(const NamespacePlan& plan) {
   std::vector<linux::NamespaceFd> pending;
   linux::NamespaceFd user;
   for (const NamespacePlan::Join& join : plan.joins) {
+    if (join.clone_flag == CLONE_NEWCGROUP) continue;
     linux::NamespaceFd fd;
     if (join.path.empty()) {
       const int copy = fcntl(join.sandbox_fd, F_DUPFD_CLOEXEC, 3);

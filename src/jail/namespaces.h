@@ -39,8 +39,9 @@ Result<NamespacePlan> PlanNamespaces(const oci::Spec& spec, const SandboxNamespa
 // Whether the spec asks for a new user namespace.
 bool MakesUserNamespace(const oci::Spec& spec);
 
-// Joins what the plan says to join. A namespace that belongs to the user namespace to join can only be joined
-// after it, one that belongs to ours only before: each is tried at both times.
+// Joins what the plan says to join, but for a cgroup namespace. A namespace that belongs to the user
+// namespace to join can only be joined after it, one that belongs to ours only before: each is tried at both
+// times.
 Status JoinNamespaces(const NamespacePlan& plan);
 
 // Run by the agent for a process in a new user namespace. kInvalidArgument if one list is empty.

@@ -23,6 +23,7 @@
 #include "sandbox/guest_spec.h"
 #include "sandbox/hooks.h"
 #include "sandbox/machine_spec.h"
+#include "sandbox/pod_namespaces.h"
 #include "sandbox/removal.h"
 #include "sandbox/time_limits.h"
 #include "storage/mount_plan.h"
@@ -177,7 +178,8 @@ struct Sandbox::CreateJob {
   StateDirectory container_directory;
   ContainerState state;
   cgroup::HostCgroup cgroup;
-  int hooks_cancel_fd;  // of the container, which outlives the job
+  int hooks_cancel_fd;                 // of the container, which outlives the job
+  std::map<pid_t, std::string> shims;  // of init processes; the containers of the sandbox
 
   Result<CreateResult> Run() const;
   Status RunHooks(const oci::Spec& spec, const std::string& rootfs) const;
@@ -189,10 +191,12 @@ struct Sandbox::CreateJob {
   Status Boot(const oci::Spec& spec, const DevicePlan& devices) const;
   Result<BootSlot> AwaitTurn() const;
   Status CreateInGuest(Machine& machine, CreateResult& container, const DevicePlan& devices) const;
+  static bool SharesWithSandbox(const char* type, const CreateResult& container);
 };
 
 struct Sandbox::CreateResult {
   oci::Spec spec;
+  GuestNamespaces namespaces;  // where they are not as in a sandbox of its own
   std::string rootfs;
   ProcessId vmm;
   std::vector<std::string> disks;  // of the machine, for the container alone
@@ -333,12 +337,15 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   options.bundle = bundle;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
-  options.files = TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,
-                                                            .spec = spec,
-                                                            .bundle = bundle,
-                                                            .shared_memory = JoinsNamespace(spec, "ipc")}));
-  Status created = agent->CreateContainer(MakeCreateContainerRequest(spec, options),
-                                          config.runtime.create_container_timeout);
+  options.files =
+      TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,
+                                                .spec = spec,
+                                                .bundle = bundle,
+                                                .shared_memory = SharesWithSandbox("ipc", container)}));
+  grpc::CreateContainerRequest request = MakeCreateContainerRequest(spec, options);
+  request.set_sandbox_pidns(SharesWithSandbox("pid", container));
+  request.mutable_namespaces()->insert(container.namespaces.begin(), container.namespaces.end());
+  Status created = agent->CreateContainer(request, config.runtime.create_container_timeout);
   if (!created && created.error().code() == Code::kDeadlineExceeded) {
     return MakeError(Code::kDeadlineExceeded, "the agent has not created it within {} s",
                      config.runtime.create_container_timeout.count());
@@ -346,9 +353,14 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   return created;
 }
 
+bool Sandbox::CreateJob::SharesWithSandbox(const char* type, const CreateResult& container) {
+  return JoinsNamespace(container.spec, type) && !container.namespaces.contains(type);
+}
+
 Result<Sandbox::CreateResult> Sandbox::CreateJob::Run() const {
   CreateResult result;
   result.spec = TRY(ReadSpec());
+  if (!boot) result.namespaces = TRY(PlanGuestNamespaces(result.spec, sandbox_id, shims));
   result.rootfs = TRY(FindRootfs(result.spec));
   linux::ScopedMount imported;
   if (!boot && sandbox->options_.host_mount_namespace) imported = TRY(ImportRootfs(result.rootfs));
@@ -445,7 +457,12 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .container_directory = container->directory(),
                 .state = container->state(),
                 .cgroup = container->cgroup(),
-                .hooks_cancel_fd = container->hooks_cancel_fd()};
+                .hooks_cancel_fd = container->hooks_cancel_fd(),
+                .shims = {}};
+  for (const auto& [other_id, other] : containers_) {
+    if (other->status() != ContainerStatus::kStopped)
+      job.shims[other->FindProcess("")->shim_pid()] = other_id;
+  }
   if (job.boot) booted_ = true;
   // A copy that can be moved on: the last reference must not end on the worker, as the container belongs to
   // the loop's thread.

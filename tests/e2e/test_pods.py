@@ -1,0 +1,100 @@
+"""Containers of one pod, created as an engine does: what they share and what they have for themselves."""
+
+import json
+import os
+import subprocess
+
+import harness
+from harness import KataTest, wait_until
+
+
+class Pods(KataTest):
+    def setUp(self):
+        super().setUp()
+        bundle = self.bundle("sleep", "1000")
+        bundle.config["hostname"] = "pause"
+        bundle.write()
+        self.pause = self.create(bundle)
+        self.kata("start", self.pause)
+        self.addCleanup(self.kata, "delete", "--force", self.pause)
+
+    def member_bundle(self, *args, hostname=None, joins=None, **resources):
+        """`joins`: namespace type -> the container whose one it is, or a path."""
+        bundle = self.bundle(*args)
+        bundle.config["annotations"] = {"io.kubernetes.cri-o.ContainerType": "container",
+                                        "io.kubernetes.cri-o.SandboxID": self.pause}
+        if hostname:
+            bundle.config["hostname"] = hostname
+        files = {"network": "net", "mount": "mnt"}
+        namespaces = {entry["type"]: entry for entry in bundle.config["linux"]["namespaces"]}
+        for kind, target in ({"network": self.pause} | (joins or {})).items():
+            namespaces[kind] = {"type": kind}
+            if target:
+                path = target if "/" in target else f"/proc/{self.pid(target)}/ns/{files.get(kind, kind)}"
+                namespaces[kind]["path"] = path
+        bundle.config["linux"]["namespaces"] = list(namespaces.values())
+        bundle.config["linux"].setdefault("resources", {}).update(resources)
+        bundle.write()
+        return bundle
+
+    def member(self, *args, **options):
+        container = self.create(self.member_bundle(*(args or ("sleep", "1000")), **options))
+        self.addCleanup(self.kata, "delete", "--force", container)
+        self.kata("start", container)
+        return container
+
+    def namespaces(self, container):
+        kinds = ("ipc", "uts", "pid", "cgroup", "time")
+        script = "hostname; for n in " + " ".join(kinds) + "; do readlink /proc/self/ns/$n; done"
+        hostname, *links = self.kata("exec", container, "sh", "-c", script).stdout.split()
+        return {"hostname": hostname, **dict(zip(kinds, links))}
+
+    def test_namespaces(self):
+        alone = self.member(hostname="alone", joins={"time": None})
+        with_pause = self.member(hostname="pause", joins={"ipc": self.pause, "uts": self.pause, "cgroup": self.pause,
+                                                          "pid": self.pause})
+        with_alone = self.member(hostname="alone", joins={kind: alone for kind in ("ipc", "uts", "cgroup", "time", "pid")})
+        pause, first, second, third = [self.namespaces(c) for c in (self.pause, alone, with_pause, with_alone)]
+        self.assertEqual((pause["hostname"], first["hostname"]), ("pause", "alone"))
+        for kind in ("ipc", "uts", "pid", "cgroup", "time"):
+            self.assertNotEqual(pause[kind], first[kind], kind)
+        self.assertEqual(second, pause)
+        self.assertEqual(third, first)
+
+    def test_what_is_not_in_the_machine_is_refused(self):
+        with subprocess.Popen(["unshare", "--uts", "--ipc", "--time", "--cgroup", "sleep", "1000"]) as other:
+            self.addCleanup(other.wait)
+            self.addCleanup(other.kill)
+            own = os.readlink("/proc/self/ns/uts")
+            wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/uts") != own, "the other namespaces")
+            for kind in ("uts", "ipc", "time", "cgroup", "mount"):
+                path = f"/proc/{other.pid}/ns/" + {"mount": "mnt", "time": "time_for_children"}.get(kind, kind)
+                bundle = self.member_bundle("true", joins={kind: path})
+                with self.subTest(kind=kind):
+                    self.assert_one_line_error(
+                        self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
+                                  stdout=subprocess.DEVNULL), f"{kind} namespace", path)
+            other.kill()
+
+    def oom_kills(self, container):
+        """As engines see them: in its control group on the host."""
+        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
+            directories = json.load(f)["cgroups"].values()
+        for path in [os.path.join(d, name) for d in directories for name in ("memory.oom_control", "memory.events")]:
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as f:
+                    return int(dict(line.split() for line in f)["oom_kill"])
+        return self.fail("no memory control group")
+
+    def test_an_oom_kill_beside_many(self):
+        memory = {"limit": 40 << 20, "swap": 40 << 20}
+        busy = self.member("sh", "-c", "while :; do tail /dev/zero; done", memory=memory)
+        for _ in range(2):
+            container = self.member("tail", "/dev/zero", memory=memory)
+            self.wait_status(container, "stopped")
+            wait_until(lambda c=container: self.oom_kills(c) > 0, "the kill to be shown on the host")
+        self.assertEqual(self.state(busy)["status"], "running")
+
+
+if __name__ == "__main__":
+    harness.main()
