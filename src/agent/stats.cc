@@ -121,7 +121,39 @@ void ParseIoLine(std::string_view line, grpc::BlkioStats& stats) {
   }
 }
 
+void ParsePressureLine(std::string_view line, grpc::PressureData& data) {
+  while (!line.empty()) {
+    std::string_view word = TakeField(line, ' ');
+    const std::string_view key = TakeField(word, '=');
+    double percent = 0;
+    const bool is_percent =
+        std::from_chars(word.data(), word.data() + word.size(), percent).ec == std::errc();
+    if (key == "total") data.set_total(ParseNumber(word).value_or(0));
+    if (!is_percent) continue;
+    if (key == "avg10") data.set_avg10(percent);
+    if (key == "avg60") data.set_avg60(percent);
+    if (key == "avg300") data.set_avg300(percent);
+  }
+}
+
+// Nothing where the kernel does not count it.
+template <typename Stats>
+void ReadPressure(const CgroupDir& cgroup, const char* file, Stats& stats) {
+  if (const Result<std::string> text = cgroup.Read(file)) *stats.mutable_psi() = ParsePressure(*text);
+}
+
 }  // namespace
+
+grpc::PressureStats ParsePressure(std::string_view text) {
+  grpc::PressureStats stats;
+  while (!text.empty()) {
+    std::string_view line = TakeField(text, '\n');
+    const std::string_view kind = TakeField(line, ' ');
+    if (kind == "some") ParsePressureLine(line, *stats.mutable_some());
+    if (kind == "full") ParsePressureLine(line, *stats.mutable_full());
+  }
+  return stats;
+}
 
 void ParseIoStat(std::string_view text, grpc::BlkioStats& stats) {
   while (!text.empty()) ParseIoLine(TakeField(text, '\n'), stats);
@@ -137,6 +169,9 @@ Result<grpc::StatsContainerResponse> ReadCgroupStats(const std::string& cgroup_d
   if (const Result<std::string> io = cgroup.Read("io.stat"); io)
     ParseIoStat(*io, *stats.mutable_blkio_stats());
   ReadHugePages(cgroup, stats);
+  ReadPressure(cgroup, "cpu.pressure", *stats.mutable_cpu_stats());
+  ReadPressure(cgroup, "memory.pressure", *stats.mutable_memory_stats());
+  ReadPressure(cgroup, "io.pressure", *stats.mutable_blkio_stats());
   return response;
 }
 

@@ -17,4 +17,8 @@ Result<grpc::StatsContainerResponse> ReadCgroupStats(const std::string& cgroup_d
 // lines and unknown keys are skipped.
 void ParseIoStat(std::string_view text, grpc::BlkioStats& stats);
 
+// The lines of cpu.pressure and its like, "some avg10=0.12 avg60=0.00 avg300=0.00 total=345"; of malformed
+// ones what can be read.
+grpc::PressureStats ParsePressure(std::string_view text);
+
 }  // namespace kata::agent

@@ -30,6 +30,18 @@ TEST(ParseIoStat, ReadsBytesAndOperationsOfEachDevice) {
   EXPECT_EQ(stats.io_serviced(0).value(), 1u);
 }
 
+TEST(ParsePressure, ReadsBothLines) {
+  const grpc::PressureStats stats = ParsePressure(
+      "some avg10=1.50 avg60=0.25 avg300=x total=345\nfull avg10=0.00 avg60=0.00 avg300=2.00 total=6\nnew "
+      "1\n");
+  EXPECT_EQ(stats.some().avg10(), 1.5);
+  EXPECT_EQ(stats.some().avg60(), 0.25);
+  EXPECT_EQ(stats.some().avg300(), 0);
+  EXPECT_EQ(stats.some().total(), 345u);
+  EXPECT_EQ(stats.full().avg300(), 2);
+  EXPECT_EQ(stats.full().total(), 6u);
+}
+
 class StatsTest : public test::LeakCheckedTest {};
 
 TEST_F(StatsTest, ReadsTheCpuTimeOfACgroup) {

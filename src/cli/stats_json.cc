@@ -1,5 +1,6 @@
 #include "cli/stats_json.h"
 
+#include <cstdint>
 #include <map>
 
 namespace kata::cli {
@@ -10,6 +11,18 @@ using Json = nlohmann::ordered_json;
 // runc leaves out what is zero, but for the members that it always shows.
 void AddUnlessZero(Json& json, const char* name, uint64_t value) {
   if (value != 0) json[name] = value;
+}
+
+template <typename Stats>
+void AddPressure(Json& json, const Stats& stats) {
+  if (!stats.has_psi()) return;
+  const auto data = [](const grpc::PressureData& values) -> Json {
+    return {{"avg10", values.avg10()},
+            {"avg60", values.avg60()},
+            {"avg300", values.avg300()},
+            {"total", values.total()}};
+  };
+  json["psi"] = {{"some", data(stats.psi().some())}, {"full", data(stats.psi().full())}};
 }
 
 Json Cpu(const grpc::CpuStats& cpu) {
@@ -25,7 +38,9 @@ Json Cpu(const grpc::CpuStats& cpu) {
   AddUnlessZero(throttling, "periods", cpu.throttling_data().periods());
   AddUnlessZero(throttling, "throttledPeriods", cpu.throttling_data().throttled_periods());
   AddUnlessZero(throttling, "throttledTime", cpu.throttling_data().throttled_time());
-  return {{"usage", std::move(usage)}, {"throttling", std::move(throttling)}};
+  Json json = {{"usage", std::move(usage)}, {"throttling", std::move(throttling)}};
+  AddPressure(json, cpu);
+  return json;
 }
 
 Json MemoryEntry(const grpc::MemoryData& data) {
@@ -36,16 +51,26 @@ Json MemoryEntry(const grpc::MemoryData& data) {
   return entry;
 }
 
+// As in version 1 of control groups, memory and swap together; the guest says it as in version 2.
+grpc::MemoryData MemoryAndSwap(const grpc::MemoryData& memory, grpc::MemoryData swap) {
+  const auto sum = [](uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; };
+  swap.set_usage(sum(swap.usage(), memory.usage()));
+  swap.set_limit(sum(swap.limit(), memory.limit()));
+  swap.clear_max_usage();  // the peaks need not have been at one time
+  return swap;
+}
+
 Json Memory(const grpc::MemoryStats& memory) {
   Json json = Json::object();
   AddUnlessZero(json, "cache", memory.cache());
   json["usage"] = MemoryEntry(memory.usage());
-  json["swap"] = MemoryEntry(memory.swap_usage());
+  json["swap"] = MemoryEntry(MemoryAndSwap(memory.usage(), memory.swap_usage()));
   json["kernel"] = MemoryEntry(memory.kernel_usage());
   json["kernelTCP"] = MemoryEntry({});
   if (!memory.stats().empty()) {
     json["raw"] = std::map<std::string, uint64_t>(memory.stats().begin(), memory.stats().end());
   }
+  AddPressure(json, memory);
   return json;
 }
 
@@ -74,6 +99,7 @@ Json BlockIo(const grpc::BlkioStats& io) {
   AddBlockIo(json, "ioMergedRecursive", io.io_merged());
   AddBlockIo(json, "ioTimeRecursive", io.io_time());
   AddBlockIo(json, "sectorsRecursive", io.sectors());
+  AddPressure(json, io);
   return json;
 }
 

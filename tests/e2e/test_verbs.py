@@ -79,6 +79,11 @@ class Verbs(KataTest):
         self.assertGreaterEqual(event["data"]["pids"]["current"], 2)
         self.assertGreater(event["data"]["memory"]["usage"]["usage"], 0)
         self.assertGreater(event["data"]["cpu"]["usage"]["total"], 0)
+        memory = event["data"]["memory"]
+        # As with runc: with swap, and so never less.
+        self.assertGreaterEqual(memory["swap"]["usage"], memory["usage"]["usage"])
+        for resource in ("cpu", "memory", "blkio"):
+            self.assertEqual(list(event["data"][resource]["psi"]["some"]), ["avg10", "avg60", "avg300", "total"])
 
         self.kata("kill", container, "KILL")
         self.wait_status(container, "stopped")
