@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/stdout.h"
@@ -30,7 +31,7 @@ Status OpenLogs(const GlobalOptions& globals) {
   } else {
     // A configuration that asks for debugging does not ask for it there.
     log::AddSink(log::MakeLevelSink(globals.debug ? log::Level::kDebug : log::Level::kWarning,
-                                    log::MakeFdSink(STDERR_FILENO, log::Format::kText)));
+                                    log::MakeFdSink(STDERR_FILENO, globals.log_format)));
   }
   return {};
 }
@@ -73,9 +74,8 @@ int RunProgram(const std::vector<std::string>& args) {
 void ReportError(const GlobalOptions& globals, const Error& error) {
   log::LogError(error.message());
   if (globals.log.empty()) return;  // stderr is the log
-  const std::vector<log::Field> no_fields;
-  log::MakeFdSink(STDERR_FILENO, log::Format::kText)
-      ->Write({std::chrono::system_clock::now(), log::Level::kError, error.message(), no_fields});
+  // For people, to whom engines pass it on.
+  (void)WriteAll(STDERR_FILENO, error.message() + "\n");
 }
 
 }  // namespace kata::cli

@@ -238,7 +238,7 @@ class KataTest(unittest.TestCase):
     def assert_one_line_error(self, result, *texts):
         """The form that users and engines rely on: not 0, one line, naming object and cause."""
         self.assertNotEqual(result.returncode, 0, result.stdout)
-        lines = [l for l in result.stderr.splitlines() if "level=error" in l or "level=fatal" in l]
+        lines = result.stderr.splitlines()
         self.assertEqual(len(lines), 1, f"stderr: {result.stderr!r}")
         for text in texts:
             self.assertIn(text, lines[0])
