@@ -4,9 +4,11 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "base/deadline.h"
 #include "base/result.h"
+#include "cgroup/systemd_property.h"
 
 namespace kata::cgroup {
 
@@ -14,6 +16,7 @@ struct SystemdScope {
   std::string slice;  // "system.slice"
   std::string unit;   // "docker-c1.scope"
   std::string path;  // that systemd gives it in every hierarchy that it uses: "/system.slice/docker-c1.scope"
+  std::vector<SystemdProperty> properties;  // besides those that every scope has
 };
 
 // From linux.cgroupsPath, "slice:prefix:name"; an empty one means "system.slice:kata:ID". kInvalidArgument

@@ -55,6 +55,17 @@ TEST_F(SystemdScopeTest, IsStartedWithItsFirstProcess) {
                 getpid()));
 }
 
+TEST_F(SystemdScopeTest, HasThePropertiesOfItsContainer) {
+  PlayBusctl("exit 0");
+  ASSERT_OK_AND_ASSIGN(SystemdScope scope, MakeScopeName(":docker:c1", "c1"));
+  scope.properties = {{"TimeoutStopUSec", {"t", "5"}}, {"After", {"as", "1", "a.service"}}};
+  EXPECT_THAT(StartScope(scope, getpid(), Deadline::After(std::chrono::milliseconds(20))),
+              test::IsErrorCode(Code::kDeadlineExceeded));
+  EXPECT_THAT(Calls(), HasSubstr("docker-c1.scope fail 11 Description"));
+  EXPECT_THAT(Calls(),
+              HasSubstr(fmt::format("PIDs au 1 {} TimeoutStopUSec t 5 After as 1 a.service 0\n", getpid())));
+}
+
 TEST_F(SystemdScopeTest, SystemdsWordsAreTheError) {
   PlayBusctl("echo 'Call failed: Unit docker-c1.scope already exists.' >&2; exit 1");
   ASSERT_OK_AND_ASSIGN(const SystemdScope scope, MakeScopeName(":docker:c1", "c1"));

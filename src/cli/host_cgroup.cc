@@ -35,14 +35,17 @@ Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const st
   return cgroup::HostCgroup();
 }
 
-Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id) {
+Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id,
+                                       const oci::StringMap& annotations) {
   if (!PathExists(kSystemdDirectory)) {
     return MakeError(Code::kFailedPrecondition,
                      "--systemd-cgroup: systemd cannot be reached, as '{}' does not exist: use the cgroupfs "
                      "driver on this host",
                      kSystemdDirectory);
   }
-  return cgroup::MakeScopeName(cgroups_path, id);
+  cgroup::SystemdScope scope = TRY(cgroup::MakeScopeName(cgroups_path, id));
+  scope.properties = TRY(cgroup::ReadSystemdProperties(annotations));
+  return scope;
 }
 
 Result<cgroup::HostCgroup> EnterScope(const cgroup::SystemdScope& scope, pid_t shim_pid) {

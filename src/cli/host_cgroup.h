@@ -15,9 +15,10 @@ namespace kata::cli {
 Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
                                           const std::string& id);
 
-// The scope to be made of linux.cgroupsPath with --systemd-cgroup; kFailedPrecondition when systemd cannot be
-// reached.
-Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id);
+// The scope to be made of linux.cgroupsPath and annotations with --systemd-cgroup; kFailedPrecondition when
+// systemd cannot be reached.
+Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id,
+                                       const oci::StringMap& annotations);
 
 // Lets systemd make the scope around kata-shim, and adds the hierarchies that systemd does not use.
 Result<cgroup::HostCgroup> EnterScope(const cgroup::SystemdScope& scope, pid_t shim_pid);

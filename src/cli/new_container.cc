@@ -3,6 +3,8 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/log.h"
 #include "cli/configuration.h"
 #include "cli/host_cgroup.h"
@@ -59,6 +61,14 @@ Result<linux::NamespaceFd> OpenUserNamespace(const oci::Spec& spec) {
                          .gid_mappings = spec.linux->gid_mappings});
 }
 
+// A service manager would wait for a word of the container until its time is over.
+void WarnOfNotifySocket() {
+  const char* socket = getenv("NOTIFY_SOCKET");
+  if (socket == nullptr || *socket == 0) return;
+  log::Warning("NOTIFY_SOCKET is not passed on: nothing in a virtual machine reaches a socket of the host",
+               {{"socket", socket}});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& globals,
@@ -70,6 +80,7 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   WarnOfWhatIsLeftOut(bundle.spec);
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
   TRY(CheckPidFile(request.stdio.pid_file));
+  WarnOfNotifySocket();
 
   const std::string pod = sandbox::PodSandboxOf(bundle.spec.annotations);
   std::optional<sandbox::StateDirectory> pod_directory;
@@ -93,7 +104,8 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
 Status NewContainer::MakeCgroup(const Bundle& bundle) {
   const std::string& path = bundle.spec.linux->cgroups_path;
   if (globals_.cgroup_manager == CgroupManager::kSystemd) {
-    scope_ = TRY(PlanScope(path, request_.id));  // made when there is a process for it
+    // Made when there is a process for it.
+    scope_ = TRY(PlanScope(path, request_.id, bundle.spec.annotations));
   } else {
     cgroup_ = TRY(MakeHostCgroup(globals_, path, request_.id));
   }
