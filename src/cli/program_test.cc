@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "linux/namespaces.h"
 #include "sandbox/state_directory.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
@@ -300,6 +301,7 @@ TEST_F(ProgramTest, NamespacesOfOtherKernelsAreRefused) {
   const Deadline deadline = Deadline::After(std::chrono::seconds(30));
   for (bool same = true; same;) {
     ASSERT_FALSE(deadline.Passed());
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const auto fd = linux::NamespaceFd::OfProcess(other.pid(), CLONE_NEWUTS);
     same = !fd || *own.IsSameAs(*fd);
   }
