@@ -15,6 +15,7 @@ namespace {
 const std::string kAgentService(protocol::kAgentService);
 const std::string kHealthService(protocol::kHealthService);
 const std::string kNameService(protocol::kNameService);
+const std::string kNetworkService(protocol::kNetworkService);
 constexpr ttrpc::Client::Timeout kNoTimeout = std::nullopt;
 
 Status ExpectServing(const Result<grpc::HealthCheckResponse>& response) {
@@ -94,6 +95,11 @@ Status AgentClient::AddArpNeighbors(const grpc::ARPNeighbors& neighbors, Deadlin
   grpc::AddARPNeighborsRequest request;
   *request.mutable_neighbors() = neighbors;
   TRY(client_.CallSync<Empty>(kAgentService, "AddARPNeighbors", request, deadline.Remaining()));
+  return {};
+}
+
+Status AgentClient::SetIpv6(const agent::v1::SetIpv6Request& request, Deadline deadline) {
+  TRY(client_.CallSync<Empty>(kNetworkService, "SetIpv6", request, deadline.Remaining()));
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "proto/agent.pb.h"
+#include "proto/network_service.pb.h"
 #include "sandbox/process_io.h"
 #include "ttrpc/client.h"
 
@@ -48,6 +49,7 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   Status UpdateInterface(const types::Interface& interface, Deadline deadline);
   Status UpdateRoutes(const grpc::Routes& routes, Deadline deadline);
   Status AddArpNeighbors(const grpc::ARPNeighbors& neighbors, Deadline deadline);
+  Status SetIpv6(const agent::v1::SetIpv6Request& request, Deadline deadline);
   // Queries of the guest for this address of its loopback interface are NextNameQuery's from now on.
   Status ListenForNames(const std::string& address, uint16_t port);
 

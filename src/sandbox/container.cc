@@ -228,9 +228,15 @@ void Container::Start(Reply<pid_t> reply) {
   } else {
     starting_ = true;
     // What an engine has connected since the creation (Docker from 28 on) is there when the process begins.
-    context_.guest->SettleNetwork([self = shared_from_this(), agent, reply = std::move(reply)]() mutable {
-      self->StartInGuest(*agent, std::move(reply));
-    });
+    context_.guest->SettleNetwork(
+        [self = shared_from_this(), agent, reply = std::move(reply)](Status connected) mutable {
+          if (connected) {
+            self->StartInGuest(*agent, std::move(reply));
+          } else {
+            self->starting_ = false;
+            self->ReplyError(std::move(connected).error().Wrap("connect network"), std::move(reply));
+          }
+        });
   }
 }
 

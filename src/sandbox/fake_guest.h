@@ -25,6 +25,8 @@
 #include "base/event_loop.h"
 #include "proto/agent.pb.h"
 #include "proto/health.pb.h"
+#include "proto/name_service.pb.h"
+#include "proto/network_service.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
 #include "sandbox/machine.h"
@@ -49,6 +51,8 @@ class FakeGuestScript {
     std::string start_error;     // the machine does not start
     std::string last_words;      // of the machine
     bool update_fails = false;   // of a container's limits
+    bool no_names = false;       // it does not listen for names
+    std::string bad_interface;   // cannot be set up in the guest
   };
   Behaviour behaviour() const {
     const std::lock_guard lock(mutex_);
@@ -235,6 +239,7 @@ class FakeAgent {
       : script_(std::move(script)), server_(std::make_unique<ttrpc::Server>(thread_.loop())) {
     RegisterSandbox();
     RegisterNetwork();
+    RegisterNetworkAsAWhole();
     RegisterContainers();
     RegisterProcesses();
     server_->Serve(std::move(stream));
@@ -323,6 +328,10 @@ class FakeAgent {
         [this](const ttrpc::CallContext&, const grpc::UpdateInterfaceRequest& request,
                ttrpc::Responder<types::Interface> responder) {
           const types::Interface& interface = request.interface();
+          if (interface.name() == script_->behaviour().bad_interface) {
+            script_->Record("no interface " + interface.name());
+            return responder.Respond(Error(Code::kNotFound, "Link not found"));
+          }
           std::string event = fmt::format("interface {} {} {} '{}'", interface.name(), interface.hwaddr(),
                                           interface.mtu(), interface.devicepath());
           for (const types::IPAddress& address : interface.ipaddresses()) {
@@ -352,6 +361,31 @@ class FakeAgent {
       script_->Record(event);
       return Empty();
     });
+  }
+
+  void RegisterNetworkAsAWhole() {
+    server_->Handle<agent::v1::SetIpv6Request, Empty>(
+        std::string(protocol::kNetworkService), "SetIpv6",
+        [this](const ttrpc::CallContext&, const agent::v1::SetIpv6Request& request,
+               ttrpc::Responder<Empty> responder) {
+          std::string event = "ipv6 off:";
+          if (request.has_all()) event += fmt::format(" all {}", request.all().disable_ipv6());
+          if (request.has_defaults()) event += fmt::format(" default {}", request.defaults().disable_ipv6());
+          if (request.has_loopback()) event += fmt::format(" lo {}", request.loopback().disable_ipv6());
+          script_->Record(event);
+          responder.Respond(Empty());
+        });
+    server_->Handle<agent::v1::ListenRequest, Empty>(
+        std::string(protocol::kNameService), "Listen",
+        [this](const ttrpc::CallContext&, const agent::v1::ListenRequest&,
+               ttrpc::Responder<Empty> responder) {
+          if (script_->behaviour().no_names) {
+            script_->Record("no names");
+            return responder.Respond(Error(Code::kDeadlineExceeded, "the guest is busy"));
+          }
+          script_->Record("names");
+          responder.Respond(Empty());
+        });
   }
 
   void RegisterContainers() {

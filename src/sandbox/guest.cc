@@ -229,23 +229,23 @@ std::shared_ptr<GuestNetwork> Guest::network() const {
   return network_;
 }
 
-void Guest::SettleNetwork(std::move_only_function<void()> done) {
+void Guest::SettleNetwork(std::move_only_function<void(Status)> done) {
   const std::shared_ptr<GuestNetwork> network = this->network();
   if (!network) {
-    loop_.Post(std::move(done));
+    loop_.Post([done = std::move(done)]() mutable { done({}); });
     return;
   }
   // Whichever comes first takes it.
-  auto once = std::make_shared<std::move_only_function<void()>>(std::move(done));
+  auto once = std::make_shared<std::move_only_function<void(Status)>>(std::move(done));
   auto timer = std::make_shared<asio::steady_timer>(loop_.context(), options_.patience.settle);
   timer->async_wait([once, timer](const std::error_code& error) {
     if (error || !*once) return;
     log::Warning("a process starts although the guest may not have all of its container's network yet");
-    std::exchange(*once, nullptr)();
+    std::exchange(*once, nullptr)({});
   });
-  network->Settle([once, timer] {
+  network->Settle([once, timer](Status connected) {
     timer->cancel();
-    if (*once) std::exchange(*once, nullptr)();
+    if (*once) std::exchange(*once, nullptr)(std::move(connected));
   });
 }
 

@@ -60,9 +60,9 @@ class Guest : public std::enable_shared_from_this<Guest> {
   std::shared_ptr<AgentClient> agent() const;
   std::shared_ptr<Machine> machine() const;
   bool supports_seccomp() const;
-  // Loop thread. Calls `done` there when the guest has the network that the container has now, or has had
-  // its time for that.
-  void SettleNetwork(std::move_only_function<void()> done);
+  // Loop thread. Calls `done` there when the guest has the network that the container has now, or has had its
+  // time for that, or with what it cannot have.
+  void SettleNetwork(std::move_only_function<void(Status)> done);
 
   // Loop thread. Ends the guest in good order: the agent unmounts what it has, then the machine is stopped.
   // `done` runs on the loop thread, also when there is nothing (any more) to stop.

@@ -4,6 +4,7 @@
 
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -43,16 +44,17 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   // The network cards that the machine shall be started with; the descriptors are good until Follow or Close.
   std::vector<hypervisor::NetworkDevice> Devices();
 
-  // Tells the agent of all there is. Blocks.
+  // Tells the agent of all there is. What fails does not keep the rest from it; the first failure. Blocks.
   Status Configure(AgentClient& agent, Deadline deadline);
 
   // From now on interfaces that appear are plugged into the machine, those that vanish unplugged, and changes
-  // of addresses, routes and neighbours passed on, and the guest can ask the name server of the namespace, if
-  // there is one; failures are logged. Returns at once.
+  // of addresses, routes, neighbours and IPv6 settings passed on, and the guest can ask the name server of
+  // the namespace, if there is one; failures are logged, and tried again some times. Returns at once.
   void Follow(std::shared_ptr<Machine> machine, std::shared_ptr<AgentClient> agent);
 
-  // Any thread. Calls `done`, on the loop thread, when all changes up to now have been passed on.
-  void Settle(std::move_only_function<void()> done);
+  // Any thread. Calls `done`, on the loop thread, when all changes up to now have been passed on. What has
+  // failed is tried again; the first failure of an interface that is there now, with its name.
+  void Settle(std::move_only_function<void(Status)> done);
 
   // Takes away all that was made in the namespace. Call it when the machine has ended. Idempotent. Blocks
   // until a change that is being passed on has been, or has failed, as it does when machine and agent are
@@ -60,12 +62,21 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
   void Close();
 
  private:
+  // Each is twice the one before. A little more than four minutes in all: a guest that is not ready by then
+  // is waited for no more.
+  static constexpr std::chrono::seconds kFirstRetryDelay{1};
+  static constexpr std::chrono::seconds kLastRetryDelay{128};
+
+  // What the agent was told last, as bytes of the message: nothing says nothing. nullopt: it has failed to do
+  // that, and what it has is not known.
+  using Told = std::optional<std::string>;
   // An interface that is joined, and its network card.
   struct Card {
     std::string device_id;
     std::unique_ptr<network::Endpoint> endpoint;
     std::string guest_pci_path;  // of one that was plugged in
-    std::string told;            // what the agent was told last, as bytes of the message
+    Told told;
+    Told told_ipv6;  // what of it the container may change itself
   };
 
   GuestNetwork(EventLoop& loop, Options options) : loop_(loop), options_(options) {}
@@ -78,12 +89,18 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
 
   void WaitForEvents();
   bool HasEvents();
-  void Sync();
-  void UnplugVanished(const network::Network& network);
-  void PlugNew(const network::Network& network);
+  enum class Refused { kLeave, kTryAgain };
+  void Sync(Refused refused);
+  Status SyncOnce(Refused refused);
+  bool UnplugVanished(const network::Network& network);
+  Status PlugNew(const network::Network& network, Refused refused);
   Status Plug(const linux::Link& link);
-  Status Tell(AgentClient& agent, const network::Network& network, Deadline deadline);
-  void RelayNames();
+  Status Tell(AgentClient& agent, network::Network network, Deadline deadline);
+  Status TellIpv6(AgentClient& agent, const network::Network& network, Deadline deadline);
+  Status TellInterface(AgentClient& agent, const network::Interface& interface, Card& card,
+                       Deadline deadline);
+  bool RelayNames();
+  void TryAgainLater();
   void CloseOnThread();
 
   EventLoop& loop_;
@@ -92,17 +109,22 @@ class GuestNetwork : public std::enable_shared_from_this<GuestNetwork> {
 
   // What follows belongs to the thread. Null or empty after Close.
   std::optional<linux::RouteSocket> socket_;
-  std::map<int, Card> cards_;  // by the interface's index; after socket_, which they use
-  std::set<int> refused_;      // indices of interfaces that could not be plugged in: once is enough
+  std::map<int, Card> cards_;     // by the interface's index; after socket_, which they use
+  std::map<int, Error> refused_;  // interfaces that could not be plugged in, by index
+  Status problem_;                // why the guest's network is not as the namespace's
   unsigned next_number_ = 0;
-  std::string told_routes_;
-  std::string told_neighbors_;
+  agent::v1::SetIpv6Request told_ipv6_;
+  Told told_routes_ = "";
+  Told told_neighbors_ = "";
   std::shared_ptr<Machine> machine_;
   std::shared_ptr<AgentClient> agent_;
   std::optional<asio::posix::stream_descriptor> events_;
   std::optional<asio::steady_timer> settle_timer_;
+  std::optional<asio::steady_timer> retry_timer_;
+  std::chrono::seconds retry_delay_ = kFirstRetryDelay;
+  bool retry_waits_ = false;
   std::shared_ptr<NameRelay> name_relay_;
-  bool relays_names_ = false;  // or has failed to
+  bool relays_names_ = false;  // or has an agent that never will
 };
 
 }  // namespace kata::sandbox

@@ -13,9 +13,9 @@
 namespace kata::sandbox {
 namespace {
 
-// For networks that a running container is connected to. Each port makes every boot a little longer
-// (docs/network.md).
-constexpr uint32_t kHotplugPorts = 2;
+// For networks that a container is connected to when its machine runs: by Docker from 28 on also those that
+// it begins with. Each port makes every boot a little longer (docs/network.md).
+constexpr uint32_t kHotplugPorts = 4;
 
 hypervisor::Acceleration ToAcceleration(const std::string& name) {
   if (name == "kvm") return hypervisor::Acceleration::kKvm;
