@@ -38,7 +38,8 @@ class AgentNetworkTest : public AgentTest {
     return static_cast<uint32_t>(std::strtoul(text.c_str(), nullptr, 10));
   }
   Result<Empty> SetIpv6(const v1::SetIpv6Request& request) {
-    return client_->CallSync<Empty>(std::string(protocol::kNetworkService), "SetIpv6", request, kTimeout);
+    return client_->CallSync<Empty>(std::string(protocol::kNetworkService), "SetIpv6", request,
+                                    std::chrono::seconds(60));
   }
   Result<types::Interface> Update(const types::Interface& interface) {
     grpc::UpdateInterfaceRequest request;

@@ -2,14 +2,34 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import harness
 from engines import DockerTest, IMAGE
 from harness import wait_until
+from network_tables import own_addresses, normalized, SCRIPT
 
 
 class Docker(DockerTest):
+    def networks_of(self, name):
+        return json.loads(self.docker("inspect", name).stdout)[0]["NetworkSettings"]["Networks"]
+
+    def serve(self, name, runtime, *options):
+        """A container that answers with its name over HTTP."""
+        self.docker("run", "-d", "--name", name, "--runtime", runtime, *options, IMAGE, "sh", "-c",
+                    f"mkdir /w; echo {name} > /w/index.html; exec httpd -f -p 80 -h /w")
+
+    def assert_fetches(self, client, url, expected):
+        self.assert_answers(self.client_command(("exec", client, "wget", "-q", "-O", "-", url)), f"'{client}' to fetch {url}",
+                            expected)
+
+    def assert_published(self, url, expected):
+        self.assert_answers(self.inside("busybox", "wget", "-q", "-O", "-", url), f"an answer at {url}", expected)
+
+    def assert_answers(self, command, what, expected):
+        wait_until(lambda: self.run_engine(command, check=False).stdout == expected + "\n", what, harness.COMMAND_TIMEOUT_S)
+
     def test_run(self):
         # A kernel of its own, in a machine as large as the container's limits ask for; 256 MiB and one processor without.
         script = "uname -r; awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo; nproc"
@@ -42,6 +62,75 @@ class Docker(DockerTest):
         wait_until(lambda: "eth0" not in self.docker("exec", "web", "ip", "addr").stdout, "the first network to go")
         self.docker("network", "disconnect", "red", "web")
         wait_until(lambda: address not in self.docker("exec", "web", "ip", "addr").stdout, "the second network to go")
+
+    def test_tables_are_those_under_runc(self):
+        self.docker("network", "create", "blue")
+        self.docker("network", "create", "--ipv6", "--subnet", "fd00:6::/64", "six")
+        for network in ("bridge", "blue", "six", "none"):
+            for runtime in ("runc", "kata"):
+                self.docker("run", "-d", "--name", runtime + "-" + network, "--runtime", runtime, "--network", network, IMAGE,
+                            "sleep", "1000")
+
+            def tables(network=network):
+                return [normalized(self.docker("exec", name, "sh", "-c", SCRIPT).stdout, own_addresses(self.networks_of(name)))
+                        for name in ("runc-" + network, "kata-" + network)]
+            with self.subTest(network=network):
+                self.assert_same(tables)
+        # A second network, with IPv6 beside one without.
+        for runtime in ("runc", "kata"):
+            self.docker("network", "connect", "six", runtime + "-blue")
+        with self.subTest(network="two"):
+            self.assert_same(tables, "blue")
+        self.docker("rm", "--force", *self.docker("ps", "-aq").stdout.split())
+
+    def assert_same(self, tables, *args):
+        try:
+            wait_until(lambda: (pair := tables(*args))[0] == pair[1], "equal tables", harness.SETTLE_TIMEOUT_S)
+        except AssertionError:
+            self.assertEqual(*tables(*args))
+
+    def test_traffic_on_the_default_bridge(self):
+        for name, runtime in (("one", "kata"), ("two", "runc"), ("three", "kata")):
+            self.serve(name, runtime, "-p", f"127.0.0.1:{8080 + len(name)}:80")
+        address = {name: self.networks_of(name)["bridge"]["IPAddress"] for name in ("one", "two", "three")}
+        for client in address:
+            for server in address:
+                self.assert_fetches(client, f"http://{address[server]}/", server)
+        self.assert_published("http://127.0.0.1:8085/", "three")
+
+    def test_traffic_over_ipv6(self):
+        self.docker("network", "create", "--ipv6", "--subnet", "fd00:6::/64", "six")
+        self.serve("one", "kata", "--network", "six", "-p", "[::1]:8080:80")
+        self.serve("two", "runc", "--network", "six")
+        self.serve("three", "kata", "--network", "six")
+        address = {name: self.networks_of(name)["six"]["GlobalIPv6Address"] for name in ("one", "two", "three")}
+        for client in address:
+            for server in address:
+                self.assert_fetches(client, f"http://[{address[server]}]/", server)
+        self.assert_published("http://[::1]:8080/", "one")
+
+    def test_names_after_a_network_has_gone_and_come(self):
+        self.docker("network", "create", "green")
+        self.docker("network", "create", "other")
+        for name, runtime in (("one", "kata"), ("two", "runc")):
+            self.serve(name, runtime, "--network", "green", "--dns", "127.0.0.1")
+        look_up = self.client_command(("exec", "one", "getent", "ahostsv4", "two"))
+        wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, "the name", harness.COMMAND_TIMEOUT_S)
+        self.docker("network", "disconnect", "green", "one")
+        self.assertNotEqual(self.run_engine(look_up, check=False).returncode, 0)
+        self.docker("network", "connect", "--alias", "first", "green", "one")
+        wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, "the name again", harness.COMMAND_TIMEOUT_S)
+        self.assert_fetches("two", "http://first/", "one")
+
+    def test_a_driver_that_cannot_be_joined(self):
+        self.write_configuration(runtime='internetworking_model = "macvtap"')
+        for command in (("add", "lower", "type", "veth", "peer", "name", "far"), ("set", "lower", "up"), ("set", "far", "up")):
+            subprocess.run(["ip", "-n", self.namespace, "link", *command], check=True)
+        self.docker("network", "create", "--driver", "macvlan", "--subnet", "192.0.2.0/24", "--opt", "parent=lower", "lan")
+        refused = self.docker("run", "--name", "box", "--runtime", "kata", "--network", "lan", IMAGE, "true", check=False)
+        self.assertEqual(refused.returncode, 125, refused.stderr)
+        self.assertIn("join interface 'eth0': a macvlan interface cannot carry a macvtap device", refused.stderr)
+        self.docker("rm", "box")
 
     def test_drivers_and_ports_for_datagrams(self):
         self.docker("network", "create", "--opt", "com.docker.network.driver.mtu=1300", "bridged")
@@ -109,6 +198,22 @@ class Docker(DockerTest):
                 refused = self.docker_run(*network, option, f"container:{runtime}-box", IMAGE, "true", check=False)
                 self.assertEqual(refused.returncode, 125, refused.stderr)
                 self.assertIn(f"the {kind} namespace of another container cannot be shared", refused.stderr)
+
+
+class NamesAfterARestart(DockerTest):
+    daemon_options = {"live-restore": True}
+
+    def test_names_after_a_restart_of_the_daemon(self):
+        self.docker("network", "create", "green")
+        for name in ("one", "two"):
+            self.docker("run", "-d", "--name", name, "--runtime", "kata", "--network", "green", "--dns", "127.0.0.1", IMAGE,
+                        "sleep", "1000")
+        look_up = self.client_command(("exec", "one", "getent", "ahostsv4", "two"))
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                self.restart_daemon(number)
+            wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, f"the name after {number}",
+                       harness.COMMAND_TIMEOUT_S)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 
 import harness
 from harness import KataTest, wait_until
+from network_tables import SCRIPT, normalized
 
 MAC = "02:00:5e:10:00:0a"
 SECOND_MAC = "02:00:5e:10:00:0b"
@@ -58,11 +59,12 @@ class NetworkTest(KataTest):
     def ip(self, namespace, *args):
         return self.inside(namespace, "ip", *args)
 
-    def add_interface(self, name, mac, v4, v6, mtu=1500):
-        """`name` in the container's namespace as .10, its other end in the peer's as .1."""
+    def add_interface(self, name, mac, v4, v6, mtu=1500, before=lambda: None):
+        """`name` in the container's namespace as .10, its other end in the peer's as .1. `before` it gets its addresses."""
         other = "p" + name
         self.ip(self.peer, "link", "add", other, "mtu", str(mtu), "type", "veth", "peer", "name", name, "mtu", str(mtu),
                 "address", mac, "netns", os.path.basename(self.namespace))
+        before()
         self.set_up(name, v4, v6)
 
     def set_up(self, name, v4, v6):
@@ -173,6 +175,72 @@ class Network(NetworkTest):
         self.assertIn("tap0_kata", self.links())
         self.kill_and_delete(container_id)
         self.assert_nothing_left_in_namespace({"lo", "eth0"})
+
+    def sysctl(self, name, value):
+        self.inside(self.namespace, "sh", "-c", f"echo {value} > /proc/sys/net/ipv6/conf/{name}")
+
+    def set_loopback_up(self):
+        """As engines do; the guest's always is."""
+        self.ip(self.namespace, "link", "set", "lo", "up")
+
+    def assert_tables_are_those_of_the_namespace(self, container_id):
+        own = [link for link in self.links() if link.endswith("_kata")]
+
+        def tables():
+            lines = self.inside(self.namespace, "busybox", "sh", "-c", SCRIPT).splitlines()
+            expected = normalized("\n".join(line for line in lines if not any(name in line for name in own)))
+            return expected, normalized(self.guest(container_id, "sh", "-c", SCRIPT).stdout)
+        try:
+            wait_until(lambda: (pair := tables())[0] == pair[1], "the guest's tables", harness.COMMAND_TIMEOUT_S)
+        except AssertionError:
+            self.assertEqual(*tables())
+
+    def test_tables_are_those_of_the_namespace(self):
+        self.set_loopback_up()
+        self.ip(self.namespace, "address", "add", "203.0.113.9/24", "brd", "+", "dev", "eth0")
+        self.ip(self.namespace, "route", "add", "default", "via", "192.0.2.2", "metric", "100")
+        self.ip(self.namespace, "route", "add", "198.51.100.0/24", "via", "192.0.2.7", "metric", "10", "mtu", "1300")
+        self.ip(self.namespace, "route", "append", "198.51.100.0/24", "via", "192.0.2.8", "metric", "10")
+        self.ip(self.namespace, "route", "add", "198.51.100.0/24", "via", "192.0.2.9", "metric", "20", "proto", "static")
+        self.ip(self.namespace, "-6", "route", "add", "2001:db8:7::/48", "via", "2001:db8::7", "metric", "7")
+        self.sysctl("eth0/accept_ra", 0)
+        self.sysctl("default/autoconf", 0)
+        container_id = self.start("sleep", "1000")
+        self.assert_tables_are_those_of_the_namespace(container_id)
+        self.ip(self.namespace, "route", "delete", "198.51.100.0/24", "via", "192.0.2.7")
+        self.ip(self.namespace, "route", "add", "198.51.100.0/24", "via", "192.0.2.6", "metric", "5")
+        self.assert_tables_are_those_of_the_namespace(container_id)
+        self.kill_and_delete(container_id)
+
+    def test_ipv6_is_off_where_it_is_off_in_the_namespace(self):
+        self.sysctl("all/disable_ipv6", 1)
+        self.set_loopback_up()
+        container_id = self.start("sleep", "1000")
+        self.assertEqual(self.guest(container_id, "ip", "-6", "address").stdout, "")
+        self.assert_tables_are_those_of_the_namespace(container_id)
+        # One that has it beside one that does not, as Docker has it, with loopback.
+        self.add_interface("eth1", SECOND_MAC, "198.51.100.{}", "2001:db8:1::{:x}", before=lambda: (
+            self.sysctl("eth1/disable_ipv6", 0), self.sysctl("eth1/accept_ra", 0), self.sysctl("lo/disable_ipv6", 0)))
+        wait_until(lambda: "2001:db8:1::a/64" in self.guest(container_id, "ip", "-6", "address").stdout, "eth1 to come",
+                   harness.COMMAND_TIMEOUT_S)
+        self.assert_tables_are_those_of_the_namespace(container_id)
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", "2001:db8:1::1")
+        self.kill_and_delete(container_id)
+
+    def test_more_networks_than_can_be_plugged_in(self):
+        ports = 4
+        container_id = self.create(self.network_bundle("sleep", "1000"))
+        for number in range(1, ports + 2):
+            self.add_interface(f"eth{number}", f"02:00:5e:10:01:{number:02x}", f"10.0.{number}.{{}}", f"2001:db8:{number}::{{:x}}")
+        refused = self.kata("start", container_id, check=False)
+        self.assert_one_line_error(refused, f"interface 'eth{ports + 1}'", "no free pci port")
+        self.wait_status(container_id, "created")
+        # The port of one that goes is the next one's.
+        self.ip(self.namespace, "link", "delete", "eth1")
+        self.kata("start", container_id)
+        self.assertIn(f"10.0.{ports + 1}.10/24", self.guest(container_id, "ip", "address").stdout)
+        self.guest(container_id, "ping", "-c", "2", "-W", "30", f"10.0.{ports + 1}.1")
+        self.kill_and_delete(container_id)
 
     def test_traffic_both_ways(self):
         self.check_traffic()

@@ -7,6 +7,7 @@ import shutil
 import harness
 from engines import IMAGE, PodmanTest
 from harness import wait_until
+from network_tables import own_addresses, normalized, SCRIPT
 
 
 class Podman(PodmanTest):
@@ -90,6 +91,35 @@ class Podman(PodmanTest):
         wait_until(lambda: "eth0" not in self.podman("exec", "one", "ls", "/sys/class/net").stdout, "the first to go",
                    harness.COMMAND_TIMEOUT_S)
         self.assert_reaches("three", "late", "one")
+
+    def test_tables_are_those_under_runc(self):
+        self.podman("network", "create", "--ipv6", "--subnet", "10.89.6.0/24", "--subnet", "fd00:6::/64", "six")
+        for network in (self.marker, "six", "none"):
+            names = []
+            for runtime in ("/usr/sbin/runc", "kata"):
+                names.append(f"{os.path.basename(runtime)}-{network}")
+                self.podman("run", "-d", "--name", names[-1], "--runtime", runtime, "--cgroup-parent", "/" + self.marker,
+                            "--network", network, IMAGE, "sleep", "1000")
+
+            def tables(names=tuple(names)):
+                networks = [json.loads(self.podman("inspect", name).stdout)[0]["NetworkSettings"]["Networks"] for name in names]
+                return [normalized(self.podman("exec", name, "sh", "-c", SCRIPT).stdout, own_addresses(of or {}))
+                        for name, of in zip(names, networks)]
+            with self.subTest(network=network):
+                try:
+                    wait_until(lambda tables=tables: (pair := tables())[0] == pair[1], "equal tables", harness.SETTLE_TIMEOUT_S)
+                except AssertionError:
+                    self.assertEqual(*tables())
+
+    def test_traffic_over_ipv6(self):
+        self.podman("network", "create", "--ipv6", "--subnet", "fd00:6::/64", "six")
+        for name in ("one", "two"):
+            self.serve(name, "--network", "six")
+        for client, server in (("one", "two"), ("two", "one")):
+            networks = json.loads(self.podman("inspect", server).stdout)[0]["NetworkSettings"]["Networks"]
+            fetch = ("exec", client, "wget", "-q", "-O", "-", f"http://[{networks['six']['GlobalIPv6Address']}]/")
+            wait_until(lambda fetch=fetch, server=server: self.podman(*fetch, check=False).stdout == server + "\n",
+                       f"'{client}' to fetch from '{server}'", harness.COMMAND_TIMEOUT_S)
 
     def test_network_none(self):
         self.assertEqual(self.podman_run("--network", "none", IMAGE, "ls", "/sys/class/net").stdout.split(), ["lo"])
