@@ -144,7 +144,7 @@ void AgentClient::SignalAll(const std::string& container_id, int signal, StatusC
   request.set_container_id(container_id);
   request.set_signal(static_cast<uint32_t>(signal));
   request.set_all(true);
-  CallForStatus("SignalProcess", request, kRequestTimeout, std::move(callback));
+  CallForStatus("SignalProcess", request, kAgentCallTime, std::move(callback));
 }
 
 void AgentClient::WaitProcess(const std::string& container_id, const std::string& exec_id,

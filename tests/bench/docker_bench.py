@@ -54,7 +54,7 @@ class Engine(DockerTest):
         self.addCleanup(subprocess.run, ["ip", "netns", "delete", self.client], check=True)
 
     def timed(self, *args):
-        return timed(self.client_command(args), env=self.environment)
+        return timed(self.engine_command(args), env=self.environment)
 
     def import_web_server(self):
         tree = debian_tree(["nginx", "base-passwd"])

@@ -20,6 +20,22 @@ IMAGE = "localhost/busybox:latest"
 CGROUPS = "/sys/fs/cgroup"
 
 
+def mounts_of_all():
+    """The lines of mountinfo of every mount namespace that a process is in."""
+    seen = set()
+    for path in glob.glob("/proc/[0-9]*"):
+        try:
+            namespace = os.readlink(path + "/ns/mnt")
+            if namespace in seen:
+                continue
+            with open(path + "/mountinfo", encoding="utf-8") as f:
+                lines = f.readlines()
+        except OSError:  # it has ended
+            continue
+        seen.add(namespace)
+        yield from lines
+
+
 class EngineTest(KataTest):
     """A KataTest with a network namespace for an engine, and an image to run."""
 
@@ -34,6 +50,10 @@ class EngineTest(KataTest):
     def inside(self, *command):
         """The command in the engine's network namespace; `ip netns exec` would hide the cgroup mounts."""
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def host_command(self, *command):
+        """The command among the mounts that the engine sees."""
+        return list(command)
 
     def image_archive(self):
         """A tar of a busybox root file system with what that lacks: names (it crashes) and datagrams."""
@@ -60,6 +80,29 @@ class EngineTest(KataTest):
             os.makedirs(rootfs + os.path.dirname(library), exist_ok=True)
             shutil.copy(library, rootfs + library)
 
+    # What `run` ends with when the runtime has refused the container.
+    refused = 125
+
+    def engine_command(self, args):
+        """The command line of the engine's client."""
+        raise NotImplementedError
+
+    def runtimes(self):
+        """Configuration files by the names of runtimes that the engine gets."""
+        return {"kata": self.configuration}
+
+    def runtime_flags(self, runtime="kata"):
+        """What `run` and `create` need."""
+        return ["--runtime", runtime]
+
+    def engine(self, *args, **options):
+        """The engine's client with these arguments, run to its end. It fails unless the code is 0, or `check` is False."""
+        return self.run_engine(self.engine_command(args), **options)
+
+    def run_rm(self, *args, **options):
+        """`run --rm` under kata; the image is named in `args`."""
+        return self.engine("run", "--rm", *self.runtime_flags(), *args, **options)
+
     def run_engine(self, command, check=True, **options):
         options.setdefault("timeout", harness.COMMAND_TIMEOUT_S)
         if "input" not in options:
@@ -71,6 +114,19 @@ class EngineTest(KataTest):
 
     def engine_log(self):
         return ""
+
+    def links(self):
+        """The names of the interfaces in the engine's network namespace."""
+        links = json.loads(self.run_engine(self.inside("ip", "-json", "link")).stdout)
+        return sorted(link["ifname"] for link in links)
+
+    def traces_of(self, container):
+        """What on the host knows the id: of a container that is removed nothing may. Files are the engine's to remove."""
+        sockets = self.run_engine(self.inside("cat", "/proc/net/unix")).stdout
+        return ([f"process {pid}: {command[:200]}" for pid, command in harness.processes_with(container)]
+                + [f"mount {line.split()[4]}" for line in mounts_of_all() if container in line]
+                + [f"socket {line.split()[-1]}" for line in sockets.splitlines() if container in line]
+                + [f"control group {path}" for path in harness.cgroups_with(container)])
 
     def remove_cgroups(self):
         """The parents that an engine makes for its containers and leaves; one that stays in use is a leak."""
@@ -102,7 +158,8 @@ class DockerTest(EngineTest):
             "data-root": os.path.join(self.dir, "data"), "exec-root": self.exec_root,
             "pidfile": os.path.join(self.dir, "docker.pid"), "hosts": ["unix://" + self.socket],
             "cgroup-parent": "/" + self.marker,
-            "runtimes": {"kata": {"path": harness.RUNTIME, "runtimeArgs": ["--config", self.configuration]}},
+            "runtimes": {name: {"path": harness.RUNTIME, "runtimeArgs": ["--config", configuration]}
+                         for name, configuration in self.runtimes().items()},
             **self.daemon_options}
         with open(os.path.join(self.dir, "daemon.json"), "w", encoding="utf-8") as f:
             json.dump(configuration, f)
@@ -140,15 +197,11 @@ class DockerTest(EngineTest):
     def daemon_command(self):
         return ["/usr/sbin/dockerd"]
 
-    def client_command(self, args):
+    def engine_command(self, args):
         return ["/usr/bin/docker", "--host", "unix://" + self.socket, *args]
 
-    def docker(self, *args, **options):
-        return self.run_engine(self.client_command(args), **options)
-
-    def docker_run(self, *args, **options):
-        """`docker run --rm` under kata; the image is named in `args`."""
-        return self.docker("run", "--rm", "--runtime", "kata", *args, **options)
+    docker = EngineTest.engine
+    docker_run = EngineTest.run_rm
 
     def engine_log(self):
         with open(os.path.join(self.dir, "dockerd.log"), encoding="utf-8", errors="replace") as f:
@@ -175,22 +228,51 @@ class DockerTest(EngineTest):
 
 
 class NewerDockerTest(DockerTest):
-    """Docker of Debian 13. Its programs and their libraries lie over those of this machine, in dockerd's mount namespace:
-    a newer C library serves older programs, as QEMU and kata-runtime, too."""
+    """Docker of Debian 13, and that release's virtiofsd. Their programs and libraries lie over those of this machine in a mount
+    namespace for the daemon and its clients: a newer C library serves older programs, as QEMU and kata-runtime, too."""
+
+    PACKAGES = ["docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "runc", "iptables", "virtiofsd"]
+    mounts = None
+
+    def write_configuration(self, **settings):
+        super().write_configuration(**{"virtiofsd": "/usr/libexec/virtiofsd", **settings})
+
+    def start_daemon(self):
+        if self.mounts is None:
+            # It outlives daemons that a test restarts: containers keep their mounts.
+            self.mounts = self.start_mounts()
+        super().start_daemon()
+        self.assertRegex(self.docker("version", "--format", "{{.Server.Version}}").stdout, "^2[6-9]")
+
+    def start_mounts(self):
+        """A process that holds the mount namespace until its input ends."""
+        lower = debian_tree(self.PACKAGES, "trixie") + "/usr:/usr"
+        holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "slave", "sh", "-c",
+             f"mount -t overlay -o lowerdir={lower} overlay /usr && echo mounted && exec cat"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment)
+
+        def end():
+            holder.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.addCleanup(end)
+        self.assertEqual(holder.stdout.readline(), "mounted\n")
+        return f"/proc/{holder.pid}/ns/mnt"
+
+    def host_command(self, *command):
+        return ["nsenter", "--mount=" + self.mounts, *command]
 
     def daemon_command(self):
-        tree = debian_tree(["docker.io", "docker-cli", "docker-compose", "containerd", "runc", "iptables"], "trixie")
-        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c",
-                f'mount -t overlay -o lowerdir={tree}/usr:/usr overlay /usr && exec /usr/sbin/dockerd "$@"', "dockerd"]
+        return self.host_command(*super().daemon_command())
 
-    def client_command(self, args):
-        return ["nsenter", f"--mount=/proc/{self.daemon.pid}/ns/mnt", *super().client_command(args)]
+    def engine_command(self, args):
+        return self.host_command(*super().engine_command(args))
 
 
 class PodmanTest(EngineTest):
     """Podman with storage of its own; it has no daemon."""
 
     network_backend = "netavark"
+    refused = 126
 
     def setUp(self):
         super().setUp()
@@ -206,7 +288,7 @@ class PodmanTest(EngineTest):
             f.write(f'[network]\nnetwork_backend = "{self.network_backend}"\ndefault_network = "{self.marker}"\n'
                     '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
                     # "kata" is found without this at /usr/bin/kata-runtime.
-                    "[engine.runtimes]\n" + self.runtime_setting("kata", self.configuration))
+                    "[engine.runtimes]\n" + "".join(map(self.runtime_setting, *zip(*self.runtimes().items()))))
         # CNI's plugin for addresses keeps its own books.
         self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + self.marker, ignore_errors=True)
         self.environment["CONTAINERS_CONF"] = settings
@@ -222,17 +304,19 @@ class PodmanTest(EngineTest):
         os.chmod(path, 0o755)
         return f'{name} = ["{path}"]\n'
 
-    def podman_command(self, args):
+    def engine_command(self, args):
         directory = os.path.join(self.dir, "podman")
         flags = ["--root", directory + "/root", "--runroot", directory + "/run", "--tmpdir", directory + "/tmp",
                  "--network-config-dir", directory + "/networks", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
         return self.inside("podman", *flags, *args)
 
-    def podman(self, *args, **options):
-        return self.run_engine(self.podman_command(args), **options)
+    def runtime_flags(self, runtime="kata"):
+        # Where there are several of one name Podman asks each; runc is not among the settings' runtimes.
+        path = "/usr/sbin/runc" if runtime == "runc" else runtime
+        return ["--runtime", path, "--cgroup-parent", "/" + self.marker]
 
-    def podman_run(self, *args, **options):
-        return self.podman("run", "--rm", "--runtime", "kata", "--cgroup-parent", "/" + self.marker, *args, **options)
+    podman = EngineTest.engine
+    podman_run = EngineTest.run_rm
 
     def remove_all(self):
         self.podman("pod", "rm", "--force", "--all", "--time", "0", check=False)

@@ -1,17 +1,19 @@
 """Docker with kata-runtime as a runtime: what differs from runc. What does not is in test_parity."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 
 import harness
+from engine_cases import Containers, Statistics
 from engines import DockerTest, IMAGE
 from harness import wait_until
 from network_tables import own_addresses, normalized, SCRIPT
 
 
-class Docker(DockerTest):
+class Networks(Containers):
     def networks_of(self, name):
         return json.loads(self.docker("inspect", name).stdout)[0]["NetworkSettings"]["Networks"]
 
@@ -41,18 +43,18 @@ class Docker(DockerTest):
 
     def test_networks(self):
         self.docker("network", "create", "--ipv6", "--subnet", "fd00:5::/64", "blue")
-        self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80", IMAGE,
-                    "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -p 80 -h /w")
+        self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80",
+                    "-p", "[::1]:8080:80", IMAGE, "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -p 80 -h /w")
         settings = json.loads(self.docker("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["blue"]
         inside = self.docker("exec", "web", "ip", "addr", "show", "dev", "eth0").stdout
         for value in (settings["IPAddress"], settings["GlobalIPv6Address"], settings["MacAddress"], "mtu 1500"):
             self.assertIn(value, inside)
-        # From a container under runc, from one in a virtual machine, and through the published port.
-        fetch = ("wget", "-q", "-O", "-", f"http://{settings['IPAddress']}/")
-        self.assertEqual(self.docker("run", "--rm", "--network", "blue", IMAGE, *fetch).stdout, "hello\n")
-        self.assertEqual(self.docker_run("--network", "blue", IMAGE, *fetch).stdout, "hello\n")
-        published = self.run_engine(self.inside("busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"))
-        self.assertEqual(published.stdout, "hello\n")
+        # From a container under runc, from one in a virtual machine, and through the published ports.
+        fetch = ("sh", "-c", "for a; do wget -q -O - http://$a/; done", "sh", settings["IPAddress"],
+                 f"[{settings['GlobalIPv6Address']}]")
+        self.assertEqual(self.docker("run", "--rm", "--network", "blue", IMAGE, *fetch).stdout, "hello\nhello\n")
+        self.assertEqual(self.docker_run("--network", "blue", IMAGE, *fetch).stdout, "hello\nhello\n")
+        self.assertEqual([self.fetch("127.0.0.1:8080"), self.fetch("[::1]:8080")], ["hello\n", "hello\n"])
         # A network that comes while the container runs.
         self.docker("network", "create", "red")
         self.docker("network", "connect", "red", "web")
@@ -214,6 +216,29 @@ class NamesAfterARestart(DockerTest):
                 self.restart_daemon(number)
             wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, f"the name after {number}",
                        harness.COMMAND_TIMEOUT_S)
+
+
+class Docker(Networks, Statistics, DockerTest):
+    pass
+
+
+class DockerWithLocks(DockerTest):
+    """As docs/docker.md says: with an option of QEMU's virtiofsd locks hold beyond the container, if they do not wait."""
+
+    def write_configuration(self, **settings):
+        super().write_configuration(**{"virtiofsd": "/usr/lib/qemu/virtiofsd",
+                                       "hypervisor": 'virtio_fs_extra_args = ["-o", "flock"]', **settings})
+
+    def test_locks_of_the_host(self):
+        path = os.path.join(self.dir, "lock")
+        take = ("perl", "-e", 'open F, ">", "/lock" or die; foreach (6, 2) { print flock(F, $_) ? "taken" : "$!", "\n" }')
+
+        def in_container():
+            return self.docker_run("--network", "none", "-v", path + ":/lock", IMAGE, *take).stdout.splitlines()
+        with open(path, "w", encoding="utf-8") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            self.assertEqual(in_container(), ["Resource temporarily unavailable", "Operation not supported"])
+        self.assertEqual(in_container(), ["taken", "Operation not supported"])
 
 
 if __name__ == "__main__":

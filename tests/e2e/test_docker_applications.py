@@ -179,7 +179,7 @@ volumes: {{data: {{}}, pages: {{}}}}
                                       f"http://{address}:5432/file"), "stored\n")
         self.assertIn("working", self.compose("logs", "worker"))
         self.compose("restart", "--timeout", "1", "worker")
-        self.assertEqual(self.compose("logs", "--no-color", "worker").count("working"), 2)
+        wait_until(lambda: self.compose("logs", "--no-color", "worker").count("working") == 2, "the second start's output")
         self.compose("down", "--timeout", "1", "--volumes")
         self.assertEqual(self.docker("ps", "--all", "--quiet").stdout + self.docker("volume", "ls", "--quiet").stdout, "")
 

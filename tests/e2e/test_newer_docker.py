@@ -1,25 +1,29 @@
-"""Docker 26 and Compose 2, of Debian 13: the parity table's core, and the composed application."""
+"""Docker 26 and Compose 2, of Debian 13: what the older ones are tested with, and BuildKit."""
 
 import harness
-import parity
-from engines import IMAGE, NewerDockerTest
-from parity_cases import CORE
+from engine_cases import BrokenSettings, Devices, Failures, Statistics
+from engines import NewerDockerTest
+from test_docker import Networks
 from test_docker_applications import ComposedApplication
-from test_parity import chosen, make_inputs
+from test_docker_daemon import Daemon, LiveRestore, Restored
+from test_docker_devices import DefaultRuntimeWithBuildKit, PrivilegedExec
 
 
-class Parity(NewerDockerTest):
-    def test_core(self):
-        self.assertRegex(self.docker("version", "--format", "{{.Server.Version}}").stdout, "^2[6-9]")
-        make_inputs(self.dir)
-        found = parity.run_cases(chosen("docker", CORE), self.client_command, {"runc": "--runtime runc", "kata": "--runtime kata"},
-                                 self.dir, IMAGE, self.environment)
-        self.assertEqual(found, [], "\n".join(["", *found]))
+class Docker(Networks, Statistics, Failures, BrokenSettings, Daemon, Restored, Devices, PrivilegedExec, NewerDockerTest):
+    pass
+
+
+class WithLiveRestore(LiveRestore, NewerDockerTest):
+    pass
+
+
+class WithDefaultRuntime(DefaultRuntimeWithBuildKit, NewerDockerTest):
+    pass
 
 
 class Compose(ComposedApplication, NewerDockerTest):
     def compose_command(self):
-        return [*self.client_command([]), "compose"]
+        return self.engine_command(["compose"])
 
 
 if __name__ == "__main__":

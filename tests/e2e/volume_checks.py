@@ -136,6 +136,44 @@ def check_append():
     return open("log").read()
 
 
+def check_direct():
+    with mmap.mmap(-1, 8192) as memory:  # whole pages
+        memory[:6] = b"direct"
+        fd = os.open("direct", os.O_CREAT | os.O_RDWR | os.O_DIRECT)
+        written = os.write(fd, memory)
+        with mmap.mmap(-1, 8192) as other:
+            return written, os.preadv(fd, [other], 0), other[:6], open("direct", "rb").read()[:6]
+
+
+def check_holes():
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open("holes", os.O_CREAT | os.O_RDWR)
+    os.write(fd, b"x" * (1 << 20))
+    os.fsync(fd)
+    if libc.fallocate(fd, 3, ctypes.c_long(4096), ctypes.c_long(1 << 19)):  # punch a hole, keep the size
+        raise OSError(ctypes.get_errno(), "fallocate")
+    info = os.fstat(fd)
+    return info.st_size, info.st_blocks * 512 < 600 << 10, os.pread(fd, 2, 4095)
+
+
+def check_access_list():
+    open("listed", "w").close()
+    # Version 2: the owner, user 1000, the group, the mask, the others.
+    entries = [(1, 6, -1), (2, 4, 1000), (4, 4, -1), (16, 4, -1), (32, 0, -1)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr("listed", "system.posix_acl_access", value)
+    return os.getxattr("listed", "system.posix_acl_access") == value, oct(os.stat("listed").st_mode)
+
+
+def check_file_capabilities():
+    open("capable", "w").close()
+    os.setxattr("capable", "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
+    before = os.listxattr("capable")
+    with open("capable", "w") as f:
+        f.write("x")  # which takes them away
+    return before, os.listxattr("capable")
+
+
 def check_special_files():
     os.mkfifo("fifo")
     server = socket.socket(socket.AF_UNIX)
