@@ -5,12 +5,28 @@ import os
 import shutil
 
 import harness
+from engine_cases import BrokenSettings, Devices, Failures, Statistics
 from engines import IMAGE, PodmanTest
 from harness import wait_until
 from network_tables import own_addresses, normalized, SCRIPT
 
 
-class Podman(PodmanTest):
+class IPv6:
+    def test_ipv6(self):
+        network = self.marker + "-6"
+        self.podman("network", "create", "--ipv6", "--subnet", "fd00:6::/64", network)
+        self.addCleanup(shutil.rmtree, "/var/lib/cni/networks/" + network, ignore_errors=True)
+        self.podman_run("-d", "--name", "web", "--network", network, IMAGE, "sh", "-c",
+                        "mkdir /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w")
+        address = json.loads(self.podman("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"][network]["GlobalIPv6Address"]
+        self.assertIn(address, self.podman("exec", "web", "ip", "-6", "address").stdout)
+        for runtime in ("runc", "kata"):
+            page = self.podman("run", "--rm", *self.runtime_flags(runtime), "--network", network, IMAGE, "sh", "-c",
+                               f"until wget -q -O - http://[{address}]/; do sleep 0.2; done")
+            self.assertEqual(page.stdout, "hello\n")
+
+
+class Podman(IPv6, Statistics, Failures, BrokenSettings, Devices, PodmanTest):
     def test_run_exec_stop(self):
         self.assertNotEqual(self.podman_run("--network", "none", IMAGE, "uname", "-r").stdout.strip(), os.uname().release)
         self.assertEqual(self.podman_run("--network", "none", IMAGE, "sh", "-c", "exit 9", check=False).returncode, 9)
@@ -44,7 +60,7 @@ class Podman(PodmanTest):
         settings = os.path.join(self.dir, "none.conf")
         with open(settings, "w", encoding="utf-8"):
             pass
-        command = self.podman_command(["--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}"])
+        command = self.engine_command(["--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}"])
         shown = self.run_engine(
             ["unshare", "--mount", "sh", "-c", f'mount -t overlay -o lowerdir={installed}:/usr/bin overlay /usr/bin && exec "$@"',
              "sh", "env", "CONTAINERS_CONF=" + settings, *command])
@@ -143,9 +159,6 @@ class Podman(PodmanTest):
         wait_until(lambda: self.podman("pod", "rm", "--force", "--time", "0", name, check=False).returncode == 0,
                    "the pod to be removed")
 
-    def machines(self):
-        return [command for _, command in harness.processes_with(self.marker) if command.startswith(harness.QEMU)]
-
     def test_pod(self):
         self.pods("pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker, "-p", "127.0.0.1:8080:80")
         self.pods("run", "-d", "--pod", "pod", "--name", "web", IMAGE, "sh", "-c",
@@ -205,7 +218,7 @@ class Podman(PodmanTest):
         self.pods("play", "kube", "--down", path)
 
 
-class PodmanCni(PodmanTest):
+class PodmanCni(IPv6, PodmanTest):
     """With the older way of setting networks up; it has no name server."""
 
     network_backend = "cni"
