@@ -23,7 +23,7 @@ class Networks(Containers):
                     f"mkdir /w; echo {name} > /w/index.html; exec httpd -f -p 80 -h /w")
 
     def assert_fetches(self, client, url, expected):
-        self.assert_answers(self.client_command(("exec", client, "wget", "-q", "-O", "-", url)), f"'{client}' to fetch {url}",
+        self.assert_answers(self.engine_command(("exec", client, "wget", "-q", "-O", "-", url)), f"'{client}' to fetch {url}",
                             expected)
 
     def assert_published(self, url, expected):
@@ -116,7 +116,7 @@ class Networks(Containers):
         self.docker("network", "create", "other")
         for name, runtime in (("one", "kata"), ("two", "runc")):
             self.serve(name, runtime, "--network", "green", "--dns", "127.0.0.1")
-        look_up = self.client_command(("exec", "one", "getent", "ahostsv4", "two"))
+        look_up = self.engine_command(("exec", "one", "getent", "ahostsv4", "two"))
         wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, "the name", harness.COMMAND_TIMEOUT_S)
         self.docker("network", "disconnect", "green", "one")
         self.assertNotEqual(self.run_engine(look_up, check=False).returncode, 0)
@@ -210,7 +210,7 @@ class NamesAfterARestart(DockerTest):
         for name in ("one", "two"):
             self.docker("run", "-d", "--name", name, "--runtime", "kata", "--network", "green", "--dns", "127.0.0.1", IMAGE,
                         "sleep", "1000")
-        look_up = self.client_command(("exec", "one", "getent", "ahostsv4", "two"))
+        look_up = self.engine_command(("exec", "one", "getent", "ahostsv4", "two"))
         for number in (None, signal.SIGTERM, signal.SIGKILL):
             if number is not None:
                 self.restart_daemon(number)
