@@ -67,6 +67,10 @@ class Failures(Containers):
                    "the machine to end")
         self.engine("rm", "box")
 
+    def test_little_memory(self):
+        """The least that Docker takes is enough for a small program. Newer releases of runc need more themselves."""
+        self.assertEqual(self.run_rm("--network", "none", "--memory", "6m", IMAGE, "echo", "enough").stdout, "enough\n")
+
     def test_removal_during_creation(self):
         for _ in range(2):
             command = self.engine_command(["run", "--name", "box", *self.runtime_flags(), "--network", "none", IMAGE, *TICK])

@@ -5,6 +5,7 @@ what is left of it.
 """
 
 import glob
+import itertools
 import json
 import os
 import shutil
@@ -18,22 +19,6 @@ from harness import KataTest, wait_until
 
 IMAGE = "localhost/busybox:latest"
 CGROUPS = "/sys/fs/cgroup"
-
-
-def mounts_of_all():
-    """The lines of mountinfo of every mount namespace that a process is in."""
-    seen = set()
-    for path in glob.glob("/proc/[0-9]*"):
-        try:
-            namespace = os.readlink(path + "/ns/mnt")
-            if namespace in seen:
-                continue
-            with open(path + "/mountinfo", encoding="utf-8") as f:
-                lines = f.readlines()
-        except OSError:  # it has ended
-            continue
-        seen.add(namespace)
-        yield from lines
 
 
 class EngineTest(KataTest):
@@ -120,11 +105,26 @@ class EngineTest(KataTest):
         links = json.loads(self.run_engine(self.inside("ip", "-json", "link")).stdout)
         return sorted(link["ifname"] for link in links)
 
+    def mount_lines(self):
+        """The lines of mountinfo of each mount namespace that this process or one of the engine's is in. Others may have copies
+        of mounts in theirs, which are not ours to remove."""
+        lines = {}
+        for pid in [os.getpid(), *(pid for pid, _ in harness.processes_with(self.marker))]:
+            try:
+                namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+                if namespace in lines:
+                    continue
+                with open(f"/proc/{pid}/mountinfo", encoding="utf-8") as f:
+                    lines[namespace] = f.readlines()
+            except OSError:  # it has ended
+                pass
+        return list(itertools.chain.from_iterable(lines.values()))
+
     def traces_of(self, container):
         """What on the host knows the id: of a container that is removed nothing may. Files are the engine's to remove."""
         sockets = self.run_engine(self.inside("cat", "/proc/net/unix")).stdout
         return ([f"process {pid}: {command[:200]}" for pid, command in harness.processes_with(container)]
-                + [f"mount {line.split()[4]}" for line in mounts_of_all() if container in line]
+                + [f"mount {line.split()[4]}" for line in self.mount_lines() if container in line]
                 + [f"socket {line.split()[-1]}" for line in sockets.splitlines() if container in line]
                 + [f"control group {path}" for path in harness.cgroups_with(container)])
 

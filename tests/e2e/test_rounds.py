@@ -8,7 +8,7 @@ import time
 
 import harness
 from engine_cases import Containers
-from engines import DockerTest, IMAGE, mounts_of_all, PodmanTest
+from engines import DockerTest, IMAGE, PodmanTest
 from harness import processes_with, wait_until
 
 # KATA_TEST_ROUNDS makes a long run, as ./dev soak does: 500 take a quarter of an hour under Docker.
@@ -72,7 +72,7 @@ class Rounds(Containers):
         def concerning(lines):
             return sum(self.marker in line or container in line for line in lines)
         return {
-            "mounts": concerning(mounts_of_all()),
+            "mounts": concerning(self.mount_lines()),
             "sockets": concerning(self.run_engine(self.inside("cat", "/proc/net/unix")).stdout.splitlines()),
             "interfaces": len(self.links()),
             "control groups": len(harness.cgroups_with(self.marker) + harness.cgroups_with(container)),
