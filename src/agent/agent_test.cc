@@ -119,7 +119,6 @@ TEST_F(AgentTest, UnknownAndBadIds) {
   EXPECT_THAT(Remove("nosuch"), IsErrorCode(Code::kInvalidArgument));
   EXPECT_THAT(Wait("nosuch", "x"), IsErrorCode(Code::kInvalidArgument));
   EXPECT_THAT(Create(ShellRequest("../x", "true")), IsErrorCode(Code::kInvalidArgument));
-  EXPECT_THAT(Create(ShellRequest("sandbox", "true")), IsErrorCode(Code::kInvalidArgument));
   ASSERT_OK(Run("c1", "sleep 1000"));
   EXPECT_THAT(Create(ShellRequest("c1", "true")), IsErrorCode(Code::kAlreadyExists));
   EXPECT_THAT(Wait("c1", "nosuch"), IsErrorCode(Code::kNotFound));
@@ -128,6 +127,17 @@ TEST_F(AgentTest, UnknownAndBadIds) {
   EXPECT_THAT(Signal("c1", "c1", 99), IsErrorCode(Code::kInvalidArgument));
   EXPECT_THAT(Exec("c1", "a/b", "true"), IsErrorCode(Code::kInvalidArgument));
   EXPECT_THAT(Exec("c1", "c1", "true"), IsErrorCode(Code::kAlreadyExists));
+}
+
+// The names of directories that lie where the API puts the containers'.
+TEST_F(AgentTest, NoIdIsReserved) {
+  for (const char* id : {"sandbox", "shared", "virtual-volumes", "bundles"}) {
+    ASSERT_OK(Run(id, "exit 6"));
+    EXPECT_EQ(Wait(id, id).value_or(-1), 6);
+    ASSERT_OK(Remove(id));
+  }
+  ASSERT_OK(Run("c1", "hostname"));
+  EXPECT_EQ(ReadAll("ReadStdout", "c1", "c1").value_or("error"), "pod\n");
 }
 
 TEST_F(AgentTest, StdinUntilItsEnd) {

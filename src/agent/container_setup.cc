@@ -109,7 +109,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   TRY(ApplyDevices(request.devices(), DeviceFinder(), settings.hotplug_timeout, spec));
   TRY(oci::Validate(spec));
   parts.termination_log = TerminationLogSource(spec);
-  parts.bundle_directory = fmt::format("{}/{}", protocol::kGuestRunDirectory, parts.id);
+  parts.bundle_directory = fmt::format("{}/{}", protocol::kGuestBundlesDirectory, parts.id);
 
   ScopeExit undo([&] { TearDownContainer(storages, std::move(parts)); });
   TRY(MakeBundle(parts.bundle_directory, spec));

@@ -7,20 +7,6 @@
 #include "protocol/ids.h"
 
 namespace kata::agent {
-namespace {
-
-// Names below the run directory that are not containers' bundles.
-constexpr std::string_view kReservedIds[] = {"sandbox", "shared", "virtual-volumes"};
-
-Status CheckNewContainerId(const std::string& id) {
-  TRY(protocol::CheckContainerId(id));
-  for (const std::string_view reserved : kReservedIds) {
-    if (id == reserved) return MakeError(Code::kInvalidArgument, "container id '{}' is reserved", id);
-  }
-  return {};
-}
-
-}  // namespace
 
 Sandbox::Sandbox(Context context) : context_(context), shared_pid_jobs_(context.jobs) {}
 
@@ -52,7 +38,7 @@ void Sandbox::FinishCreate(Result<SandboxNamespaces> namespaces, GuestHooks hook
 
 void Sandbox::CreateContainer(grpc::CreateContainerRequest request, StatusCallback callback) {
   const std::string container_id = request.container_id();
-  if (Status status = CheckNewContainerId(container_id); !status) return callback(std::move(status));
+  if (Status status = protocol::CheckContainerId(container_id); !status) return callback(std::move(status));
   if (state_ != State::kReady) return callback(Error(Code::kFailedPrecondition, "there is no sandbox"));
   Result<std::vector<SharedMountSource>> shared_mounts = FindSharedMounts(request);
   if (!shared_mounts) return callback(std::move(shared_mounts).error());

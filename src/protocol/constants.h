@@ -55,13 +55,15 @@ inline constexpr std::string_view kOptionPassFdPort = "agent.passfd_listener_por
 
 // --- directories in the guest ---
 
-// CreateSandbox makes it anew, so nothing may be placed there earlier. Below it a directory for each
-// container.
+// CreateSandbox makes it anew, so nothing may be placed there earlier. A host may also mount a container's
+// layers on directories with its id here.
 inline constexpr std::string_view kGuestRunDirectory = "/run/kata-containers";
 // Where the shared file system is mounted; a container's root is <cid>/rootfs in it.
 inline constexpr std::string_view kGuestSharedDirectory = "/run/kata-containers/shared/containers";
 // What belongs to the sandbox as a whole, and its parts.
 inline constexpr std::string_view kGuestSandboxDirectory = "/run/kata-containers/sandbox";
+// Below it a directory for each container, where no id is the name of anything else.
+inline constexpr std::string_view kGuestBundlesDirectory = "/run/kata-containers/sandbox/bundles";
 inline constexpr std::string_view kGuestShmDirectory = "/run/kata-containers/sandbox/shm";
 inline constexpr std::string_view kGuestResolvConf = "/run/kata-containers/sandbox/resolv.conf";
 inline constexpr std::string_view kGuestEphemeralDirectory = "/run/kata-containers/sandbox/ephemeral";

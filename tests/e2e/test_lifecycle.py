@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import subprocess
 
 import harness
 from harness import KataTest, wait_until
@@ -26,6 +25,25 @@ class Lifecycle(KataTest):
         self.kata("delete", container)
         result = self.kata("state", container, check=False)
         self.assert_one_line_error(result, container, "does not exist")
+
+    def test_no_id_is_taken_by_the_guest(self):
+        """Names of directories in the guest that lie where the agent API has those of containers."""
+        for container in ("sandbox", "shared", "virtual-volumes"):
+            result = self.kata("run", "--bundle", self.bundle("echo", container).path, container)
+            self.assertEqual(result.stdout, container + "\n")
+
+    def test_root_file_system_is_left_as_it_was(self):
+        bundle = self.bundle("true")
+        def files():
+            return sorted(os.path.join(directory, name) for directory, names, files in os.walk(bundle.path)
+                          for name in names + files)
+        before = files()
+        self.run_container(bundle=bundle)
+        self.assertEqual(files(), before)
+        bundle.config["process"]["args"] = ["/nosuch"]
+        bundle.write()
+        self.run_container(bundle=bundle, check=False)
+        self.assertEqual(files(), before)
 
     def test_pid_file_process_is_real_and_exits_with_the_code(self):
         bundle = self.bundle("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done")

@@ -31,7 +31,7 @@ Status PrepareOverlay(const StorageContext& context, grpc::Storage& storage) {
       return MakeError(Code::kInvalidArgument, "option '{}' needs a container", kOptionWritable);
     }
     // In the container's bundle directory, which goes with the container.
-    const std::string base = fmt::format("{}/{}", protocol::kGuestRunDirectory, context.container_id);
+    const std::string base = fmt::format("{}/{}", protocol::kGuestBundlesDirectory, context.container_id);
     for (const char* name : {"upper", "work"}) {
       TRY(MakeDirectories(fmt::format("{}/{}", base, name)));
       *options.Add() = fmt::format("{}dir={}/{}", name, base, name);
