@@ -49,6 +49,7 @@ constexpr size_t kThreadStackBytes = 256u << 10;
 #endif
 constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
 constexpr char kLogPort[] = "agent.log.0";
+constexpr char kConsole[] = "/dev/console";
 constexpr std::chrono::seconds kDialTimeout{30};
 constexpr std::chrono::seconds kStopTimeout{10};
 constexpr std::chrono::seconds kWatchInterval{2};
@@ -267,13 +268,15 @@ void Agent::StopGracefully() {
 
 // The port for log lines if the host gave one, else the console, else standard output. Opened anew in each
 // case, so that "non-blocking" is the agent's own setting.
-UniqueFd OpenLogDescriptor(bool is_init) {
+UniqueFd OpenLogDescriptor(const Settings& settings) {
   constexpr int kFlags = O_WRONLY | O_NONBLOCK | O_NOCTTY;
-  if (is_init) {
+  if (settings.in_guest) {
     if (const Result<std::string> path = FindSerialPort(kLogPort)) {
       if (Result<UniqueFd> port = Open(*path, kFlags)) return std::move(*port);
     }
-    for (const char* console : {"/dev/console", "/dev/hvc0"}) {
+  }
+  if (settings.is_init) {
+    for (const char* console : {kConsole, "/dev/hvc0"}) {
       if (Result<UniqueFd> fd = Open(console, kFlags)) return std::move(*fd);
     }
   }
@@ -281,11 +284,11 @@ UniqueFd OpenLogDescriptor(bool is_init) {
   return output ? std::move(*output) : UniqueFd();
 }
 
-std::shared_ptr<LogStream> StartLog(const Options& options, bool is_init) {
+std::shared_ptr<LogStream> StartLog(const Options& options, const Settings& settings) {
   auto stream = std::make_shared<LogStream>();
   log::SetLevel(options.log_level);
   log::AddSink(MakeLogStreamSink(stream));
-  if (options.log_vport == 0) stream->Attach(OpenLogDescriptor(is_init));
+  if (options.log_vport == 0) stream->Attach(OpenLogDescriptor(settings));
   return stream;
 }
 
@@ -323,10 +326,18 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
   return arguments;
 }
 
-// From the kernel command line (of a guest's init), or from the configuration file that replaces it.
-Result<ParsedOptions> ReadOptions(const Arguments& arguments, bool is_init) {
-  ParsedOptions parsed;
-  if (is_init) parsed = ParseCommandLine(TRY(ReadFile("/proc/cmdline", 64u << 10)));
+// What the kernel was told at its boot, if that concerns this agent: not outside of a guest, nor in a
+// container of one.
+Result<std::string> ReadKernelCommandLine(bool is_init) {
+  if (!is_init && !InInitialPidNamespace()) return std::string();
+  std::string text = TRY(ReadFile("/proc/cmdline", 64u << 10));
+  if (!is_init && !NamesAgent(text)) text.clear();
+  return text;
+}
+
+// From the kernel command line, or from the configuration file that replaces it.
+Result<ParsedOptions> ReadOptions(const Arguments& arguments, std::string_view kernel_command_line) {
+  ParsedOptions parsed = ParseCommandLine(kernel_command_line);
   const std::string config_file =
       arguments.config_file.empty() ? parsed.options.config_file : arguments.config_file;
   if (!config_file.empty()) {
@@ -347,20 +358,22 @@ bool HasCgroup2() {
 Status RunAgent(const Arguments& arguments, bool is_init) {
   std::vector<std::string> problems;
   if (is_init) problems = TRY_CTX(BootGuest(), "boot the guest");
-  ParsedOptions parsed = TRY(ReadOptions(arguments, is_init));
+  const std::string kernel_command_line = TRY(ReadKernelCommandLine(is_init));
+  ParsedOptions parsed = TRY(ReadOptions(arguments, kernel_command_line));
   problems.insert(problems.end(), parsed.problems.begin(), parsed.problems.end());
 
   Settings settings;
   settings.is_init = is_init;
+  settings.in_guest = is_init || !kernel_command_line.empty();
   if (HasCgroup2()) settings.cgroup_root = kCgroupRoot;
   settings.pipe_size_bytes = parsed.options.container_pipe_size_bytes;
   settings.hotplug_timeout = parsed.options.hotplug_timeout;
-  if (is_init) {
+  if (settings.in_guest) {
     for (std::string& problem : ProtectAgent(settings.cgroup_root, parsed.options.dev_mode)) {
       problems.push_back(std::move(problem));
     }
   }
-  const std::shared_ptr<LogStream> log_stream = StartLog(parsed.options, is_init);
+  const std::shared_ptr<LogStream> log_stream = StartLog(parsed.options, settings);
   LogAnnouncement(parsed.options, problems);
   BlockStopSignals();
   Agent agent(parsed.options, settings);

@@ -84,7 +84,7 @@ Status AdaptSpec(oci::Spec& spec) {
 
 void RefreshLimits(const Settings& settings) {
   // Elsewhere than in a guest of its own the agent has no say over what others use.
-  if (!settings.is_init || settings.cgroup_root.empty()) return;
+  if (!settings.in_guest || settings.cgroup_root.empty()) return;
   const Result<ContainerLimits> limits = LimitContainers(settings.cgroup_root);
   if (limits) {
     log::Debug("limits of all containers", {{"memory", limits->memory_bytes}, {"tasks", limits->tasks}});

@@ -15,7 +15,8 @@ namespace kata::agent {
 
 // How this agent runs; fixed once it serves.
 struct Settings {
-  bool is_init = false;     // PID 1 of a guest, whose clock and devices are the agent's to set
+  bool is_init = false;     // PID 1 of a guest
+  bool in_guest = false;    // of a guest, whose clock and devices are the agent's to set; not always as PID 1
   std::string cgroup_root;  // mount point of cgroup2; empty: containers get no cgroup
   std::string self_executable = "/proc/self/exe";  // run as `<self> init` for each container process
   uint32_t pipe_size_bytes = 0;                    // of stdio pipes; 0: the kernel's default

@@ -52,6 +52,7 @@ constexpr EarlyMount kEarlyMounts[] = {
     {"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
     {"shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"},
     {"run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"},
+    {"tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"},
     {"cgroup2", kCgroupRoot, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "nsdelegate"},
 };
 
@@ -88,7 +89,10 @@ Status MoveRootToTmpfs() {
 
 Status MountEarly(const EarlyMount& mount) {
   TRY(MakeDirectories(mount.target));
-  return linux::Mount(mount.source, mount.target, mount.type, mount.flags, mount.data);
+  Status mounted = linux::Mount(mount.source, mount.target, mount.type, mount.flags, mount.data);
+  // A kernel may have mounted its devtmpfs itself (CONFIG_DEVTMPFS_MOUNT); the same again is refused.
+  if (!mounted && mounted.error().sys_errno() == EBUSY) return {};
+  return mounted;
 }
 
 Status LinkEarly(const EarlyLink& link) {
@@ -147,13 +151,15 @@ void OnCrash(int signal) {
 
 }  // namespace
 
-bool IsGuestInit() {
-  if (getpid() != 1) return false;
-  // The kernel gives the initial pid namespace this number (PROC_PID_INIT_INO). In an initrd there is no
-  // /proc yet.
-  constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;
+bool InInitialPidNamespace() {
+  constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;  // the kernel's PROC_PID_INIT_INO
   struct stat info{};
-  return stat("/proc/self/ns/pid", &info) != 0 || info.st_ino == kInitialPidNamespace;
+  return stat("/proc/self/ns/pid", &info) == 0 && info.st_ino == kInitialPidNamespace;
+}
+
+bool IsGuestInit() {
+  // At the start of a machine there is no /proc yet.
+  return getpid() == 1 && (InInitialPidNamespace() || access("/proc/self", F_OK) != 0);
 }
 
 Result<std::vector<std::string>> BootGuest() {
@@ -161,8 +167,6 @@ Result<std::vector<std::string>> BootGuest() {
   if (RootIsInitramfs()) TRY_CTX(MoveRootToTmpfs(), "move the root");
   for (const EarlyMount& mount : kEarlyMounts) TRY(MountEarly(mount));
   FillStandardStreams();
-  TRY(MakeDirectories("/tmp"));
-  if (chmod("/tmp", 01777) != 0) return SysError("set mode of '/tmp'");
 
   std::vector<std::string> problems;
   for (const EarlyLink& link : kEarlyLinks) Note(problems, LinkEarly(link));

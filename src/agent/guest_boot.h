@@ -8,11 +8,14 @@
 
 namespace kata::agent {
 
+// Whether this process belongs to the machine itself, not to a container. False where /proc does not tell.
+bool InInitialPidNamespace();
+
 // Whether this process is the first one of a machine (not of a pid namespace).
 bool IsGuestInit();
 
-// From the bare initrd to a system in which containers can be set up. An error means that none can; what
-// merely lacks is returned as one line each, for the log.
+// From the bare initrd, or from an image whose root file system is read-only, to a system in which containers
+// can be set up. An error means that none can; what merely lacks is returned as one line each, for the log.
 Result<std::vector<std::string>> BootGuest();
 
 // Puts the agent into a cgroup of its own with a reserve of memory and CPU time that containers cannot take,

@@ -38,8 +38,8 @@ Result<grpc::GuestDetailsResponse> GuestDetails(const grpc::GuestDetailsRequest&
 
 // The clock, the CPUs and the swap space of a machine that is not a guest are not the agent's to change.
 Status CheckOwnsGuest(const Settings& settings) {
-  if (settings.is_init) return {};
-  return Error(Code::kFailedPrecondition, "the agent is not the init process of a guest");
+  if (settings.in_guest) return {};
+  return Error(Code::kFailedPrecondition, "the agent does not run in a guest of its own");
 }
 
 Status Online(const grpc::OnlineCPUMemRequest& request, const Settings& settings) {

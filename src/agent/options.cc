@@ -289,6 +289,10 @@ ParsedOptions ParseCommandLine(std::string_view command_line) {
   return parsed;
 }
 
+bool NamesAgent(std::string_view command_line) {
+  return command_line.starts_with("agent.") || command_line.contains(" agent.");
+}
+
 Result<ParsedOptions> ParseConfigFile(std::string_view text) {
   ParsedOptions parsed;
   for (int number = 1; !text.empty(); ++number) {

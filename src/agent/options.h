@@ -71,6 +71,9 @@ struct ParsedOptions {
 // needs exactly one '='; of a repeated word the last one wins.
 ParsedOptions ParseCommandLine(std::string_view command_line);
 
+// Whether a word of it is an option of an agent: this kernel was booted for one.
+bool NamesAgent(std::string_view command_line);
+
 // A configuration file: "key = value" lines of TOML with strings, integers and booleans. Anything else is
 // kInvalidArgument with the line's number; an unknown key is a problem only.
 Result<ParsedOptions> ParseConfigFile(std::string_view text);

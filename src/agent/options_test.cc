@@ -26,6 +26,13 @@ TEST(ParseCommandLine, KeepsDefaultsAndIgnoresWordsOfOthers) {
   EXPECT_FALSE(parsed.options.debug_console);
 }
 
+TEST(NamesAgent, ByAnyOfItsOptions) {
+  EXPECT_TRUE(NamesAgent("console=hvc0 agent.log=info panic=1\n"));
+  EXPECT_TRUE(NamesAgent("agent.debug_console"));
+  EXPECT_FALSE(NamesAgent("BOOT_IMAGE=/boot/agent.img root=/dev/sda1 my-agent.x=1 quiet\n"));
+  EXPECT_FALSE(NamesAgent(""));
+}
+
 TEST(ParseCommandLine, ReadsEachKindOfOption) {
   const Options options =
       ParseCommandLine(

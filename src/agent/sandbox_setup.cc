@@ -32,7 +32,7 @@ Status WriteResolvConf(const grpc::CreateSandboxRequest& request) {
 // The API's rule: CreateSandbox makes the run directory anew.
 Status ResetRunDirectory(const Settings& settings) {
   const std::string run_directory(protocol::kGuestRunDirectory);
-  if (settings.is_init) TRY(RemoveTree(run_directory));
+  if (settings.in_guest) TRY(RemoveTree(run_directory));
   TRY(MakeDirectories(run_directory, 0755));
   return MakeDirectories(std::string(protocol::kGuestSandboxDirectory), 0755);
 }

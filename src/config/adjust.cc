@@ -98,6 +98,7 @@ Result<Config> Loader::Finish() {
   TRY(CheckGuestFiles());
   TRY(CheckMemory());
   TRY(CheckBindMounts());
+  WarnOfDebugConsole();
   // The options would still point into this object.
   return config_;
 }
@@ -204,6 +205,14 @@ Status Loader::CheckBindMounts() {
     }
   }
   return {};
+}
+
+void Loader::WarnOfDebugConsole() {
+  if (!config_.agent.debug_console_enabled || config_.hypervisor.initrd.empty()) return;
+  config_.warnings.push_back(fmt::format(
+      "{}: it needs a guest with a shell, which the shipped initrd does not have: use 'image', or an "
+      "initrd of your own",
+      Where(Section::kAgent, "debug_console_enabled")));
 }
 
 }  // namespace kata::config

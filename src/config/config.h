@@ -20,8 +20,9 @@ struct HypervisorConfig {
   std::string path;
   std::vector<std::string> valid_hypervisor_paths;
   std::string kernel;
-  std::string image;   // exactly one of image
-  std::string initrd;  // and initrd
+  std::string image;                 // exactly one of image
+  std::string initrd;                // and initrd
+  std::string rootfs_type = "ext4";  // of image
   std::string machine_type = "q35";
   std::string machine_accelerators;
   std::string cpu_features;

@@ -239,6 +239,29 @@ TEST_F(ConfigTest, GuestFilesMustBeThere) {
       IsError(Code::kInvalidArgument, "c.toml: hypervisor.qemu.initrd: neither 'image' nor 'initrd' is set"));
 }
 
+TEST_F(ConfigTest, AnImageTakesThePlaceOfAnInitrd) {
+  const std::string text =
+      fmt::format("[hypervisor.qemu]\nkernel = \"{}\"\nimage = \"{}\"\n", Path("vmlinux"), Path("initrd"));
+  ASSERT_OK_AND_ASSIGN(const Config plain, LoadText(text));
+  EXPECT_EQ(plain.hypervisor.image, Path("initrd"));
+  EXPECT_EQ(plain.hypervisor.rootfs_type, "ext4");
+  ASSERT_OK_AND_ASSIGN(const Config erofs, LoadText(text + "rootfs_type = \"erofs\"\n"));
+  EXPECT_EQ(erofs.hypervisor.rootfs_type, "erofs");
+  EXPECT_EQ(MessageOf("rootfs_type = \"btrfs\""),
+            "c.toml:4: hypervisor.qemu.rootfs_type: 'btrfs' is not one of ext4, xfs, erofs");
+}
+
+TEST_F(ConfigTest, ADebugConsoleNeedsAShell) {
+  const std::string console = "[agent.kata]\ndebug_console_enabled = true\n";
+  ASSERT_OK_AND_ASSIGN(const Config initrd, LoadText(Complete(console)));
+  EXPECT_THAT(initrd.warnings, ElementsAre(HasSubstr("c.toml:5: agent.kata.debug_console_enabled: it needs a "
+                                                     "guest with a shell")));
+  ASSERT_OK_AND_ASSIGN(const Config image,
+                       LoadText(fmt::format("[hypervisor.qemu]\nkernel = \"{}\"\nimage = \"{}\"\n{}",
+                                            Path("vmlinux"), Path("initrd"), console)));
+  EXPECT_THAT(image.warnings, IsEmpty());
+}
+
 TEST_F(ConfigTest, MemoryMustHoldTheInitrd) {
   std::filesystem::resize_file(Path("initrd"), 200u << 20);
   EXPECT_EQ(

@@ -64,6 +64,7 @@ class Loader {
   Status CheckGuestFiles();
   Status CheckMemory();
   Status CheckBindMounts();
+  void WarnOfDebugConsole();
   void AdjustCounts();
 
   Host host_;

@@ -86,7 +86,6 @@ constexpr UnusedKey kUnusedKeys[] = {
     {"hypervisor.pcie_switch_port"},
     {"hypervisor.pflashes"},
     {"hypervisor.queue_size", "128"},
-    {"hypervisor.rootfs_type", "ext4"},
     {"hypervisor.rootless"},
     {"hypervisor.rx_rate_limiter_max_rate"},
     {"hypervisor.seccomp_sandbox"},

@@ -81,8 +81,9 @@ struct VmSpec {
   bool hugepages = false;
   bool free_page_reporting = false;
   std::string kernel;
-  std::string initrd;  // or:
-  std::string image;   // root disk, when there is no initrd
+  std::string initrd;               // or:
+  std::string image;                // disk whose first partition is the root, when there is no initrd
+  std::string image_type = "ext4";  // the file system there
   std::string firmware;
   std::string seccomp_sandbox;
   std::string entropy_source = "/dev/urandom";

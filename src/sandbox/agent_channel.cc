@@ -83,7 +83,9 @@ class VsockChannel : public AgentChannel {
             log_.Device()};
   }
   std::vector<std::string> KernelParameters() const override {
-    return {fmt::format("{}=vsock://{}:{}", protocol::kOptionServerAddress, VMADDR_CID_HOST, port_)};
+    // Without the port a debug console, where one is asked for, would be on the guest's console.
+    return {fmt::format("{}=vsock://{}:{}", protocol::kOptionServerAddress, VMADDR_CID_HOST, port_),
+            fmt::format("{}={}", protocol::kOptionDebugConsolePort, protocol::kDebugConsolePort)};
   }
   void OnVmmStarted() override {
     claim_.vhost_fd.Reset();

@@ -51,10 +51,13 @@ std::vector<std::string> KernelParameters(const config::Config& config,
   if (!config.hypervisor.enable_debug) parameters.push_back("quiet");
   parameters.push_back(
       fmt::format("{}={}", protocol::kOptionLog, config.agent.enable_debug ? "debug" : "info"));
-  if (config.agent.debug_console_enabled) {
-    parameters.emplace_back(protocol::kOptionDebugConsole);
-    parameters.push_back(
-        fmt::format("{}={}", protocol::kOptionDebugConsolePort, protocol::kDebugConsolePort));
+  if (config.agent.debug_console_enabled) parameters.emplace_back(protocol::kOptionDebugConsole);
+  // For an image whose init is systemd; any other ignores them. The network is the agent's to set up.
+  if (!config.hypervisor.image.empty()) {
+    for (const char* word : {"systemd.unit=kata-containers.target", "systemd.mask=systemd-networkd.service",
+                             "systemd.mask=systemd-networkd.socket"}) {
+      parameters.emplace_back(word);
+    }
   }
   parameters.insert(parameters.end(), channel_parameters.begin(), channel_parameters.end());
   std::istringstream words(config.hypervisor.kernel_params);
@@ -85,6 +88,7 @@ hypervisor::VmSpec MakeVmSpec(const config::Config& config, const std::string& s
   spec.kernel = from.kernel;
   spec.initrd = from.initrd;
   spec.image = from.image;
+  spec.image_type = from.rootfs_type;
   spec.firmware = from.firmware;
   spec.hotplug_ports = config.runtime.internetworking_model == "none" ? 0 : kHotplugPorts;
   spec.seccomp_sandbox = from.seccomp_sandbox;

@@ -358,7 +358,7 @@ class CommandLine {
         // There is no keyboard controller to pulse; a triple fault ends a VM at once.
         "reboot=t "
         "pci=lastbus=0 net.ifnames=0 console=hvc0";
-    if (!spec_.image.empty()) line += " root=/dev/vda1 ro";
+    if (!spec_.image.empty()) line += fmt::format(" root=/dev/vda1 rootfstype={} ro", spec_.image_type);
     for (const std::string& parameter : spec_.kernel_parameters) line += " " + parameter;
     return line;
   }

@@ -103,6 +103,7 @@ TEST(QemuPlanTest, BigWithImageAndDisks) {
   spec.free_page_reporting = true;
   spec.initrd.clear();
   spec.image = "/usr/share/kata-containers/kata-containers.img";
+  spec.image_type = "erofs";
   spec.firmware = "/usr/share/seabios/bios-256k.bin";
   spec.seccomp_sandbox = "on,obsolete=deny,spawn=deny,resourcecontrol=deny";
   spec.entropy_source.clear();
