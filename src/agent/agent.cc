@@ -106,7 +106,7 @@ class Agent {
   Status OpenChannel();
   void ServeStream(UniqueFd stream);
   Status ServeLog(const std::shared_ptr<LogStream>& log_stream);
-  // On a vsock port, as far as the options ask for it and the guest has a shell.
+  // On a vsock port, or on the console if the options name none; as far as the guest has a shell.
   void OfferDebugConsole();
   // Calls the host and serves this one connection.
   void DialHost(uint32_t port);
@@ -197,12 +197,13 @@ Status Agent::ServeLog(const std::shared_ptr<LogStream>& log_stream) {
 void Agent::OfferDebugConsole() {
   const auto offer = [this]() -> Status {
     TRY(DebugConsole::FindShell());
-    // On /dev/console it would share the terminal with the log.
+    debug_console_ = std::make_unique<DebugConsole>(loop_, reaper_);
     if (options_.debug_console_vport == 0) {
-      return Error(Code::kUnimplemented, "it needs a port, agent.debug_console_vport");
+      TRY(debug_console_->ServeTerminal(kConsole));
+      log::Warning("a debug console is open", {{"terminal", kConsole}});
+      return {};
     }
     UniqueFd socket = TRY(linux::ListenVsock(options_.debug_console_vport));
-    debug_console_ = std::make_unique<DebugConsole>(loop_, reaper_);
     debug_console_acceptor_ = std::make_unique<Acceptor>(loop_, std::move(socket), [this](UniqueFd stream) {
       if (Status status = debug_console_->Serve(std::move(stream)); !status) {
         log::Warning("debug console", {{"error", status.error().message()}});

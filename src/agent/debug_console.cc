@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "agent/guest_program.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "linux/terminal.h"
@@ -19,6 +20,9 @@ namespace kata::agent {
 namespace {
 
 using asio::posix::stream_descriptor;
+
+// Between two shells on the same terminal, for one that ends at once.
+constexpr std::chrono::seconds kShellPause{1};
 
 // One connection and its shell. Lives as long as one of its reads or writes is under way.
 class Session : public std::enable_shared_from_this<Session> {
@@ -71,16 +75,20 @@ Result<std::string> DebugConsole::FindShell() {
   return FindGuestProgram("sh");
 }
 
-Status DebugConsole::Serve(UniqueFd connection) {
-  linux::PtyPair pty = TRY(linux::OpenPty());
+Result<ChildProcess> DebugConsole::StartShell(int terminal_fd) {
   Command command;
   command.program = TRY(FindShell());
   command.environment = {"TERM=linux", "HOME=/", "PATH=/usr/sbin:/sbin:/usr/bin:/bin"};
   command.working_directory = "/";
-  command.stdin_fd = command.stdout_fd = command.stderr_fd = pty.slave.get();
+  command.stdin_fd = command.stdout_fd = command.stderr_fd = terminal_fd;
   command.new_session = true;
-  command.controlling_tty_fd = pty.slave.get();
-  ChildProcess shell = TRY(Spawn(command));
+  command.controlling_tty_fd = terminal_fd;
+  return Spawn(command);
+}
+
+Status DebugConsole::Serve(UniqueFd connection) {
+  linux::PtyPair pty = TRY(linux::OpenPty());
+  ChildProcess shell = TRY(StartShell(pty.slave.get()));
   pty.slave.Reset();
   UniqueFd pidfd(fcntl(shell.pidfd(), F_DUPFD_CLOEXEC, 3));
   if (!pidfd.valid()) return SysError("duplicate a pidfd");
@@ -89,6 +97,21 @@ Status DebugConsole::Serve(UniqueFd connection) {
   }));
   std::make_shared<Session>(loop_, std::move(connection), std::move(pty.master), std::move(pidfd))->Start();
   return {};
+}
+
+Status DebugConsole::ServeTerminal(const std::string& path) {
+  // Anew each time: the end of a session hangs up its terminal.
+  const UniqueFd terminal = TRY(Open(path, O_RDWR | O_NOCTTY));
+  return reaper_.Watch(TRY(StartShell(terminal.get())), [this, path](ExitStatus status) {
+    log::Info("debug console: the shell ended", {{"status", status.Describe()}});
+    pause_.expires_after(kShellPause);
+    pause_.async_wait([this, path](const asio::error_code& error) {
+      if (error) return;
+      if (Status served = ServeTerminal(path); !served) {
+        log::Warning("debug console", {{"error", served.error().message()}});
+      }
+    });
+  });
 }
 
 }  // namespace kata::agent

@@ -1,5 +1,6 @@
 #include "hypervisor/vm.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include "base/supervised_process.h"
 #include "hypervisor/assets.h"
 #include "hypervisor/console_log.h"
+#include "hypervisor/console_socket.h"
 
 namespace kata::hypervisor {
 namespace {
@@ -28,6 +30,9 @@ constexpr size_t kMaxTroubles = 100;
 class Vm::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(EventLoop& loop, Options options) : loop_(loop), options_(std::move(options)) {}
+  ~Impl() {
+    if (console_socket_) loop_.Post([socket = console_socket_] { socket->Close(); });
+  }
 
   // Executes the plan and begins to watch the process. Returns our end of the control channel.
   Result<UniqueFd> Launch(const LaunchPlan& plan);
@@ -56,6 +61,7 @@ class Vm::Impl : public std::enable_shared_from_this<Impl> {
   EventLoop& loop_;
   const Options options_;
   std::unique_ptr<SupervisedProcess> process_;
+  std::shared_ptr<ConsoleSocket> console_socket_;  // null: none; fixed once the process has been started
   // Set when the owner has lost interest: no callback begins any more.
   std::atomic<bool> stopping_{false};
 
@@ -84,6 +90,11 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
   command.namespace_fds = options_.namespace_fds;
   command.cgroup_procs_fds = options_.cgroup_procs_fds;
 
+  if (options_.console_listener_fd >= 0) {
+    UniqueFd listener(fcntl(options_.console_listener_fd, F_DUPFD_CLOEXEC, 3));
+    if (!listener.valid()) return SysError("duplicate the socket of the console");
+    console_socket_ = TRY(ConsoleSocket::Create(loop_, std::move(listener), TRY(console.first.Duplicate())));
+  }
   SupervisedProcess::Options watch{.name = "vmm"};
   watch.streams.push_back({std::move(console.first), [weak = weak_from_this()](std::string_view bytes) {
                              if (const auto self = weak.lock()) self->OnConsole(bytes);
@@ -96,6 +107,7 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
   };
   process_ = std::make_unique<SupervisedProcess>(loop_, std::move(watch));
   TRY(process_->Start(std::move(command)));
+  if (console_socket_) loop_.Post([socket = console_socket_] { socket->Start(); });
   return std::move(control.first);
 }
 
@@ -120,6 +132,7 @@ Status Vm::Impl::Connect(const Driver& driver, UniqueFd control_socket, Deadline
 }
 
 void Vm::Impl::OnConsole(std::string_view bytes) {
+  if (console_socket_) console_socket_->Show(bytes);
   // The callback may ask for LastWords(), so it runs when the lock is free again.
   std::vector<std::string> lines;
   {
@@ -177,6 +190,7 @@ void Vm::Impl::OnExit() {
     report = connected_ && !stopping_;
   }
   Tell(options_.on_console_line, lines);
+  if (console_socket_) console_socket_->Close();
   if (report && options_.on_exit) options_.on_exit(reason);
 }
 

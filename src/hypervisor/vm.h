@@ -27,6 +27,9 @@ class Vm {
     LineCallback on_console_line;
     // The same for what the VMM says: lines of its stderr, errors that it tells over its control channel.
     LineCallback on_vmm_line;
+    // A listening socket whose connections see the console and type into it (console_socket.h); -1: none
+    // (borrowed).
+    int console_listener_fd = -1;
     std::vector<int> namespace_fds;     // joined by the VMM before exec (borrowed)
     std::vector<int> cgroup_procs_fds;  // (borrowed)
   };

@@ -3,6 +3,7 @@
 //
 //   state.json   ContainerState, written atomically
 //   hooks.json   the hooks that are still to be run: its removal decides who runs those of the end
+//   console.sock SOCK_STREAM: the guest's console, where debug_console_enabled asks for it
 //   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own
 //   directory) attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server
 //   (attach.h) shared/      exported to the guest

@@ -14,6 +14,7 @@
 #include "hypervisor/driver.h"
 #include "hypervisor/vm.h"
 #include "linux/namespaces.h"
+#include "linux/unix_socket.h"
 #include "protocol/constants.h"
 #include "sandbox/agent_channel.h"
 #include "sandbox/agent_log.h"
@@ -246,6 +247,11 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   };
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
   options.cgroup_procs_fds = CgroupProcs();
+  UniqueFd console_listener;
+  if (options_.config->agent.debug_console_enabled) {
+    console_listener = TRY(linux::ListenUnix(options_.directory + "/console.sock"));
+    options.console_listener_fd = console_listener.get();
+  }
   std::shared_ptr<hypervisor::Vm> vm =
       TRY(hypervisor::Vm::Start(loop_, *driver_, spec, std::move(options), deadline));
   log::Info(
