@@ -3,8 +3,12 @@ include(GNUInstallDirs)
 
 install(TARGETS kata-runtime containerd-shim-kata-v2 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS kata-shim RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kata-containers)
+# Where kata-runtime looks for it: the prefix may be another at installation.
+file(RELATIVE_PATH libexec_from_bin "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBEXECDIR}/kata-containers")
+set_source_files_properties(src/cli/launch.cc PROPERTIES
+  COMPILE_DEFINITIONS "KATA_LIBEXEC_FROM_BIN=\"${libexec_from_bin}\"")
 
-# The kernel may be a link into a cache: what is installed is the file itself. Absent where the guest is not built.
+# The kernel may be a link into a cache: what is installed is the file itself.
 install(CODE "
   foreach(pair vmlinux:vmlinux.container initrd.img:kata-containers-initrd.img)
     string(REPLACE \":\" \";\" pair \"\${pair}\")
@@ -13,6 +17,9 @@ install(CODE "
       file(REAL_PATH \"${CMAKE_BINARY_DIR}/guest/\${built}\" file)
       file(INSTALL DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kata-containers\" TYPE FILE
         RENAME \${installed} FILES \"\${file}\")
+    else()
+      message(WARNING \"This build has no guest/\${built} (preset release makes it): no container starts before \"
+        \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kata-containers/\${installed} is there\")
     endif()
   endforeach()
 ")

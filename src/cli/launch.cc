@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -77,8 +78,8 @@ Result<std::string> FindProgram(const std::string& name) {
   std::string directory = self.get();
   directory.erase(directory.find_last_of('/'));
   const std::string beside = directory + "/" + name;
-  directory.erase(std::min(directory.size(), directory.find_last_of('/')));
-  const std::string libexec = directory + "/libexec/kata-containers/" + name;
+  const std::string libexec =
+      std::filesystem::path(directory + "/" KATA_LIBEXEC_FROM_BIN "/" + name).lexically_normal();
   for (const std::string& path : {beside, libexec}) {
     if (IsExecutable(path)) return path;
   }

@@ -18,7 +18,7 @@
 
 namespace kata::cli {
 
-// Where a program of this installation is: beside this one, in ../libexec/kata-containers, else in PATH.
+// Where a program of this installation is: beside this one, where `cmake --install` puts it, else in PATH.
 // kNotFound names all places.
 Result<std::string> FindProgram(const std::string& name);
 
