@@ -173,11 +173,13 @@ bool IsInSeconds(std::string_view name) {
 }
 
 std::optional<std::string> ToMicroseconds(const std::vector<std::string>& seconds) {
+  constexpr std::string_view kNumbers = "ynqiuxtd";
+  if (seconds.size() != 2 || !kNumbers.contains(seconds.front())) return std::nullopt;
   constexpr double kMicroseconds = 1e6;
   double number = 0;
   const std::string& word = seconds.back();
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-  if (seconds.size() != 2 || error != std::errc() || end != word.data() + word.size()) return std::nullopt;
+  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
   number *= kMicroseconds;
   // Up to here every whole number is a double.
   if (!(number >= 0 && number <= 9007199254740992.0)) return std::nullopt;
