@@ -5,7 +5,7 @@ import re
 # For the shell of busybox.
 SCRIPT = r"""
 ip -o addr | grep ' inet'; ip route; ip -6 route
-for i in /sys/class/net/*; do echo "$(basename $i) mtu $(cat $i/mtu)"; done
+ip -o link | grep '[<,]UP[,>]' | sed 's/^[0-9]*: \([^:@]*\).* mtu \([0-9]*\) .*/\1 mtu \2/'
 cd /proc/sys/net/ipv6/conf
 for i in all default lo eth0 eth1; do
     for f in disable_ipv6 accept_ra autoconf; do [ ! -e $i/$f ] || echo "$i $f $(cat $i/$f)"; done
