@@ -46,8 +46,8 @@ std::vector<std::string> PathDirectories() {
   return directories;
 }
 
-// Engines protect themselves from the host's OOM killer, and what they start inherits it. What is not to be had
-// is no reason to refuse a container, whose own score in the guest does not depend on it: lowering takes
+// Engines protect themselves from the host's OOM killer, and what they start inherits it. What is not to be
+// had is no reason to refuse a container, whose own score in the guest does not depend on it: lowering takes
 // CAP_SYS_RESOURCE (proc(5)).
 void AdjustOomScore(const ChildProcess& process, const std::optional<int64_t>& value) {
   if (!value) return;
