@@ -127,6 +127,22 @@ class BadInput(KataTest):
                 self.assertIn(b"interrupt", stderr.lower())
                 wait_until(lambda: not self.leftovers(), "nothing to be left")
 
+    def test_two_creates_of_one_id_at_once(self):
+        container = self.new_id()
+        creates = [subprocess.Popen(self.command("create", "--bundle", self.bundle("sleep", "600").path, container),
+                                    env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        # The winner's container holds its stderr; the loser's ends.
+        codes = [create.wait(timeout=harness.COMMAND_TIMEOUT_S) for create in creates]
+        self.assertEqual(sorted(code != 0 for code in codes), [False, True], codes)
+        loser = creates[0 if codes[0] != 0 else 1]
+        self.assertIn("container with given ID already exists", loser.stderr.read())
+        self.kata("start", container)
+        self.assertEqual(self.state(container)["status"], "running")
+        self.kata("delete", "--force", container)
+        for create in creates:
+            create.stderr.close()
+
     def test_killed_create_leaves_nothing(self):
         """SIGKILL cannot be caught: the sandbox server notices that nobody waits for the container any more."""
         process = subprocess.Popen(

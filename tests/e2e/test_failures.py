@@ -105,8 +105,9 @@ class Failures(KataTest):
         """What an engine does to a container that does not end."""
         container = self.running_container()
         self.stop_vmm(container)
-        os.kill(self.pid(container), signal.SIGKILL)
-        self.wait_status(container, "stopped")
+        pid = self.pid(container)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
         self.kata("delete", container)
 
     def test_delete_force_ends_a_guest_that_does_not_answer(self):
@@ -141,8 +142,8 @@ class Failures(KataTest):
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr, "virtual machine.*[Pp]anic")
 
-    def test_init_that_does_not_answer(self):
-        """A guest that boots something else than the agent ends by the deadline, with the console's last words."""
+    def silent_initrd(self):
+        """Something else than the agent: it says a word on the console and does nothing."""
         initrd = os.path.join(self.dir, "initrd")
         tree = os.path.join(self.dir, "tree")
         os.makedirs(os.path.join(tree, "dev"))
@@ -153,9 +154,43 @@ class Failures(KataTest):
         os.chmod(os.path.join(tree, "init"), 0o755)
         with open(initrd, "wb") as f:
             subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=tree, stdout=f, check=True)
-        self.write_configuration(initrd=initrd, agent=f"dial_timeout = {15 * harness.TIME_FACTOR}")
+        return initrd
+
+    def test_init_that_does_not_answer(self):
+        """A guest that boots something else than the agent ends by the deadline, with the console's last words."""
+        self.write_configuration(initrd=self.silent_initrd(), agent=f"dial_timeout = {15 * harness.TIME_FACTOR}")
         result = self.run_container("true", check=False)
         self.assert_one_line_error(result, "agent", "no agent here")
+
+    def test_vmm_killed_while_its_guest_boots(self):
+        self.write_configuration(initrd=self.silent_initrd())
+        process = subprocess.Popen(
+            self.command("create", "--bundle", self.bundle("true").path, self.new_id()), env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: any("qemu-system" in c for _, c in processes_with(self.marker)), "the VMM to start")
+        self.kill_process("qemu")
+        _, stderr = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertRegex(stderr, "virtual machine.*signal 9")
+        self.assertEqual(len(stderr.splitlines()), 1, stderr)
+
+    def test_disk_full_while_a_container_runs(self):
+        os.makedirs(self.root)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", self.root], check=True)
+        self.addCleanup(subprocess.run, ["umount", self.root], check=True)
+        container = self.running_container()
+        filler = os.path.join(self.root, "filler")
+        with open(filler, "wb", buffering=0) as f:
+            try:
+                while f.write(b"x" * 512):
+                    pass
+            except OSError:
+                pass
+        self.assertEqual(self.kata("exec", container, "echo", "alive").stdout, "alive\n")
+        self.kata("kill", container, "KILL")
+        self.wait_status(container, "stopped")
+        self.kata("delete", container)
+        os.unlink(filler)
 
     def test_init_that_panics_at_boot(self):
         initrd = os.path.join(self.dir, "initrd")

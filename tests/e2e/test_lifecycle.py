@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -132,8 +133,9 @@ class Lifecycle(KataTest):
     def test_killing_the_stand_in_takes_the_container_with_it(self):
         container = self.create(self.bundle("sleep", "600"))
         self.kata("start", container)
-        os.kill(self.pid(container), signal.SIGKILL)
-        self.wait_status(container, "stopped")
+        pid = self.pid(container)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
         self.kata("delete", container)
 
     def test_run_detached(self):
@@ -179,6 +181,22 @@ class Exec(KataTest):
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: "sleep 300" not in self.kata("exec", self.container, "ps", "-o", "args").stdout,
                    "the exec'd process to end")
+
+    def test_more_processes_than_the_callers_limit_of_descriptors_allows(self):
+        """Each takes some of the sandbox server; what that starts, hooks among it, keeps the limit."""
+        bundle = self.bundle("sleep", "600")
+        limit = os.path.join(self.dir, "limit")
+        bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"ulimit -Sn > {limit}"]}]}
+        bundle.write()
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        container = self.create(bundle, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)))
+        self.kata("start", container)
+        for _ in range(25):
+            self.kata("exec", "--detach", container, "sleep", "500", stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL)
+        with open(limit, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "64\n")
+        self.kata("delete", "--force", container)
 
     def test_missing_command_fails_at_once(self):
         result = self.kata("exec", self.container, "nosuchcommand", check=False)

@@ -12,7 +12,7 @@ import subprocess
 import termios
 
 import harness
-from harness import KataTest, wait_until
+from harness import KataTest, processes_with, wait_until
 
 
 def set_size(fd, rows, columns):
@@ -152,6 +152,45 @@ class Terminal(KataTest):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
         self.assertEqual((process.returncode, out), (6, "term\n"), err)
+
+    @staticmethod
+    def silent_process(name):
+        """It says by a file, and not by output, that it is ready for a signal."""
+        return "sh", "-c", f"trap 'exit 6' INT; > /tmp/{name}; while :; do sleep 0.1; done"
+
+    def start_in_foreground(self, ready, *command):
+        process = subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=self.environment, text=True)
+        wait_until(lambda: os.path.exists(ready), "the process to be ready", harness.COMMAND_TIMEOUT_S)
+        return process
+
+    def test_ctrl_c_before_any_output(self):
+        bundle = self.bundle(*self.silent_process("run"))
+        container = self.new_id()
+        run = self.start_in_foreground(os.path.join(bundle.rootfs, "tmp/run"), "run", "--bundle", bundle.path, container)
+        execution = self.start_in_foreground(os.path.join(bundle.rootfs, "tmp/exec"), "exec", container,
+                                             *self.silent_process("exec"))
+        for process in (execution, run):
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+            self.assertEqual((process.returncode, out, err), (6, "", ""))
+
+    def test_ctrl_c_while_an_exec_starts(self):
+        container = self.create(self.bundle("sleep", "600"))
+        self.kata("start", container)
+        os.kill(self.vmm_pid(container), signal.SIGSTOP)  # so that it does not get further than that
+        process = subprocess.Popen(self.command("exec", container, "sleep", "4711"), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, text=True)
+        wait_until(lambda: any(c.strip() == "sleep 4711" for _, c in processes_with(self.marker)), "kata-shim of the exec")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        os.kill(self.vmm_pid(container), signal.SIGCONT)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("interrupted by SIGINT", err)
+        wait_until(lambda: "4711" not in self.kata("exec", container, "ps", "-o", "args").stdout,
+                   "the process in the guest to be gone")
+        self.assertEqual(self.state(container)["status"], "running")
+        self.kata("delete", "--force", container)
 
 
 if __name__ == "__main__":
