@@ -231,7 +231,8 @@ class Network(NetworkTest):
         ports = 4
         container_id = self.create(self.network_bundle("sleep", "1000"))
         for number in range(1, ports + 2):
-            self.add_interface(f"eth{number}", f"02:00:5e:10:01:{number:02x}", f"10.0.{number}.{{}}", f"2001:db8:{number}::{{:x}}")
+            self.add_interface(f"eth{number}", f"02:00:5e:10:01:{number:02x}", f"10.0.{number}.{{}}",
+                               f"2001:db8:{number}::{{:x}}")
         refused = self.kata("start", container_id, check=False)
         self.assert_one_line_error(refused, f"interface 'eth{ports + 1}'", "no free pci port")
         self.wait_status(container_id, "created")

@@ -118,9 +118,9 @@ class Podman(IPv6, Statistics, Failures, BrokenSettings, Devices, PodmanTest):
                             "--network", network, IMAGE, "sleep", "1000")
 
             def tables(names=tuple(names)):
-                networks = [json.loads(self.podman("inspect", name).stdout)[0]["NetworkSettings"]["Networks"] for name in names]
-                return [normalized(self.podman("exec", name, "sh", "-c", SCRIPT).stdout, own_addresses(of or {}))
-                        for name, of in zip(names, networks)]
+                settings = [json.loads(self.podman("inspect", name).stdout)[0]["NetworkSettings"] for name in names]
+                return [normalized(self.podman("exec", name, "sh", "-c", SCRIPT).stdout, own_addresses(of.get("Networks", {})))
+                        for name, of in zip(names, settings)]
             with self.subTest(network=network):
                 try:
                     wait_until(lambda tables=tables: (pair := tables())[0] == pair[1], "equal tables", harness.SETTLE_TIMEOUT_S)
