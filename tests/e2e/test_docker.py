@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import signal
 import subprocess
 
 import harness
@@ -43,18 +42,17 @@ class Networks(Containers):
 
     def test_networks(self):
         self.docker("network", "create", "--ipv6", "--subnet", "fd00:5::/64", "blue")
-        self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80",
-                    "-p", "[::1]:8080:80", IMAGE, "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -p 80 -h /w")
+        self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80", IMAGE,
+                    "sh", "-c", "mkdir /w; echo hello > /w/index.html; httpd -f -p 80 -h /w")
         settings = json.loads(self.docker("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["blue"]
         inside = self.docker("exec", "web", "ip", "addr", "show", "dev", "eth0").stdout
         for value in (settings["IPAddress"], settings["GlobalIPv6Address"], settings["MacAddress"], "mtu 1500"):
             self.assertIn(value, inside)
-        # From a container under runc, from one in a virtual machine, and through the published ports.
-        fetch = ("sh", "-c", "for a; do wget -q -O - http://$a/; done", "sh", settings["IPAddress"],
-                 f"[{settings['GlobalIPv6Address']}]")
-        self.assertEqual(self.docker("run", "--rm", "--network", "blue", IMAGE, *fetch).stdout, "hello\nhello\n")
-        self.assertEqual(self.docker_run("--network", "blue", IMAGE, *fetch).stdout, "hello\nhello\n")
-        self.assertEqual([self.fetch("127.0.0.1:8080"), self.fetch("[::1]:8080")], ["hello\n", "hello\n"])
+        # From a container under runc, from one in a virtual machine, and through the published port.
+        fetch = ("wget", "-q", "-O", "-", f"http://{settings['IPAddress']}/")
+        self.assertEqual(self.docker("run", "--rm", "--network", "blue", IMAGE, *fetch).stdout, "hello\n")
+        self.assertEqual(self.docker_run("--network", "blue", IMAGE, *fetch).stdout, "hello\n")
+        self.assertEqual(self.fetch("127.0.0.1:8080"), "hello\n")
         # A network that comes while the container runs.
         self.docker("network", "create", "red")
         self.docker("network", "connect", "red", "web")
@@ -200,22 +198,6 @@ class Networks(Containers):
                 refused = self.docker_run(*network, option, f"container:{runtime}-box", IMAGE, "true", check=False)
                 self.assertEqual(refused.returncode, 125, refused.stderr)
                 self.assertIn(f"the {kind} namespace of another container cannot be shared", refused.stderr)
-
-
-class NamesAfterARestart(DockerTest):
-    daemon_options = {"live-restore": True}
-
-    def test_names_after_a_restart_of_the_daemon(self):
-        self.docker("network", "create", "green")
-        for name in ("one", "two"):
-            self.docker("run", "-d", "--name", name, "--runtime", "kata", "--network", "green", "--dns", "127.0.0.1", IMAGE,
-                        "sleep", "1000")
-        look_up = self.engine_command(("exec", "one", "getent", "ahostsv4", "two"))
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None:
-                self.restart_daemon(number)
-            wait_until(lambda: self.run_engine(look_up, check=False).returncode == 0, f"the name after {number}",
-                       harness.COMMAND_TIMEOUT_S)
 
 
 class Docker(Networks, Statistics, DockerTest):
