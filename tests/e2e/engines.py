@@ -28,8 +28,7 @@ class EngineTest(KataTest):
         super().setUp()
         # Engines put their mounts below, and report paths without symbolic links.
         self.namespace = self.marker
-        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
-        self.addCleanup(subprocess.run, ["ip", "netns", "delete", self.namespace], check=True)
+        self.network_namespace(self.namespace)
         subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
 
     def inside(self, *command):

@@ -91,6 +91,21 @@ def cgroups_with(marker):
     return found
 
 
+def files_with(marker):
+    """Where programs keep what is to be gone after a while; the tests' own directories are a level below."""
+    return [path for pattern in ("/run/*{}*", "/run/*/*{}*", "/run/*/*/*{}*", "/tmp/*{}*", "/var/tmp/*{}*", "/dev/shm/*{}*")
+            for path in glob.glob(pattern.format(marker))]
+
+
+def network_leftovers(namespace):
+    """What the runtime adds to a network namespace: devices of its own, and queueing disciplines on those of others."""
+    def lines(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True,
+                              timeout=COMMAND_TIMEOUT_S).stdout.splitlines()
+    return ([f"interface {line}" for line in lines("ip", "-n", namespace, "-o", "link") if "_kata" in line] +
+            [line for line in lines("tc", "-n", namespace, "qdisc") if "ingress" in line])
+
+
 class Bundle:
     """An OCI bundle on disk: a busybox root file system and a config.json to change."""
 
@@ -151,7 +166,9 @@ class KataTest(unittest.TestCase):
         self.marker = "kata-e2e-" + uuid.uuid4().hex[:12]
         self.dir = os.path.realpath(tempfile.mkdtemp(prefix=self.marker + "-"))
         self.root = os.path.join(self.dir, "root")
-        self.environment = dict(os.environ, KATA_TEST_MARKER=self.marker)
+        self.temporary = os.path.join(self.dir, "tmp")
+        os.mkdir(self.temporary)
+        self.environment = dict(os.environ, KATA_TEST_MARKER=self.marker, TMPDIR=self.temporary)
         self.write_configuration()
         self.ids = 0
         self.addCleanup(self.check_nothing_left)
@@ -165,6 +182,19 @@ class KataTest(unittest.TestCase):
         self.configuration = os.path.join(self.dir, "configuration.toml")
         with open(self.configuration, "w", encoding="utf-8") as f:
             f.write(CONFIGURATION.format(**settings))
+
+    def network_namespace(self, name):
+        """A network namespace of this name for the test, at the end of which there must be nothing of the runtime in it."""
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.addCleanup(self.delete_network_namespace, name)
+
+    def delete_network_namespace(self, name):
+        try:
+            wait_until(lambda: not network_leftovers(name), "the runtime to leave the network namespace")
+        except AssertionError:
+            self.fail(f"left in network namespace '{name}': {network_leftovers(name)}")
+        finally:
+            subprocess.run(["ip", "netns", "delete", name], check=True)
 
     def new_id(self):
         self.ids += 1
@@ -252,6 +282,9 @@ class KataTest(unittest.TestCase):
         left += [f"cgroup {c}" for c in cgroups_with(self.marker)]
         if os.path.isdir(self.root):
             left += [f"state directory {name}" for name in os.listdir(self.root)]
+        left += [f"file {path}" for path in files_with(self.marker) if path != self.dir]
+        # Engines have files of their own there.
+        left += [f"temporary file {name}" for name in os.listdir(self.temporary) if name.startswith("kata")]
         return left
 
     def check_nothing_left(self):

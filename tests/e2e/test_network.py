@@ -47,8 +47,7 @@ class NetworkTest(KataTest):
 
     def add_namespace(self, name):
         name = f"{self.marker}-{name}"
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        self.addCleanup(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        self.network_namespace(name)
         return f"/run/netns/{name}"
 
     def inside(self, namespace, *command, **options):
@@ -300,6 +299,7 @@ class Network(NetworkTest):
 
     def test_interface_that_cannot_be_joined(self):
         self.inside(self.namespace, "tc", "qdisc", "add", "dev", "eth0", "ingress")
+        self.addCleanup(self.inside, self.namespace, "tc", "qdisc", "delete", "dev", "eth0", "ingress")
         result = self.run_container(bundle=self.network_bundle("true"), check=False)
         self.assert_one_line_error(result, "interface 'eth0'", "ingress qdisc")
         self.assertEqual(self.links(), {"lo", "eth0"})
