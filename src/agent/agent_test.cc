@@ -106,8 +106,8 @@ TEST_F(AgentTest, ReportsAProgramThatCannotStartAtCreate) {
   request.mutable_oci()->mutable_process()->set_args(0, "/bin/notexec");
   EXPECT_THAT(Create(request), IsError(_, HasSubstr("/bin/notexec")));
   request.mutable_oci()->mutable_process()->set_args(0, "/bin/sh");
-  request.mutable_oci()->mutable_process()->set_cwd("/nosuchdir");
-  EXPECT_THAT(Create(request), IsError(_, HasSubstr("/nosuchdir")));
+  request.mutable_oci()->mutable_process()->set_cwd("/bin/notexec");
+  EXPECT_THAT(Create(request), IsError(_, HasSubstr("change to working directory '/bin/notexec'")));
   // Nothing is left of them: the id is free.
   ASSERT_OK(Run("c1", "exit 0"));
   EXPECT_EQ(Wait("c1", "c1").value_or(-1), 0);

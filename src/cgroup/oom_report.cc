@@ -11,6 +11,7 @@
 #include <csignal>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -24,14 +25,26 @@ namespace {
 constexpr size_t kLimitBytes = 64u << 20;
 constexpr size_t kVictimBytes = 2 * kLimitBytes;
 
-Status CheckAlone(const std::string& directory, const std::vector<pid_t>& bystanders) {
+// 0: none.
+Result<pid_t> FindOther(const std::string& directory, const std::vector<pid_t>& bystanders) {
   std::istringstream pids(TRY(ReadFile(directory + "/cgroup.procs")));
   for (pid_t pid = 0; pids >> pid;) {
-    if (std::find(bystanders.begin(), bystanders.end(), pid) == bystanders.end()) {
-      return MakeError(Code::kFailedPrecondition, "process {} is in control group '{}'", pid, directory);
-    }
+    if (std::find(bystanders.begin(), bystanders.end(), pid) == bystanders.end()) return pid;
   }
-  return {};
+  return 0;
+}
+
+// The last processes of the machine may still be ending; the kernel tells only of groups that become empty.
+Status AwaitAlone(const std::string& directory, const std::vector<pid_t>& bystanders, Deadline deadline) {
+  constexpr std::chrono::milliseconds kPause{10};
+  for (;;) {
+    const pid_t other = TRY(FindOther(directory, bystanders));
+    if (other == 0) return {};
+    if (deadline.Passed()) {
+      return MakeError(Code::kFailedPrecondition, "process {} is in control group '{}'", other, directory);
+    }
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 // After a fork of a program with threads: only async-signal-safe calls.
@@ -60,7 +73,7 @@ Status ReportOomKill(const HostCgroup& cgroup, const std::vector<pid_t>& bystand
   const std::string* const directory = cgroup.FindController("memory");
   if (directory == nullptr) return {};
   const std::string limit_file = *directory + (cgroup.unified() ? "/memory.max" : "/memory.limit_in_bytes");
-  TRY(CheckAlone(*directory, bystanders));
+  TRY(AwaitAlone(*directory, bystanders, deadline));
   const UniqueFd procs = TRY(Open(*directory + "/cgroup.procs", O_WRONLY));
   const std::string limit = TRY(ReadFile(limit_file));
   SocketPairEnds sync = TRY(MakeSocketPair(SOCK_STREAM));

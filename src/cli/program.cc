@@ -7,11 +7,14 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cli/command_line.h"
 #include "cli/stdout.h"
 
 namespace kata::cli {
 namespace {
+
+constexpr size_t kMaxMessageBytes = 64u << 10;
 
 constexpr char kSyslogIdent[] = "kata-runtime";
 
@@ -74,8 +77,8 @@ int RunProgram(const std::vector<std::string>& args) {
 void ReportError(const GlobalOptions& globals, const Error& error) {
   log::LogError(error.message());
   if (globals.log.empty()) return;  // stderr is the log
-  // For people, to whom engines pass it on.
-  (void)WriteAll(STDERR_FILENO, error.message() + "\n");
+  // For people, to whom engines pass it on; with words of theirs in it.
+  (void)WriteAll(STDERR_FILENO, ToPlainLine(error.message(), kMaxMessageBytes) + "\n");
 }
 
 }  // namespace kata::cli

@@ -230,7 +230,7 @@ TEST_F(GuestNetworkTest, OneThatFailsInTheGuestDoesNotStopTheOthers) {
   script_->Set({.bad_interface = "eth0"});
   Ip({"route", "add", "203.0.113.0/24", "via", "198.51.100.7"});
   Open();
-  EXPECT_THAT(network_->Configure(*agent_),
+  EXPECT_THAT(network_->Configure(*agent_, Deadline::After(kTimeout)),
               IsError(Code::kNotFound, HasSubstr("set up interface 'eth0' in the guest: Link not found")));
   EXPECT_THAT(script_->events(), Contains(HasSubstr("interface eth1")));
   EXPECT_THAT(script_->events(), Contains("routes 203.0.113.0/24>198.51.100.7@eth1"));
@@ -246,7 +246,7 @@ TEST_F(GuestNetworkTest, OneThatFailsInTheGuestDoesNotStopTheOthers) {
 TEST_F(GuestNetworkTest, TellsWhetherThereIsIpv6) {
   SetIpv6Off("all", "1");
   Open();
-  ASSERT_OK(network_->Configure(*agent_));
+  ASSERT_OK(network_->Configure(*agent_, Deadline::After(kTimeout)));
   EXPECT_THAT(script_->events(), Contains("ipv6 off: all 1 default 1 lo 1"));
   network_->Follow(machine_, agent_);
   // As Docker does for a network with IPv6 that comes later; the address leads to a look at it.
