@@ -16,9 +16,9 @@
 #include <thread>
 
 #include "base/file.h"
-#include "base/utf8.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/utf8.h"
 #include "linux/namespaces.h"
 #include "sandbox/state_directory.h"
 #include "support/leak_checked_test.h"
