@@ -38,7 +38,7 @@ Result<milliseconds> ParseDuration(std::string_view text) {
   double total = 0;
   for (std::string_view rest = text; !rest.empty();) {
     const double part = TakePart(rest);
-    // Not "<": infinity and what is no number are none either.
+    // So that also infinity and what is no number fail.
     if (!(part >= 0) || !(total + part <= kMost)) return invalid;
     total += part;
   }

@@ -1,8 +1,10 @@
 #include "cli/left_out.h"
 
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "linux/capabilities.h"
