@@ -136,10 +136,10 @@ class Cgroups(KataTest):
         bundle = self.bundle("true")
         container = self.new_id()
         bundle.config["linux"]["cgroupsPath"] = f"/{self.marker}/{container}"
-        bundle.config["linux"]["resources"] = {"cpu": {"cpus": "4000"}}
+        bundle.config["linux"]["resources"] = {"cpu": {"cpus": "1000"}}
         bundle.write()
         result = self.kata("create", "--bundle", bundle.path, container, check=False)
-        self.assert_one_line_error(result, container, "cpuset.cpus", "4000")
+        self.assert_one_line_error(result, container, "cpuset.cpus", "1000")
         for directory in self.directories(container):
             self.assertFalse(os.path.exists(directory), directory)
 

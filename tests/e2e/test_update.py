@@ -111,7 +111,7 @@ class Update(KataTest):
                 (["--cpu-quota", "1"], "", ["cpu.", "Invalid argument"]),
                 # What comes before the one that fails is taken back, on the host and in the guest.
                 (["--memory", "128m", "--cpu-share", "512", "--cpu-quota", "1"], "", ["cpu.", "Invalid argument"]),
-                (["--memory", "100m", "--cpuset-cpus", "4000"], "", ["cpuset.cpus"]),
+                (["--memory", "100m", "--cpuset-cpus", "1000"], "", ["cpuset.cpus"]),
                 (["--resources", "-"], '{"memory": {"limit": 134217728}, "cpu": {"shares": 512}, "pids": {"limit": 3}, '
                  '"unified": {"memory.nosuch": "1"}}', ["memory.nosuch"])):
             with self.subTest(flags=flags, stdin=stdin):
