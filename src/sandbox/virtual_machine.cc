@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -133,6 +134,9 @@ class VirtualMachine : public Machine {
     return {};
   }
 
+  // Logs the lines of a program; once the machine is being stopped, at debug level: virtiofsd complains of
+  // it. `source` must be a constant.
+  LineCallback ProgramLog(std::string_view source, log::Level level) const;
   Result<UniqueFd> StartVirtiofsd(const std::string& directory, Deadline deadline);
   Status StartVmm(const hypervisor::VmSpec& spec, Deadline deadline);
   // To a VMM a virtiofsd that has died is a broken socket: what virtiofsd said is the cause then.
@@ -151,6 +155,7 @@ class VirtualMachine : public Machine {
   // thread.
   const std::shared_ptr<TextBudget> text_budget_ = std::make_shared<TextBudget>();
   const std::shared_ptr<TextBudget> program_budget_ = std::make_shared<TextBudget>();
+  const std::shared_ptr<std::atomic<bool>> ending_ = std::make_shared<std::atomic<bool>>(false);
 
   mutable std::mutex mutex_;  // guards what follows
   bool stopped_ = false;
@@ -202,6 +207,12 @@ Status VirtualMachine::Start(Deadline deadline) {
   return {};
 }
 
+LineCallback VirtualMachine::ProgramLog(std::string_view source, log::Level level) const {
+  return [budget = program_budget_, ending = ending_, source, level](std::string_view line) {
+    LogProgramLine(*ending ? log::Level::kDebug : level, source, line, *budget);
+  };
+}
+
 Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, Deadline deadline) {
   storage::VirtiofsdOptions options;
   options.program = config().virtio_fs_daemon;
@@ -210,9 +221,7 @@ Result<UniqueFd> VirtualMachine::StartVirtiofsd(const std::string& directory, De
   options.cache = config().virtio_fs_cache;
   options.extra_args = config().virtio_fs_extra_args;
   options.debug = config().enable_debug;
-  options.on_error_line = [budget = program_budget_,
-                           level = options.debug ? log::Level::kDebug : log::Level::kWarning](
-                              std::string_view line) { LogProgramLine(level, "virtiofsd", line, *budget); };
+  options.on_error_line = ProgramLog("virtiofsd", options.debug ? log::Level::kDebug : log::Level::kWarning);
   options.cgroup_procs_fds = CgroupProcs();
   const auto on_exit = [reporter = exit_reporter_](const ExitStatus& status, const std::string& reason) {
     reporter->ReportUnlessVmmEnds(status, reason);
@@ -242,9 +251,7 @@ Status VirtualMachine::StartVmm(const hypervisor::VmSpec& spec, Deadline deadlin
   hypervisor::Vm::Options options;
   options.on_exit = [reporter = exit_reporter_](const std::string& reason) { reporter->Report(reason); };
   options.on_console_line = [budget = text_budget_](std::string_view line) { LogConsoleLine(line, *budget); };
-  options.on_vmm_line = [budget = program_budget_, source = driver_->name()](std::string_view line) {
-    LogProgramLine(log::Level::kWarning, source, line, *budget);
-  };
+  options.on_vmm_line = ProgramLog(driver_->name(), log::Level::kWarning);
   if (options_.network_namespace) options.namespace_fds = {options_.network_namespace.get()};
   options.cgroup_procs_fds = CgroupProcs();
   UniqueFd console_listener;
@@ -379,6 +386,7 @@ Status VirtualMachine::Stop(Deadline deadline) {
     channel = channel_;
     vm = vm_;
   }
+  *ending_ = true;
   // All are tried; the first failure is told.
   if (channel) channel->Cancel();
   Status result = vm ? vm->Stop(deadline) : Status();

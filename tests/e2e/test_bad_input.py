@@ -91,11 +91,12 @@ class BadInput(KataTest):
         bundle = self.bundle("true", cwd="/etc/passwd")
         self.refused("/etc/passwd", bundle=bundle)
 
-    def test_a_limit_of_memory_that_the_start_does_not_survive(self):
+    def test_a_limit_of_memory_that_no_program_survives(self):
         bundle = self.bundle("true")
         bundle.config["linux"].setdefault("resources", {})["memory"] = {"limit": 16 << 10}
         bundle.write()
-        self.refused("linux.resources.memory.limit: 16384 bytes are too few", bundle=bundle)
+        self.assertEqual(self.run_container(bundle=bundle, check=False).returncode, 137)
+        self.assertIn('"msg":"a process was killed for lack of memory"', self.log_tail())
 
     def test_pid_file_that_cannot_be_written(self):
         bundle = self.bundle("true")

@@ -57,10 +57,20 @@ class Log(KataTest):
         result = self.plain("delete", "--force", container)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
 
+    def test_an_ordinary_life_makes_no_warnings(self):
+        self.run_container("true")
+        container = self.create(self.bundle("sleep", "1000"))
+        self.kata("start", container)
+        self.kata("delete", "--force", container)
+        self.assertEqual([r for r in self.records() if r["level"] not in ("info", "debug")], [])
+
     def test_an_error_of_the_sandbox_server_is_told_once(self):
         self.write_configuration(kernel="/etc/passwd")
         result = self.plain("--debug", "create", "--bundle", self.bundle("true").path, self.new_id())
-        self.assert_one_line_error(result, "qemu")
+        self.assertNotEqual(result.returncode, 0)
+        errors = [line for line in result.stderr.splitlines() if "level=error" in line]
+        self.assertEqual(len(errors), 1, result.stderr)
+        self.assertIn("qemu", errors[0])
 
 
 if __name__ == "__main__":

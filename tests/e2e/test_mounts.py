@@ -184,7 +184,7 @@ class Mounts(KataTest):
         bundle = self.bundle("true")
         self.bind(bundle, self.host_dir(), "/data", "idmap")
         self.assert_one_line_error(self.run_container(bundle=bundle, check=False),
-                                   "on '/data'", "'idmap' needs uidMappings and gidMappings or a user namespace")
+                                   "mounts[7]", "'idmap' needs uidMappings and gidMappings or a user namespace")
         # overlayfs is a file system that does not let anybody do it.
         merged = self.host_dir("merged")
         layers = f"lowerdir={self.host_dir('lower')}:{self.host_dir('lower2')}"
