@@ -135,7 +135,7 @@ Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, Pr
 
 void Container::OnInitExit(const ProcessExit& exit) {
   // The event may wait behind those of other containers.
-  if (exit.oom_killed && !oom_kill_in_guest_) OnOomKill();
+  if (exit.oom_killed && !oom_kill_in_guest_) NoteOomKill();
   state_.exit_code = exit.code;
   state_.error = exit.error;
   SetStatus(ContainerStatus::kStopped);
@@ -152,6 +152,10 @@ void Container::OnInitExit(const ProcessExit& exit) {
 void Container::OnOomKill() {
   // Its end has said so, and was faster.
   if (init_->state() == Process::State::kStopped && init_->exit().oom_killed) return;
+  NoteOomKill();
+}
+
+void Container::NoteOomKill() {
   oom_kill_in_guest_ = true;
   events_.AddOomKill();
 }

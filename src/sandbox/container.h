@@ -168,6 +168,7 @@ class Container : public std::enable_shared_from_this<Container> {
   void OnInitExit(const ProcessExit& exit);
   void EndRemainingExecs();
   void ReportOomKill();
+  void NoteOomKill();
   void KillWholeContainer();
   void AwaitKillAnswer();
   void OnKillAnswer(const Status& answer);

@@ -35,9 +35,22 @@ class EngineTest(KataTest):
         """The command in the engine's network namespace; `ip netns exec` would hide the cgroup mounts."""
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
+    mounts = None  # of the engine, where it has a mount namespace of its own
+
     def host_command(self, *command):
         """The command among the mounts that the engine sees."""
-        return list(command)
+        return ["nsenter", "--mount=" + self.mounts, *command] if self.mounts else list(command)
+
+    def hold_mounts(self, script):
+        """Gives the engine a mount namespace in which the script has run; a process holds it until its input ends."""
+        holder = subprocess.Popen(["unshare", "--mount", "--propagation", "slave", "sh", "-c", f"{script} && echo mounted && exec cat"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment)
+
+        def end():
+            holder.communicate(timeout=harness.COMMAND_TIMEOUT_S)
+        self.addCleanup(end)
+        self.assertEqual(holder.stdout.readline(), "mounted\n")
+        self.mounts = f"/proc/{holder.pid}/ns/mnt"
 
     def image_archive(self):
         """A tar of a busybox root file system with what that lacks: names (it crashes) and datagrams."""
@@ -231,7 +244,6 @@ class NewerDockerTest(DockerTest):
     namespace for the daemon and its clients: a newer C library serves older programs, as QEMU and kata-runtime, too."""
 
     PACKAGES = ["docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "runc", "iptables", "virtiofsd"]
-    mounts = None
 
     def write_configuration(self, **settings):
         super().write_configuration(**{"virtiofsd": "/usr/libexec/virtiofsd", **settings})
@@ -239,26 +251,10 @@ class NewerDockerTest(DockerTest):
     def start_daemon(self):
         if self.mounts is None:
             # It outlives daemons that a test restarts: containers keep their mounts.
-            self.mounts = self.start_mounts()
+            lower = debian_tree(self.PACKAGES, "trixie") + "/usr:/usr"
+            self.hold_mounts(f"mount -t overlay -o lowerdir={lower} overlay /usr")
         super().start_daemon()
         self.assertRegex(self.docker("version", "--format", "{{.Server.Version}}").stdout, "^2[6-9]")
-
-    def start_mounts(self):
-        """A process that holds the mount namespace until its input ends."""
-        lower = debian_tree(self.PACKAGES, "trixie") + "/usr:/usr"
-        holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "slave", "sh", "-c",
-             f"mount -t overlay -o lowerdir={lower} overlay /usr && echo mounted && exec cat"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment)
-
-        def end():
-            holder.communicate(timeout=harness.COMMAND_TIMEOUT_S)
-        self.addCleanup(end)
-        self.assertEqual(holder.stdout.readline(), "mounted\n")
-        return f"/proc/{holder.pid}/ns/mnt"
-
-    def host_command(self, *command):
-        return ["nsenter", "--mount=" + self.mounts, *command]
 
     def daemon_command(self):
         return self.host_command(*super().daemon_command())
@@ -275,6 +271,9 @@ class PodmanTest(EngineTest):
 
     def setUp(self):
         super().setUp()
+        # netavark and iptables keep books and locks of the machine there, whatever Podman is told, and tests run side by side.
+        self.hold_mounts("mkdir -p /run/containers && mount -t tmpfs tmpfs /run/containers && touch /run/xtables.lock && "
+                         f"touch {self.dir}/xtables.lock && mount --bind {self.dir}/xtables.lock /run/xtables.lock")
         # Podman takes plain directories, which engines leave where a controller of version 1 is not mounted, for
         # control groups, and cannot remove the pods in them.
         if not os.path.exists(CGROUPS + "/cgroup.procs"):
@@ -307,7 +306,7 @@ class PodmanTest(EngineTest):
         directory = os.path.join(self.dir, "podman")
         flags = ["--root", directory + "/root", "--runroot", directory + "/run", "--tmpdir", directory + "/tmp",
                  "--network-config-dir", directory + "/networks", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
-        return self.inside("podman", *flags, *args)
+        return self.host_command(*self.inside("podman", *flags, *args))
 
     def runtime_flags(self, runtime="kata"):
         # Where there are several of one name Podman asks each; runc is not among the settings' runtimes.
@@ -327,8 +326,3 @@ class PodmanTest(EngineTest):
                 os.rmdir(directory)
             except OSError:  # somebody else's pod
                 pass
-        # Its storage is a mount over itself.
-        with open("/proc/self/mounts", encoding="utf-8") as f:
-            mounts = [line.split()[1] for line in f if self.dir in line]
-        for mount in reversed(mounts):
-            subprocess.run(["umount", mount], check=False)

@@ -61,9 +61,11 @@ class Podman(IPv6, Statistics, Failures, BrokenSettings, Devices, PodmanTest):
         with open(settings, "w", encoding="utf-8"):
             pass
         command = self.engine_command(["--runtime", "kata", "info", "--format", "{{json .Host.OCIRuntime}}"])
+        its_mounts = self.host_command()
         shown = self.run_engine(
-            ["unshare", "--mount", "sh", "-c", f'mount -t overlay -o lowerdir={installed}:/usr/bin overlay /usr/bin && exec "$@"',
-             "sh", "env", "CONTAINERS_CONF=" + settings, *command])
+            [*its_mounts, "unshare", "--mount", "sh", "-c",
+             f'mount -t overlay -o lowerdir={installed}:/usr/bin overlay /usr/bin && exec "$@"',
+             "sh", "env", "CONTAINERS_CONF=" + settings, *command[len(its_mounts):]])
         runtime = json.loads(shown.stdout)
         self.assertEqual((runtime["name"], runtime["path"]), ("kata", "/usr/bin/kata-runtime"))
         self.assertIn("kata-runtime version", runtime["version"])

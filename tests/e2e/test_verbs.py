@@ -159,6 +159,7 @@ class Verbs(KataTest):
                 self.assertEqual(result.stdout, expected)
             else:
                 self.assert_one_line_error(result, f"'{final}'", "ffinity")
+        self.kata("delete", "--force", container)
 
     def test_exec_flags_and_codes(self):
         container = self.running("sleep", "600", inheritable=["CAP_SYS_ADMIN"])
