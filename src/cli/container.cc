@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <optional>
+#include <thread>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -17,6 +18,8 @@ using std::chrono::seconds;
 
 constexpr seconds kServerEndTimeout{20};
 constexpr seconds kServerEndGrace{1};
+// Some parents never reap.
+constexpr std::chrono::milliseconds kReapTime{500};
 constexpr seconds kKilledEndTimeout{10};
 
 std::string StatusName(task::Status status) {
@@ -141,7 +144,13 @@ Error ContainerError(const GlobalOptions& globals, Error error, const std::strin
 }
 
 void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout) {
-  (void)HasEnded(container.state().shim, timeout, "the end of kata-shim");
+  const sandbox::ProcessId& shim = container.state().shim;
+  if (!HasEnded(shim, timeout, "the end of kata-shim")) return;
+  // Until it is reaped its parent may not know yet, and nothing tells of that.
+  const Deadline reaped = Deadline::After(kReapTime);
+  while (!reaped.Passed() && ProcessStartTime(shim.pid).value_or(0) == shim.start_time) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 Status RemoveContainer(Container& container) {

@@ -63,7 +63,8 @@ bool HasStopped(const GlobalOptions& globals, const std::string& id);
 Error ContainerError(const GlobalOptions& globals, Error error, const std::string& verb,
                      const std::string& id);
 
-// Waits until kata-shim of the container's init has ended, `timeout` at most.
+// Waits until kata-shim of the container's init has ended, `timeout` at most, and has been seen to by its
+// parent.
 void AwaitStandInEnd(const Container& container, std::chrono::milliseconds timeout);
 
 // Ends the container's server and whatever it has left behind, removes the directory and runs the poststop
