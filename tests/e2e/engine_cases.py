@@ -36,7 +36,7 @@ class Containers:
 
     def machines(self):
         """The process ids of the VMMs."""
-        return [pid for pid, command in processes_with(self.marker) if "qemu-system" in command.split()[0]]
+        return [pid for pid, command in processes_with(self.marker) if "qemu-system" in command.partition(" ")[0]]
 
     def vmm_of(self, name):
         """The VMM is in the control group of the pid that the engine has."""
@@ -76,9 +76,12 @@ class Failures(Containers):
             command = self.engine_command(["run", "--name", "box", *self.runtime_flags(), "--network", "none", IMAGE, *TICK])
             with subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL) as client:
-                wait_until(self.machines, "the VMM to start", harness.COMMAND_TIMEOUT_S)
-                self.engine("rm", "--force", "box")
-                client.wait(harness.COMMAND_TIMEOUT_S)
+                try:
+                    wait_until(self.machines, "the VMM to start", harness.COMMAND_TIMEOUT_S)
+                    self.engine("rm", "--force", "box")
+                    client.wait(harness.COMMAND_TIMEOUT_S)
+                finally:
+                    client.kill()
             self.assertEqual(self.engine("ps", "--all", "--quiet").stdout, "")
             wait_until(lambda: not self.machines(), "the machine to end")
 

@@ -62,19 +62,18 @@ class Pods(KataTest):
         self.assertEqual(third, first)
 
     def test_what_is_not_in_the_machine_is_refused(self):
-        with subprocess.Popen(["unshare", "--uts", "--ipc", "--time", "--cgroup", "sleep", "1000"]) as other:
-            self.addCleanup(other.wait)
-            self.addCleanup(other.kill)
-            own = os.readlink("/proc/self/ns/uts")
-            wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/uts") != own, "the other namespaces")
-            for kind in ("uts", "ipc", "time", "cgroup", "mount"):
-                path = f"/proc/{other.pid}/ns/" + {"mount": "mnt", "time": "time_for_children"}.get(kind, kind)
-                bundle = self.member_bundle("true", joins={kind: path})
-                with self.subTest(kind=kind):
-                    self.assert_one_line_error(
-                        self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
-                                  stdout=subprocess.DEVNULL), f"{kind} namespace", path)
-            other.kill()
+        other = subprocess.Popen(["unshare", "--uts", "--ipc", "--time", "--cgroup", "sleep", "1000"])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        own = os.readlink("/proc/self/ns/uts")
+        wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/uts") != own, "the other namespaces")
+        for kind in ("uts", "ipc", "time", "cgroup", "mount"):
+            path = f"/proc/{other.pid}/ns/" + {"mount": "mnt", "time": "time_for_children"}.get(kind, kind)
+            bundle = self.member_bundle("true", joins={kind: path})
+            with self.subTest(kind=kind):
+                self.assert_one_line_error(
+                    self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
+                              stdout=subprocess.DEVNULL), f"{kind} namespace", path)
 
     def oom_kills(self, container):
         """As engines see them: in its control group on the host."""
