@@ -1,5 +1,8 @@
 // grpc.AgentService: the guest as a machine: details, clock, CPUs, memory, swap, volumes, metrics.
+#include <asio/steady_timer.hpp>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "agent/storage/registry.h"
 #include "agent/swap.h"
 #include "agent/volume_stats.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "jail/jail.h"
 #include "protocol/constants.h"
@@ -21,6 +25,7 @@ namespace {
 
 using ttrpc::CallContext;
 using ttrpc::Responder;
+using namespace std::chrono_literals;
 
 Result<grpc::GuestDetailsResponse> GuestDetails(const grpc::GuestDetailsRequest& request,
                                                 const Settings& settings) {
@@ -42,16 +47,38 @@ Status CheckOwnsGuest(const Settings& settings) {
   return Error(Code::kFailedPrecondition, "the agent does not run in a guest of its own");
 }
 
+Status TakeNewMemory(const Settings& settings) {
+  TRY_CTX(OnlineMemory(), "bring memory online");
+  RefreshLimits(settings);
+  return {};
+}
+
 Status Online(const grpc::OnlineCPUMemRequest& request, const Settings& settings) {
   TRY(CheckOwnsGuest(settings));
   if (request.nb_cpus() > 0) {
     TRY_CTX(OnlineCpus(request.nb_cpus(), Deadline::After(settings.hotplug_timeout)), "bring CPUs online");
   }
-  if (!request.cpu_only()) {
-    TRY_CTX(OnlineMemory(), "bring memory online");
-    RefreshLimits(settings);
-  }
+  if (!request.cpu_only()) return TakeNewMemory(settings);
   return {};
+}
+
+// The host learns that memory is plugged in before the guest's kernel has taken all of it into use, and no
+// event tells of the rest: parts of a block of virtio-mem come without one.
+constexpr std::chrono::milliseconds kLateMemoryLooks[] = {100ms, 1000ms, 5000ms};
+
+// Loop thread. Looks for more memory after each of the times above.
+void TakeLateMemory(Context context, size_t look = 0) {
+  if (look == std::size(kLateMemoryLooks)) return;
+  const auto timer = std::make_shared<asio::steady_timer>(context.loop.context(), kLateMemoryLooks[look]);
+  timer->async_wait([timer, context, look](const asio::error_code& error) {
+    if (error) return;
+    context.jobs.Run([context, look]() -> Completion {
+      if (const Status status = TakeNewMemory(context.settings); !status) {
+        log::Warning("memory that was plugged in is not in use", {{"error", status.error().message()}});
+      }
+      return [context, look] { TakeLateMemory(context, look + 1); };
+    });
+  });
 }
 
 void RegisterSystem(ttrpc::Server& server, Context context) {
@@ -82,9 +109,17 @@ void RegisterSystem(ttrpc::Server& server, Context context) {
 void RegisterHotplug(ttrpc::Server& server, Context context) {
   const RunJob run = RunAtOnce(context.jobs);
   const Settings& settings = context.settings;
-  HandleAsJob<grpc::OnlineCPUMemRequest, Empty>(
-      server, run, "OnlineCPUMem",
-      [&settings](const grpc::OnlineCPUMemRequest& request) { return Online(request, settings); });
+  server.Handle<grpc::OnlineCPUMemRequest, Empty>(
+      std::string(protocol::kAgentService), "OnlineCPUMem",
+      [context](const CallContext&, const grpc::OnlineCPUMemRequest& request, Responder<Empty> responder) {
+        context.jobs.Run([context, request, responder = std::move(responder)]() mutable -> Completion {
+          Status status = Online(request, context.settings);
+          const bool late_memory = status && !request.cpu_only();
+          Answer(std::move(responder))(std::move(status));
+          if (!late_memory) return {};
+          return [context] { TakeLateMemory(context); };
+        });
+      });
   HandleAsJob<grpc::MemHotplugByProbeRequest, Empty>(
       server, run, "MemHotplugByProbe", [&settings](const grpc::MemHotplugByProbeRequest& request) -> Status {
         TRY(CheckOwnsGuest(settings));
