@@ -53,8 +53,9 @@ std::string FormatTable(const std::vector<ContainerView>& views) {
   return FormatTable(lines);
 }
 
+// No containers are null, as runc prints them.
 std::string FormatJson(const std::vector<ContainerView>& views) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  nlohmann::ordered_json list;
   for (const ContainerView& view : views) list.push_back(ToJson(view));
   return DumpJson(list, -1) + "\n";
 }

@@ -161,7 +161,7 @@ TEST_F(ProgramTest, ShowsItsVersion) {
 
 TEST_F(ProgramTest, ListsNothingWhereNothingIs) {
   EXPECT_EQ(Run({"list"}).out, "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
-  EXPECT_EQ(Run({"list", "--format", "json"}).out, "[]\n");
+  EXPECT_EQ(Run({"list", "--format", "json"}).out, "null\n");
   EXPECT_EQ(Run({"list", "-q"}).out, "");
   EXPECT_EQ(ErrorOf({"list", "--format", "xml"}), "list: --format: 'xml' is not one of table, json");
 }
