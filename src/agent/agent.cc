@@ -5,20 +5,23 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+// after <sys/socket.h>, which it needs
+#include <linux/vm_sockets.h>
 
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "agent/acceptor.h"
 #include "agent/debug_console.h"
 #include "agent/guest_boot.h"
 #include "agent/log_channel.h"
@@ -28,6 +31,7 @@
 #include "agent/serial_port.h"
 #include "agent/server_address.h"
 #include "agent/services.h"
+#include "base/acceptor.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -53,7 +57,19 @@ constexpr char kConsole[] = "/dev/console";
 constexpr std::chrono::seconds kDialTimeout{30};
 constexpr std::chrono::seconds kStopTimeout{10};
 constexpr std::chrono::seconds kWatchInterval{2};
-constexpr unsigned kHostCid = 2;  // VMADDR_CID_HOST
+
+// vsock(7) knows no network namespaces: where the kernel has a loopback for it, every process of a container
+// can connect to the agent. Only the host may; the kernel lets nobody else bind its CID.
+Acceptor::Handler FromHostOnly(std::function<void(UniqueFd stream)> handler) {
+  return [handler = std::move(handler)](UniqueFd stream, const sockaddr_storage& peer,
+                                        const Acceptor::Place&) {
+    if (peer.ss_family == AF_VSOCK && reinterpret_cast<const sockaddr_vm&>(peer).svm_cid != VMADDR_CID_HOST) {
+      log::Warning("refused a connection that does not come from the host");
+      return;
+    }
+    handler(std::move(stream));
+  };
+}
 
 // One arena and early return of memory: the agent lives in the memory of its guest.
 void KeepMemorySmall() {
@@ -173,8 +189,8 @@ Status Agent::OpenChannel() {
   }
   UniqueFd socket = address.kind == ServerAddress::Kind::kVsock ? TRY(linux::ListenVsock(address.port))
                                                                 : TRY(linux::ListenUnix(address.name));
-  acceptor_ = std::make_unique<Acceptor>(loop_, std::move(socket),
-                                         [this](UniqueFd stream) { ServeStream(std::move(stream)); });
+  acceptor_ = TRY(Acceptor::Create(
+      loop_, std::move(socket), FromHostOnly([this](UniqueFd stream) { ServeStream(std::move(stream)); })));
   return {};
 }
 
@@ -189,8 +205,9 @@ void Agent::ServeStream(UniqueFd stream) {
 
 Status Agent::ServeLog(const std::shared_ptr<LogStream>& log_stream) {
   UniqueFd socket = TRY(linux::ListenVsock(options_.log_vport));
-  log_acceptor_ = std::make_unique<Acceptor>(
-      loop_, std::move(socket), [log_stream](UniqueFd stream) { log_stream->Attach(std::move(stream)); });
+  log_acceptor_ = TRY(Acceptor::Create(loop_, std::move(socket), FromHostOnly([log_stream](UniqueFd stream) {
+                                         log_stream->Attach(std::move(stream));
+                                       })));
   return {};
 }
 
@@ -204,11 +221,12 @@ void Agent::OfferDebugConsole() {
       return {};
     }
     UniqueFd socket = TRY(linux::ListenVsock(options_.debug_console_vport));
-    debug_console_acceptor_ = std::make_unique<Acceptor>(loop_, std::move(socket), [this](UniqueFd stream) {
-      if (Status status = debug_console_->Serve(std::move(stream)); !status) {
-        log::Warning("debug console", {{"error", status.error().message()}});
-      }
-    });
+    debug_console_acceptor_ =
+        TRY(Acceptor::Create(loop_, std::move(socket), FromHostOnly([this](UniqueFd stream) {
+                               if (Status status = debug_console_->Serve(std::move(stream)); !status) {
+                                 log::Warning("debug console", {{"error", status.error().message()}});
+                               }
+                             })));
     log::Warning("a debug console is open", {{"port", options_.debug_console_vport}});
     return {};
   };
@@ -220,10 +238,11 @@ void Agent::OfferDebugConsole() {
 // Once: whoever listens there later is not the one that started this guest.
 void Agent::DialHost(uint32_t port) {
   jobs_.Run([this, port]() -> Completion {
-    return [this, stream = linux::ConnectVsock(kHostCid, port, Deadline::After(kDialTimeout))]() mutable {
-      if (stream) return ServeStream(std::move(*stream));
-      log::LogError("cannot reach the host", {{"error", stream.error().message()}});
-    };
+    return
+        [this, stream = linux::ConnectVsock(VMADDR_CID_HOST, port, Deadline::After(kDialTimeout))]() mutable {
+          if (stream) return ServeStream(std::move(*stream));
+          log::LogError("cannot reach the host", {{"error", stream.error().message()}});
+        };
   });
 }
 

@@ -121,8 +121,11 @@ Status NameRelay::Listen(const sockaddr_in& address) {
   address_ = address;
   datagrams_.emplace(loop_.context(), sockets.datagram.Release());
   AwaitDatagrams();
-  acceptor_.emplace(loop_, std::move(sockets.stream),
-                    [this](UniqueFd socket) { AddStream(std::move(socket)); });
+  // Without a limit: when there are too many streams, the oldest is closed.
+  acceptor_ = TRY(Acceptor::Create(loop_, std::move(sockets.stream),
+                                   [this](UniqueFd socket, const sockaddr_storage&, const Acceptor::Place&) {
+                                     AddStream(std::move(socket));
+                                   }));
   return {};
 }
 

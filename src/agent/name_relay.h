@@ -14,8 +14,8 @@
 #include <string>
 #include <variant>
 
-#include "agent/acceptor.h"
 #include "agent/port_redirect.h"
+#include "base/acceptor.h"
 #include "base/event_loop.h"
 #include "base/result.h"
 
@@ -64,7 +64,7 @@ class NameRelay {
   const std::string cgroup_root_;
   std::optional<sockaddr_in> address_;
   std::optional<asio::posix::stream_descriptor> datagrams_;
-  std::optional<Acceptor> acceptor_;
+  std::unique_ptr<Acceptor> acceptor_;
   PortRedirect redirect_;
   std::deque<std::shared_ptr<Stream>> streams_;  // the oldest first
   uint64_t next_id_ = 1;

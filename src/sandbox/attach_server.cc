@@ -3,9 +3,7 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <chrono>
-#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -14,8 +12,6 @@
 
 namespace kata::sandbox {
 namespace {
-
-constexpr std::chrono::milliseconds kAcceptPause{100};
 
 // The message is there already when it is asked for; a receive that would wait is a spurious wake-up.
 Deadline AtOnce() {
@@ -36,51 +32,22 @@ Status CheckPeer(int socket_fd) {
 Result<std::unique_ptr<AttachServer>> AttachServer::Create(EventLoop& loop, FdWatcher& watcher,
                                                            UniqueFd listening_socket, Handlers handlers,
                                                            size_t max_connections) {
-  // Only this program waits on the listening socket, so its flags are its own.
-  TRY(SetNonBlocking(listening_socket.get(), true));
-  std::unique_ptr<AttachServer> server(
-      new AttachServer(loop, watcher, std::move(listening_socket), std::move(handlers), max_connections));
-  TRY(server->WaitForConnection());
+  std::unique_ptr<AttachServer> server(new AttachServer(watcher, std::move(handlers)));
+  server->acceptor_ = TRY(Acceptor::Create(
+      loop, std::move(listening_socket),
+      [server = server.get()](UniqueFd socket, const sockaddr_storage&, Acceptor::Place place) {
+        server->Add(std::move(socket), std::move(place));
+      },
+      max_connections));
   return server;
 }
 
-Status AttachServer::WaitForConnection() {
-  if (waiting_ || connections_.size() >= max_connections_) return {};
-  listen_watch_ = TRY(watcher_.Once(listening_socket_.get(), EPOLLIN, [this](uint32_t) {
-    waiting_ = false;
-    Accept();
-  }));
-  waiting_ = true;
-  return {};
-}
-
-void AttachServer::Accept() {
-  UniqueFd socket(accept4(listening_socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (socket) {
-    const uint64_t id = ++last_id_;
-    connections_[id].socket = std::move(socket);
-    WaitForMessage(id);
-  } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-    AcceptLater();
-  }
-  GoOn();
-}
-
-// Out of descriptors or memory: the connection stays pending, and waiting for it would return at once.
-void AttachServer::AcceptLater() {
-  waiting_ = true;
-  pause_ = std::make_shared<asio::steady_timer>(loop_.context(), kAcceptPause);
-  pause_->async_wait([this, weak = std::weak_ptr(pause_)](const std::error_code& error) {
-    if (error || weak.expired()) return;  // this object has gone
-    waiting_ = false;
-    GoOn();
-  });
-}
-
-void AttachServer::GoOn() {
-  if (const Status waiting = WaitForConnection(); !waiting) {
-    log::LogError("no more clients can attach", {{"error", waiting.error().message()}});
-  }
+void AttachServer::Add(UniqueFd socket, Acceptor::Place place) {
+  const uint64_t id = ++last_id_;
+  Connection& connection = connections_[id];
+  connection.place = std::move(place);
+  connection.socket = std::move(socket);
+  WaitForMessage(id);
 }
 
 void AttachServer::WaitForMessage(uint64_t id) {
@@ -132,7 +99,6 @@ void AttachServer::Drop(uint64_t id) {
   const bool committed = it->second.committed;
   it->second.watch.Cancel();
   connections_.erase(it);
-  GoOn();
   if (attached) handlers_.on_closed(id, committed);
 }
 

@@ -1,12 +1,12 @@
 // AttachServer: the sandbox server's side of attach.sock (attach.h).
 #pragma once
 
-#include <asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 
+#include "base/acceptor.h"
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -33,40 +33,26 @@ class AttachServer {
 
  private:
   struct Connection {
+    Acceptor::Place place;
     UniqueFd socket;
     FdWatcher::Watch watch;
     bool attached = false;
     bool committed = false;
   };
 
-  AttachServer(EventLoop& loop, FdWatcher& watcher, UniqueFd listening_socket, Handlers handlers,
-               size_t max_connections)
-      : loop_(loop),
-        watcher_(watcher),
-        listening_socket_(std::move(listening_socket)),
-        handlers_(std::move(handlers)),
-        max_connections_(max_connections) {}
+  AttachServer(FdWatcher& watcher, Handlers handlers) : watcher_(watcher), handlers_(std::move(handlers)) {}
 
-  // Unless it does already, or there is no room.
-  Status WaitForConnection();
-  void Accept();
-  void AcceptLater();
-  void GoOn();
+  void Add(UniqueFd socket, Acceptor::Place place);
   void WaitForMessage(uint64_t id);
   void OnReadable(uint64_t id);
   // Whether the connection goes on.
   bool Receive(uint64_t id, Connection& connection);
   void Drop(uint64_t id);
 
-  EventLoop& loop_;
   FdWatcher& watcher_;
-  UniqueFd listening_socket_;
-  FdWatcher::Watch listen_watch_;
-  std::shared_ptr<asio::steady_timer> pause_;
-  bool waiting_ = false;  // for a connection, or for the pause to be over
   Handlers handlers_;
-  const size_t max_connections_;
   std::map<uint64_t, Connection> connections_;
+  std::unique_ptr<Acceptor> acceptor_;
   uint64_t last_id_ = 0;
 };
 

@@ -2,13 +2,11 @@
 
 #include <sys/socket.h>
 
-#include <asio/posix/stream_descriptor.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
-#include <cerrno>
 #include <mutex>
 #include <utility>
 
+#include "base/acceptor.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "linux/unix_socket.h"
@@ -22,7 +20,6 @@ constexpr Connection::Limits kLimits{.stop_reading_above = 8u << 20, .close_abov
 constexpr size_t kMaxCallsInFlight = 4096;
 constexpr size_t kMaxRequestBytesInFlight = 64u << 20;
 constexpr size_t kMaxErrorMessage = 64u << 10;
-constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 // A response frame. What cannot be sent becomes an error that can.
 std::string EncodeResponse(uint32_t stream_id, Result<std::string> result) {
@@ -76,15 +73,6 @@ struct Peer {
   std::function<void(uint64_t)> on_closed;
 };
 
-struct Listener {
-  Listener(EventLoop& loop, size_t max)
-      : descriptor(loop.context()), pause(loop.context()), max_connections(max) {}
-  asio::posix::stream_descriptor descriptor;
-  asio::steady_timer pause;
-  const size_t max_connections;
-  size_t connections = 0;
-};
-
 }  // namespace
 
 // Touched by the loop thread only, save for the members before the first Serve().
@@ -109,14 +97,11 @@ class Server::Impl : public std::enable_shared_from_this<Impl> {
   void Call(Peer& peer, uint32_t stream_id, const std::string& data);
   Result<RawHandler*> FindHandler(const std::string& service, const std::string& method);
 
-  void WaitConnection(const std::shared_ptr<Listener>& listener);
-  void Accept(const std::shared_ptr<Listener>& listener);
-
   EventLoop& loop_;
   const std::shared_ptr<LoopGate> gate_;
   std::map<std::string, std::map<std::string, RawHandler>> handlers_;
   std::map<uint64_t, std::shared_ptr<Peer>> peers_;
-  std::vector<std::shared_ptr<Listener>> listeners_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
   uint64_t last_connection_id_ = 0;
   bool stopped_ = false;
 };
@@ -288,11 +273,7 @@ void Server::Impl::Stop() {
   stopped_ = true;
   for (const auto& [id, peer] : peers_) peer->connection->Abandon();
   peers_.clear();
-  for (const std::shared_ptr<Listener>& listener : listeners_) {
-    listener->descriptor.close();
-    listener->pause.cancel();
-  }
-  listeners_.clear();
+  acceptors_.clear();
 }
 
 // --- listening
@@ -300,50 +281,17 @@ void Server::Impl::Stop() {
 
 void Server::Impl::Listen(UniqueFd socket, size_t max_connections) {
   if (stopped_) return;
-  const auto listener = std::make_shared<Listener>(loop_, max_connections);
-  asio::error_code error;
-  listener->descriptor.assign(socket.get(), error);
-  if (error || !SetNonBlocking(socket.get(), true)) {
-    if (!error) (void)listener->descriptor.release();
-    log::Debug("cannot listen on a socket", {{"error", error.message()}});
-    return;
+  Result<std::unique_ptr<Acceptor>> acceptor = Acceptor::Create(
+      loop_, std::move(socket),
+      [this](UniqueFd stream, const sockaddr_storage&, Acceptor::Place place) {
+        Serve(std::move(stream), [place = std::move(place)](uint64_t) {});
+      },
+      max_connections);
+  if (acceptor) {
+    acceptors_.push_back(std::move(*acceptor));
+  } else {
+    log::LogError("nobody can connect", {{"error", acceptor.error().message()}});
   }
-  (void)socket.Release();
-  listeners_.push_back(listener);
-  WaitConnection(listener);
-}
-
-void Server::Impl::WaitConnection(const std::shared_ptr<Listener>& listener) {
-  listener->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
-                                  [weak = weak_from_this(), listener](const asio::error_code& error) {
-                                    const auto self = weak.lock();
-                                    if (!error && self && !self->stopped_) self->Accept(listener);
-                                  });
-}
-
-void Server::Impl::Accept(const std::shared_ptr<Listener>& listener) {
-  UniqueFd stream(
-      accept4(listener->descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  const int accept_errno = errno;
-  const bool accepted = stream.valid();
-  if (accepted) {
-    ++listener->connections;
-    Serve(std::move(stream), [weak = weak_from_this(), listener](uint64_t) {
-      const auto self = weak.lock();
-      if (listener->connections-- == listener->max_connections && self) self->WaitConnection(listener);
-    });
-    if (listener->connections == listener->max_connections) return;
-  }
-  if (accepted || accept_errno == EAGAIN || accept_errno == EINTR || accept_errno == ECONNABORTED) {
-    WaitConnection(listener);
-    return;
-  }
-  // Out of descriptors or memory: the connection stays pending, and waiting for it would return at once.
-  listener->pause.expires_after(kAcceptPause);
-  listener->pause.async_wait([weak = weak_from_this(), listener](const asio::error_code& error) {
-    const auto self = weak.lock();
-    if (!error && self && !self->stopped_) self->WaitConnection(listener);
-  });
 }
 
 // --- Server
