@@ -11,7 +11,6 @@
 namespace kata::cgroup {
 namespace {
 
-constexpr std::string_view kPrefix = "org.systemd.property.";
 constexpr size_t kMaxElements = 1000;
 
 // The type that a word in front of a value gives it, and the range of numbers of this type.
@@ -191,8 +190,8 @@ std::optional<std::string> ToMicroseconds(const std::vector<std::string>& second
 Result<std::vector<SystemdProperty>> ReadSystemdProperties(const oci::StringMap& annotations) {
   std::vector<SystemdProperty> properties;
   for (const auto& [key, text] : annotations) {
-    if (!key.starts_with(kPrefix)) continue;
-    SystemdProperty property{.name = key.substr(kPrefix.size()), .value = {}};
+    if (!key.starts_with(kSystemdPropertyPrefix)) continue;
+    SystemdProperty property{.name = key.substr(kSystemdPropertyPrefix.size()), .value = {}};
     if (!IsPropertyName(property.name)) {
       return MakeError(Code::kInvalidArgument, "annotations: '{}' names no property of systemd", key);
     }

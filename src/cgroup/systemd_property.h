@@ -3,12 +3,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "oci/spec.h"
 
 namespace kata::cgroup {
+
+// Of the annotations that are read.
+inline constexpr std::string_view kSystemdPropertyPrefix = "org.systemd.property.";
 
 struct SystemdProperty {
   std::string name;

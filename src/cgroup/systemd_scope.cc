@@ -24,8 +24,11 @@ Status CallManager(std::vector<std::string> arguments, Deadline deadline) {
   PipeEnds errors = TRY(MakePipe());
   Command command;
   command.program = "busctl";
+  // What follows "--" is no option, whatever it begins with: unit and properties are the engine's words, and
+  // options of busctl run programs ("--address=unixexec:").
   command.args = {"--system",
                   "--quiet",
+                  "--",
                   "call",
                   "org.freedesktop.systemd1",
                   "/org/freedesktop/systemd1",

@@ -17,6 +17,7 @@ namespace {
 
 using kata::test::IsError;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class SystemdScopeTest : public kata::test::LeakCheckedTest {
  protected:
@@ -47,7 +48,7 @@ TEST_F(SystemdScopeTest, IsStartedWithItsFirstProcess) {
               IsError(Code::kDeadlineExceeded, HasSubstr("'docker-c1.scope' of systemd")));
   EXPECT_EQ(Calls(),
             fmt::format(
-                "--system --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+                "--system --quiet -- call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
                 "org.freedesktop.systemd1.Manager StartTransientUnit ssa(sv)a(sa(sv)) docker-c1.scope fail 9 "
                 "Description s Kata container Slice s a-b.slice Delegate b true DefaultDependencies b false "
                 "CollectMode s inactive-or-failed CPUAccounting b true MemoryAccounting b true "
@@ -64,6 +65,19 @@ TEST_F(SystemdScopeTest, HasThePropertiesOfItsContainer) {
   EXPECT_THAT(Calls(), HasSubstr("docker-c1.scope fail 11 Description"));
   EXPECT_THAT(Calls(),
               HasSubstr(fmt::format("PIDs au 1 {} TimeoutStopUSec t 5 After as 1 a.service 0\n", getpid())));
+}
+
+// Played by a shell that reads options as getopt_long(3) does.
+TEST_F(SystemdScopeTest, WordsOfTheEngineAreNoOptions) {
+  PlayBusctl("getopt -o '' -l system,quiet,address: -- \"$@\" >> " + dir_->path() + "/read");
+  ASSERT_OK_AND_ASSIGN(SystemdScope scope, MakeScopeName("--address=a.slice:docker:c1", "c1"));
+  scope.properties = {{"Description", {"s", "--address=unixexec:path=/bin/sh"}}, {"Nice", {"i", "-5"}}};
+  EXPECT_THAT(StartScope(scope, getpid(), Deadline::After(std::chrono::milliseconds(20))),
+              test::IsErrorCode(Code::kDeadlineExceeded));
+  ASSERT_OK_AND_ASSIGN(const std::string read, ReadFile(dir_->path() + "/read"));
+  EXPECT_THAT(read, StartsWith(" --system --quiet -- 'call' ")) << "no other option is seen";
+  EXPECT_THAT(read, HasSubstr("'Slice' 's' '--address=a.slice'"));
+  EXPECT_THAT(read, HasSubstr("'Description' 's' '--address=unixexec:path=/bin/sh' 'Nice' 'i' '-5'"));
 }
 
 TEST_F(SystemdScopeTest, SystemdsWordsAreTheError) {

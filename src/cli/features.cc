@@ -46,6 +46,7 @@ std::vector<std::string_view> SeccompActions() {
 std::vector<std::string> UnsafeAnnotations() {
   std::vector<std::string> annotations = sandbox::PodAnnotations();
   annotations.emplace_back(config::kAnnotationPrefix);
+  annotations.emplace_back(cgroup::kSystemdPropertyPrefix);
   return annotations;
 }
 
