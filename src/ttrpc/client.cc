@@ -51,7 +51,7 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
     RawCallback callback;
   };
 
-  explicit Impl(EventLoop& loop) : loop_(loop) {}
+  Impl(EventLoop& loop, uint32_t first_stream_id) : loop_(loop), next_stream_id_(first_stream_id) {}
 
   EventLoop& loop() { return loop_; }
   void Open(UniqueFd stream);
@@ -78,7 +78,7 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
   std::shared_ptr<Connection> connection_;
   std::optional<Error> closed_;  // why
   std::map<uint32_t, Pending> pending_;
-  uint64_t next_stream_id_ = 1;
+  uint32_t next_stream_id_;
 
   std::mutex mutex_;  // for the two below
   std::deque<Call> submitted_;
@@ -134,18 +134,15 @@ void Client::Impl::Start(Call call) {
     call.callback(MakeError(Code::kDeadlineExceeded, "call '{}': deadline exceeded", name));
     return;
   }
-  if (next_stream_id_ > UINT32_MAX) {
-    call.callback(
-        MakeError(Code::kUnavailable, "call '{}': all stream numbers of the connection are used up", name));
-    return;
-  }
   ::ttrpc::Request request;
   request.set_service(std::move(call.service));
   request.set_method(std::move(call.method));
   request.set_payload(std::move(call.payload));
   if (call.deadline) request.set_timeout_nano(std::max<int64_t>(1, call.deadline->Remaining().count()));
 
-  const auto stream_id = static_cast<uint32_t>(next_stream_id_);
+  // They begin again at 1 when all are used up; a call may have been waiting since.
+  while (pending_.contains(next_stream_id_)) next_stream_id_ += 2;
+  const uint32_t stream_id = next_stream_id_;
   Result<std::string> frame = EncodeFrame(stream_id, FrameType::kRequest, 0, request.SerializeAsString());
   if (!frame) {
     call.callback(std::move(frame).error().Wrap(fmt::format("call '{}'", name)));
@@ -224,7 +221,8 @@ void Client::Impl::Close(const Error& reason) {
 // --- Client
 // --------------------------------------------------------------------------------------------------------
 
-Client::Client(EventLoop& loop, UniqueFd stream) : impl_(std::make_shared<Impl>(loop)) {
+Client::Client(EventLoop& loop, UniqueFd stream, uint32_t first_stream_id)
+    : impl_(std::make_shared<Impl>(loop, first_stream_id)) {
   impl_->Open(std::move(stream));
 }
 

@@ -17,8 +17,9 @@ namespace kata::ttrpc {
 // message of a server's error is that of the server, on one line.
 class Client {
  public:
-  // `loop` is borrowed, must outlive the client and must be run by some thread.
-  Client(EventLoop& loop, UniqueFd stream);
+  // `loop` is borrowed, must outlive the client and must be run by some thread. `first_stream_id`: odd; 1 but
+  // for tests.
+  Client(EventLoop& loop, UniqueFd stream, uint32_t first_stream_id = 1);
   // Calls in flight fail before this returns; on another thread than the loop's it waits for the loop.
   ~Client();
   Client(const Client&) = delete;

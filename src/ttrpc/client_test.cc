@@ -76,6 +76,19 @@ TEST_F(ClientTest, TakesAnswersInAnyOrder) {
   for (int i = 0; i < 10; ++i) EXPECT_EQ(calls[i].get().value_or(""), std::to_string(i));
 }
 
+TEST_F(ClientTest, StreamNumbersBeginAgain) {
+  RawPeer peer;
+  client_ = std::make_unique<Client>(loop_.loop(), peer.TakeOtherEnd(), UINT32_MAX);
+  std::future<Result<std::string>> waiting = Call("Wait");
+  EXPECT_EQ(peer.ReceiveRequest(), UINT32_MAX);
+  std::future<Result<std::string>> call = Call("Echo");
+  EXPECT_EQ(peer.ReceiveRequest(), 1u);
+  peer.SendResponse(1, "again");
+  EXPECT_EQ(call.get().value_or(""), "again");
+  peer.SendResponse(UINT32_MAX, "late");
+  EXPECT_EQ(waiting.get().value_or(""), "late");
+}
+
 TEST_F(ClientTest, MapsStatusToErrors) {
   const auto answer = [&](int code, const std::string& message) {
     std::future<Result<std::string>> call = Call("Echo");

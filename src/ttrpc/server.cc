@@ -36,6 +36,12 @@ std::string EncodeResponse(uint32_t stream_id, Result<std::string> result) {
   return EncodeResponse(stream_id, std::move(frame).error().Wrap("send the response"));
 }
 
+// Numbers begin again when they are used up, which takes half of them some days of much output (RFC
+// 1982, 3.2).
+bool IsLater(uint32_t stream_id, uint32_t last_stream_id) {
+  return static_cast<int32_t>(stream_id - last_stream_id) > 0;
+}
+
 // The way to the loop for those who may outlive the server.
 class LoopGate {
  public:
@@ -192,7 +198,7 @@ void Server::Impl::OnFrame(uint64_t connection_id, Frame frame) {
   if (stopped_ || found == peers_.end()) return;
   const std::shared_ptr<Peer> peer = found->second;
   const uint32_t id = frame.stream_id;
-  const bool is_new = id % 2 == 1 && id > peer->last_stream_id;
+  const bool is_new = id % 2 == 1 && IsLater(id, peer->last_stream_id) && !peer->calls_in_flight.contains(id);
   // What follows the opening of a stream that was refused.
   if (frame.type == std::to_underlying(FrameType::kData) && id % 2 == 1 && !is_new) return;
   if (frame.type != std::to_underlying(FrameType::kRequest) || !is_new) {

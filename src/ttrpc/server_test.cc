@@ -206,6 +206,18 @@ TEST_F(ServerTest, ClosesOnAStreamThatDoesNotIncrease) {
   EXPECT_TRUE(WaitClosed());
 }
 
+TEST_F(ServerTest, StreamNumbersBeginAgain) {
+  RawPeer peer;
+  Serve(peer);
+  for (const uint32_t id : {1u, 0x7fffffffu, 0xfffffffdu, 0xffffffffu, 1u, 3u}) {
+    peer.SendRequest(id, "test.Echo", "Echo");
+    EXPECT_EQ(peer.ReceiveAnswer().stream_id, id);
+  }
+  peer.SendRequest(1, "test.Echo", "Echo");
+  EXPECT_TRUE(peer.AtEnd()) << "less than the last";
+  EXPECT_TRUE(WaitClosed());
+}
+
 TEST_F(ServerTest, ClosesOnGarbageAtOnce) {
   RawPeer peer;
   Serve(peer);
