@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "base/take_field.h"
 #include "storage/virtiofsd.h"
 
 namespace kata::storage {
@@ -82,9 +83,17 @@ Status RefuseReserved(std::string_view name) {
   return {};
 }
 
-Status RefuseReservedDashO(std::string_view value) {
-  for (const char* reserved : {"source=", "vhost_user_socket=", "cache="}) {
-    if (value.starts_with(reserved)) return InvalidOption(value, "is set by the runtime");
+// `list`: what follows "-o", options between commas.
+Status AppendDashO(std::string_view list, std::vector<std::string>& out) {
+  // By which QEMU's reader makes any character of another.
+  if (list.contains('\\')) return InvalidOption(list, "has a backslash");
+  while (!list.empty()) {
+    const std::string_view option = TakeField(list, ',');
+    for (const char* reserved : {"source=", "vhost_user_socket=", "cache="}) {
+      if (option.starts_with(reserved)) return InvalidOption(option, "is set by the runtime");
+    }
+    out.emplace_back("-o");
+    out.emplace_back(option);
   }
   return {};
 }
@@ -126,9 +135,7 @@ Status AppendExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& 
                             std::vector<std::string>& out) {
   for (size_t i = 0; i < args.size(); ++i) {
     if (args[i] == "-o") {
-      const std::string value = TRY(NextArgument(args, i));
-      TRY(RefuseReservedDashO(value));
-      out.insert(out.end(), {"-o", value});
+      TRY(AppendDashO(TRY(NextArgument(args, i)), out));
       continue;
     }
     if (args[i] == "-d") {

@@ -84,6 +84,10 @@ TEST(VirtiofsdArgumentsTest, RefusesWhatItDoesNotKnow) {
                       "virtio_fs_extra_args: '--uid-map': qemu's virtiofsd has no such option"));
   EXPECT_THAT(with({"--shared-dir=/"}), IsError(Code::kInvalidArgument, HasSubstr("is set by the runtime")));
   EXPECT_THAT(with({"-o", "source=/"}), IsError(Code::kInvalidArgument, HasSubstr("is set by the runtime")));
+  EXPECT_THAT(with({"-o", "xattr,source=/"}),
+              IsError(Code::kInvalidArgument, HasSubstr("'source=/': is set by the runtime")));
+  EXPECT_THAT(with({"-o", R"(\source=/)"}), IsError(Code::kInvalidArgument, HasSubstr("has a backslash")));
+  EXPECT_OK(with({"-o", "xattr,no_posix_lock"}));
   EXPECT_THAT(with({"-o"}), IsError(Code::kInvalidArgument, HasSubstr("needs a value")));
   EXPECT_THAT(with({"stray"}), IsError(Code::kInvalidArgument, HasSubstr("is not an option")));
   VirtiofsdOptions options = SomeOptions();
