@@ -14,19 +14,17 @@
 #include "base/log.h"
 #include "linux/mounts.h"
 #include "linux/rooted_path.h"
+#include "oci/mounts.h"
 
 namespace kata::cli {
 namespace {
 
-bool HasOption(const oci::Mount& mount, std::string_view name) {
-  return std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
-}
-
 // Devices and kernel file systems are the guest's.
 bool IsWanted(const oci::Mount& mount) {
-  if (mount.type != "bind" && !HasOption(mount, "bind") && !HasOption(mount, "rbind")) return false;
+  if (!oci::IsBind(mount)) return false;
+  const std::string destination = oci::CleanAbsolutePath(mount.destination);
   return std::ranges::none_of(std::initializer_list<std::string_view>{"/proc", "/sys", "/dev"},
-                              [&](std::string_view place) { return mount.destination.starts_with(place); });
+                              [&](std::string_view place) { return oci::IsAtOrBelow(destination, place); });
 }
 
 Status Bind(const oci::Mount& mount, const std::string& bundle, int root_fd) {
@@ -38,7 +36,7 @@ Status Bind(const oci::Mount& mount, const std::string& bundle, int root_fd) {
   const UniqueFd place = TRY(S_ISDIR(info.st_mode) ? linux::MkdirAllInRoot(root_fd, mount.destination)
                                                    : linux::CreateFileInRoot(root_fd, mount.destination));
   const UniqueFd tree = TRY(linux::CloneMount(source.get(), "", /*recursive=*/true));
-  if (HasOption(mount, "ro")) TRY(linux::SetMountAttributes(tree.get(), MOUNT_ATTR_RDONLY, 0, true));
+  if (oci::HasOption(mount, "ro")) TRY(linux::SetMountAttributes(tree.get(), MOUNT_ATTR_RDONLY, 0, true));
   return linux::AttachMount(tree.get(), place.get());
 }
 

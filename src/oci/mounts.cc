@@ -1,5 +1,6 @@
 #include "oci/mounts.h"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -32,6 +33,18 @@ std::string CleanAbsolutePath(const std::string& path) {
     clean += part;
   }
   return clean.empty() ? "/" : clean;
+}
+
+bool IsAtOrBelow(std::string_view path, std::string_view parent) {
+  return path.starts_with(parent) && (path.size() == parent.size() || path[parent.size()] == '/');
+}
+
+bool HasOption(const Mount& mount, std::string_view name) {
+  return std::ranges::find(mount.options, name) != mount.options.end();
+}
+
+bool IsBind(const Mount& mount) {
+  return mount.type == "bind" || HasOption(mount, "bind") || HasOption(mount, "rbind");
 }
 
 }  // namespace kata::oci

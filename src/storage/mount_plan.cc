@@ -18,26 +18,18 @@
 namespace kata::storage {
 namespace {
 
+using oci::HasOption;
+using oci::IsAtOrBelow;
+
 constexpr char kShm[] = "/dev/shm";
 constexpr std::string_view kProc = "/proc";
 constexpr std::string_view kCgroups = "/sys/fs/cgroup";
-
-// What docker and containerd give a container that asks for nothing else.
-constexpr uint64_t kDefaultShmBytes = 64u << 20;
 
 // File systems that a kernel offers without a device or a server behind them.
 constexpr std::string_view kGuestFileSystems[] = {
     "proc",    "sysfs",    "tmpfs",    "ramfs",      "devpts",  "mqueue",      "cgroup",
     "cgroup2", "devtmpfs", "debugfs",  "securityfs", "tracefs", "binfmt_misc", "configfs",
     "fusectl", "pstore",   "efivarfs", "hugetlbfs",  "bpf",     "rpc_pipefs",  "selinuxfs"};
-
-bool HasOption(const oci::Mount& mount, std::string_view name) {
-  return std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
-}
-
-bool IsBind(const oci::Mount& mount) {
-  return mount.type == "bind" || HasOption(mount, "bind") || HasOption(mount, "rbind");
-}
 
 // As mount(8) reads them: the last word counts.
 bool IsReadOnly(const oci::Mount& mount) {
@@ -53,10 +45,6 @@ bool IsReadOnly(const oci::Mount& mount) {
 bool IsSlave(const oci::Mount& mount) {
   return HasOption(mount, "slave") || HasOption(mount, "rslave") || HasOption(mount, "shared") ||
          HasOption(mount, "rshared");
-}
-
-bool IsAtOrBelow(const std::string& path, std::string_view parent) {
-  return path.starts_with(parent) && (path.size() == parent.size() || path[parent.size()] == '/');
 }
 
 Error Refuse(const oci::Mount& mount, Code code, std::string_view reason) {
@@ -94,7 +82,7 @@ class Planner {
         probe_(probe) {}
 
   Status Add(const oci::Mount& mount) {
-    if (IsBind(mount)) return AddBind(mount);
+    if (oci::IsBind(mount)) return AddBind(mount);
     if (std::find(std::begin(kGuestFileSystems), std::end(kGuestFileSystems), mount.type) ==
         std::end(kGuestFileSystems)) {
       return Refuse(mount, Code::kUnimplemented,
@@ -123,9 +111,9 @@ class Planner {
       return std::move(probed).error().Wrap(
           fmt::format("mount '{}' on '{}'", mount.source, mount.destination));
     }
-    if (oci::CleanAbsolutePath(mount.destination) == kShm && probed->kind == SourceKind::kDirectory) {
-      plan_.mounts.push_back(
-          GuestShm(mount, probed->tmpfs_bytes > 0 ? probed->tmpfs_bytes : kDefaultShmBytes));
+    // The engine's; a directory of the user's is on another file system, or is shared as any other.
+    if (oci::CleanAbsolutePath(mount.destination) == kShm && probed->tmpfs_bytes) {
+      plan_.mounts.push_back(GuestShm(mount, *probed->tmpfs_bytes));
       return {};
     }
     // /dev/shm holds ordinary files; the rest of /dev is devices, which each kernel has for itself.

@@ -19,7 +19,7 @@ enum class SourceKind { kDirectory, kRegularFile, kSocket, kFifo, kCharacterDevi
 
 struct SourceInfo {
   SourceKind kind = SourceKind::kDirectory;
-  uint64_t tmpfs_bytes = 0;  // size of the tmpfs that the source lies on; 0: on none, or without limit
+  std::optional<uint64_t> tmpfs_bytes;      // size of the tmpfs that the source lies on; 0: without limit
   unsigned long mount_flags = MS_RELATIME;  // MS_* of the mount that it lies on
 };
 

@@ -27,7 +27,7 @@ Result<SourceInfo> FakeProbe(const std::string& path) {
       {"/dev/shm", {SourceKind::kDirectory, 8u << 30}},
       {"/dev/shm/job", {SourceKind::kDirectory, 8u << 30}},
       {"/engine/shm", {SourceKind::kDirectory, 123 << 20}},
-      {"/engine/plain", {SourceKind::kDirectory}},
+      {"/engine/endless", {SourceKind::kDirectory, 0}},
   };
   const auto file = kFiles.find(path);
   if (file == kFiles.end()) return ErrnoError(ENOENT, fmt::format("read status of '{}'", path));
@@ -139,8 +139,10 @@ TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
   EXPECT_EQ(sized.mounts[0].type, "tmpfs");
   EXPECT_THAT(sized.mounts[0].options,
               ElementsAre("nosuid", "nodev", "noexec", "mode=1777", fmt::format("size={}", 123 << 20), "ro"));
-  ASSERT_OK_AND_ASSIGN(const MountPlan plain, Plan(MakeMount("/dev/shm/", "bind", "/engine/plain")));
-  EXPECT_THAT(plain.mounts[0].options, testing::Contains("size=67108864"));
+  ASSERT_OK_AND_ASSIGN(const MountPlan endless, Plan(MakeMount("/dev/shm/", "bind", "/engine/endless")));
+  EXPECT_THAT(endless.mounts[0].options, testing::Contains("size=0"));
+  ASSERT_OK_AND_ASSIGN(const MountPlan plain, Plan(MakeMount("/dev/shm", "bind", "/data")));
+  EXPECT_EQ(plain.shares.size(), 1u) << "a directory of the user's";
 }
 
 TEST(MountPlanTest, IdsAreMappedOnTheHost) {
@@ -185,7 +187,7 @@ TEST(ProbeSourceTest, TellsKinds) {
   EXPECT_EQ(ProbeSource("/")->kind, SourceKind::kDirectory);
   EXPECT_EQ(ProbeSource("/etc/passwd")->kind, SourceKind::kRegularFile);
   EXPECT_EQ(ProbeSource("/dev/null")->kind, SourceKind::kCharacterDevice);
-  EXPECT_EQ(ProbeSource("/proc")->tmpfs_bytes, 0u);
+  EXPECT_EQ(ProbeSource("/proc")->tmpfs_bytes, std::nullopt);
   EXPECT_THAT(ProbeSource("/nonexistent/x"), test::IsErrorCode(Code::kNotFound));
 }
 
