@@ -18,6 +18,8 @@
 namespace kata::cli {
 namespace {
 
+constexpr char kSpecFile[] = "/config.json";
+
 Result<std::string> ReadConfig(const std::string& file) {
   // Without O_NONBLOCK the open of a FIFO would wait for a writer.
   const UniqueFd fd = TRY(Open(file, O_RDONLY | O_NONBLOCK | O_NOCTTY));
@@ -40,22 +42,27 @@ Status CheckSections(const oci::Spec& spec) {
   return {};
 }
 
-// An absent entry means the runtime's own namespace, hence the host's. (That of the network may also be named
-// by a path.)
+// Namespaces of the host that a container cannot be given, and why.
+struct HostsOwn {
+  std::string_view type;
+  std::string_view reason;
+};
+constexpr HostsOwn kHostsOwn[] = {{"pid", "the processes of a virtual machine are its kernel's own"},
+                                  {"ipc", "a virtual machine shares no memory with the host"}};
+
+Error RefuseHostNamespace(const HostsOwn& kind, std::string_view how) {
+  return MakeError(Code::kInvalidArgument,
+                   "host {} namespace is not supported: {}; give the container one of its own "
+                   "(linux.namespaces {})",
+                   kind.type, kind.reason, how);
+}
+
+// An absent entry means the runtime's own namespace, hence the host's. (Others may also be named by a path.)
 Status CheckHostNamespaces(const oci::Linux& section) {
-  for (const auto& [type, reason] :
-       {std::pair("pid", "the processes of a virtual machine are its kernel's own"),
-        std::pair("ipc", "a virtual machine shares no memory with the host")}) {
-    const bool listed =
-        std::any_of(section.namespaces.begin(), section.namespaces.end(),
-                    [type = type](const oci::Namespace& entry) { return entry.type == type; });
-    if (!listed) {
-      return MakeError(Code::kInvalidArgument,
-                       "host {} namespace is not supported: {}; give the container one of its own "
-                       "(linux.namespaces has no "
-                       "entry '{}')",
-                       type, reason, type);
-    }
+  for (const HostsOwn& kind : kHostsOwn) {
+    const auto entry = std::ranges::find(section.namespaces, kind.type, &oci::Namespace::type);
+    if (entry != section.namespaces.end()) continue;
+    return RefuseHostNamespace(kind, fmt::format("has no entry '{}'", kind.type));
   }
   return {};
 }
@@ -85,10 +92,14 @@ Status CheckOthersNamespace(const oci::Namespace& entry) {
   if (pid != 0 && TRY_CTX(IsOfContainer(pid), "join {} namespace '{}'", entry.type, entry.path)) {
     return OfAnotherContainer(entry);
   }
+  const auto* const kind = std::ranges::find(kHostsOwn, entry.type, &HostsOwn::type);
+  const bool hosts_own = kind != std::end(kHostsOwn);
   // Engines make the others for a pod, and name them to its first container.
-  if (flag != CLONE_NEWCGROUP && flag != CLONE_NEWTIME) return {};
+  if (!hosts_own && flag != CLONE_NEWCGROUP && flag != CLONE_NEWTIME) return {};
   const auto name_space = TRY_CTX(linux::NamespaceFd::FromPath(entry.path, flag), "linux.namespaces");
-  if (TRY(name_space.IsOwn())) return {};  // as if it were not listed
+  const bool own = TRY(name_space.IsOwn());
+  if (hosts_own) return own ? RefuseHostNamespace(*kind, fmt::format("names '{}'", entry.path)) : Status();
+  if (own) return {};  // as if it were not listed
   return MakeError(Code::kInvalidArgument,
                    "the {} namespace '{}' cannot be joined: the container has a kernel of its own",
                    entry.type, entry.path);
@@ -109,6 +120,12 @@ Status CheckOthersNamespaces(const oci::Spec& spec) {
 
 }  // namespace
 
+Result<oci::Spec> ReadSpec(const std::string& bundle_path) {
+  const std::string file = bundle_path + kSpecFile;
+  const std::string text = TRY_CTX(ReadConfig(file), "read specification");
+  return TRY_CTX(oci::ParseSpec(text), "read specification '{}'", file);
+}
+
 Result<Bundle> LoadBundle(const std::string& path) {
   const std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), &free);
   if (!resolved) return SysError("open bundle '{}'", path);
@@ -116,9 +133,8 @@ Result<Bundle> LoadBundle(const std::string& path) {
   bundle.path = resolved.get();
   TRY_CTX(CheckDirectory(bundle.path), "open bundle");
 
-  const std::string file = bundle.path + "/config.json";
-  const std::string text = TRY_CTX(ReadConfig(file), "read specification");
-  bundle.spec = TRY_CTX(oci::ParseSpec(text), "read specification '{}'", file);
+  bundle.spec = TRY(ReadSpec(bundle.path));
+  const std::string file = bundle.path + kSpecFile;
   TRY_CTX(oci::Validate(bundle.spec), "read specification '{}'", file);
   TRY_CTX(CheckSections(bundle.spec), "read specification '{}'", file);
   TRY(CheckHostNamespaces(*bundle.spec.linux));

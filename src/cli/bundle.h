@@ -14,6 +14,9 @@ struct Bundle {
   oci::Spec spec;      // validated; has process, root and linux
 };
 
+// What is in its config.json, only parsed.
+Result<oci::Spec> ReadSpec(const std::string& bundle_path);
+
 // kNotFound and kInvalidArgument name the file and what is wrong with it.
 Result<Bundle> LoadBundle(const std::string& path);
 

@@ -133,18 +133,22 @@ void Drain(Copier& output) {
   }
 }
 
+// The kernel tells kata-shim, whose terminal it is, by a SIGWINCH.
+void PassOnSize(int master_fd) {
+  const int own = OwnTerminal();
+  if (master_fd < 0 || own < 0) return;
+  if (const Result<linux::WindowSize> size = linux::GetWindowSize(own)) {
+    (void)linux::SetWindowSize(master_fd, *size);
+  }
+}
+
 void PassOnSignals(ChildProcess& process, SignalQueue& signals, int master_fd) {
   while (const std::optional<int> signal = signals.Next()) {
     if (*signal != SIGWINCH) {
       (void)process.Signal(*signal);  // fails only if it has ended
       continue;
     }
-    const int own = OwnTerminal();
-    if (master_fd < 0 || own < 0) continue;
-    // The kernel tells kata-shim, whose terminal it is, by a SIGWINCH.
-    if (const Result<linux::WindowSize> size = linux::GetWindowSize(own)) {
-      (void)linux::SetWindowSize(master_fd, *size);
-    }
+    PassOnSize(master_fd);
   }
 }
 
@@ -180,6 +184,8 @@ Result<int> ServeForeground(ChildProcess& process, SignalQueue& signals, Stdio s
     TRY(SetNonBlocking(master.get(), true));
     if (linux::IsTerminal(STDIN_FILENO)) raw.emplace(TRY(linux::RawTerminal::Enter(STDIN_FILENO)));
   }
+  // It may have changed since the terminal was made, which is a boot ago.
+  PassOnSize(master.get());
   Copier input(master ? STDIN_FILENO : -1, master.get());
   Copier output(master.get(), STDOUT_FILENO);
   for (;;) {

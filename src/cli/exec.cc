@@ -55,7 +55,12 @@ void AddCapabilities(const std::vector<std::string>& names, oci::Process& proces
 
 // The bundle's process with what the flags change.
 Result<oci::Process> ProcessFromFlags(const std::string& bundle_path, const ExecOptions& options) {
-  oci::Process process = *TRY(LoadBundle(bundle_path)).spec.process;
+  // The rest was judged when the container was created, and what it names may have gone since.
+  const oci::Spec spec = TRY(ReadSpec(bundle_path));
+  if (!spec.process) {
+    return MakeError(Code::kInvalidArgument, "specification of '{}': process: it is missing", bundle_path);
+  }
+  oci::Process process = *spec.process;
   process.args = options.args;
   process.terminal = options.terminal;
   process.console_size.reset();

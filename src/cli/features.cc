@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/version.h"
+#include "cgroup/systemd_property.h"
 #include "cli/commands.h"
 #include "cli/stdout.h"
 #include "config/config.h"

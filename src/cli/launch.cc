@@ -199,9 +199,12 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   command.environment = {"KATA_CONTAINER=" + id};
   if (!exec_id.empty()) command.environment->push_back("KATA_EXEC=" + exec_id);
   command.working_directory = "/";
-  command.stdin_fd = stdio.in.get();
-  command.stdout_fd = stdio.out.get();
-  command.stderr_fd = stdio.err.get();
+  // Of pipes it must not keep an end: others are to see when the container closes its own.
+  if (stdio.terminal) {
+    command.stdin_fd = stdio.in.get();
+    command.stdout_fd = stdio.out.get();
+    command.stderr_fd = stdio.err.get();
+  }
   command.inherited_fds = {{kShimChannelFd, channel.second.get()}, {kShimMountsFd, place.mounts.get()}};
   // Its own cannot be joined (setns(2)).
   if (place.users.valid() && !TRY(place.users.IsOwn())) {

@@ -288,6 +288,10 @@ TEST_F(ProgramTest, HostNamespacesOfProcessesAreRefused) {
       spec["linux"]["namespaces"] = namespaces;
     });
     EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("host " + type + " namespace is not supported"));
+    const std::string path = "/proc/self/ns/" + type;
+    ChangeSpec([&](Json& spec) { spec["linux"]["namespaces"].push_back({{"type", type}, {"path", path}}); });
+    EXPECT_THAT(ErrorOf(Create("c1")),
+                testing::AllOf(HasSubstr("host " + type + " namespace is not supported"), HasSubstr(path)));
   }
 }
 

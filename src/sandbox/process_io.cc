@@ -102,7 +102,7 @@ class ProcessIo::OutputPump : public std::enable_shared_from_this<OutputPump> {
     });
   }
 
-  // The descriptor stays open: WriteUnbuffered may have a last line for it.
+  // The descriptor is its owner's to close: WriteUnbuffered may have a last line for it.
   void Finish() {
     done_ = true;
     on_done_();
@@ -231,7 +231,13 @@ ProcessIo::ProcessIo(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<GuestS
   stdout_ = std::make_shared<OutputPump>(
       loop, watcher,
       [guest](GuestStreams::DataCallback callback) { guest->ReadStdout(kChunkBytes, std::move(callback)); },
-      std::move(stdio.stdout_fd), stall_time, [this] { OnPumpDone(); }, on_stalled);
+      std::move(stdio.stdout_fd), stall_time,
+      [this] {
+        // Who reads it sees the end; that of stderr comes with the process's, which may need words.
+        if (stderr_) stdout_->Shut();
+        OnPumpDone();
+      },
+      on_stalled);
   if (!stdio.terminal) {
     stderr_ = std::make_shared<OutputPump>(
         loop, watcher,
@@ -258,10 +264,6 @@ void ProcessIo::StartInput() {
 
 void ProcessIo::CloseInput() {
   stdin_->Close();
-}
-
-void ProcessIo::StopInput() {
-  stdin_->Shut();
 }
 
 void ProcessIo::WriteError(const std::string& line) {

@@ -65,8 +65,6 @@ class ProcessIo {
   void StartInput();
   // No more input: the process gets what was read so far, then the end of its stdin.
   void CloseInput();
-  // The process has ended: input is of no use to it, the descriptor is closed.
-  void StopInput();
   // One line on the process's stderr (with a terminal: stdout), as far as it can be written without blocking.
   void WriteError(const std::string& line);
 

@@ -2,12 +2,13 @@
 
 import os
 import platform
+import select
 import socket
 import subprocess
 import tempfile
 
 import harness
-from harness import KataTest
+from harness import KataTest, wait_until
 
 
 class Run(KataTest):
@@ -24,6 +25,37 @@ class Run(KataTest):
     def test_death_by_signal_is_128_plus_its_number(self):
         result = self.run_container("sh", "-c", "sh -c 'kill -SEGV $$'; exit $?", check=False)
         self.assertEqual(result.returncode, 139)
+
+    def read_soon(self, file):
+        readable, _, _ = select.select([file], [], [], harness.SETTLE_TIMEOUT_S)
+        self.assertTrue(readable, "neither output nor its end")
+        return os.read(file.fileno(), 4096)
+
+    def test_streams_that_the_container_closes_are_closed(self):
+        bundle = self.bundle("sh", "-c", "echo begin; exec <&- >&- 2>&-; sleep 600")
+        container = self.new_id()
+        stdin, stdin_writer = os.pipe()
+        stdout_reader, stdout = os.pipe()
+        with open(stdin_writer, "wb", buffering=0) as stdin_writer, open(stdout_reader, "rb") as stdout_reader:
+            subprocess.run(self.command("create", "--bundle", bundle.path, container), stdin=stdin, stdout=stdout,
+                           stderr=subprocess.DEVNULL, check=True, timeout=harness.COMMAND_TIMEOUT_S)
+            os.close(stdin)
+            os.close(stdout)
+            self.kata("start", container)
+            output = b""
+            while piece := self.read_soon(stdout_reader):
+                output += piece
+            self.assertEqual(output, b"begin\n")
+            self.assertEqual(self.state(container)["status"], "running")
+
+            def refused():
+                try:
+                    stdin_writer.write(b"x")
+                except BrokenPipeError:
+                    return True
+                return False
+            wait_until(refused, "a broken pipe")
+        self.kata("delete", "--force", container)
 
     def test_stdin_reaches_the_process_and_ends(self):
         data = "".join(f"line {i}\n" for i in range(20000))
