@@ -163,8 +163,10 @@ Status WriteOnce(const UniqueFd& fd, const std::string& path, std::string_view d
 
 // Without fsync on purpose: what is kept this way is void after a reboot.
 Status WriteTemporary(const std::string& path, std::string_view data, mode_t mode) {
-  const UniqueFd fd = TRY(Open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode));
-  // The mode as asked for, whatever the umask and an older file of this name say.
+  // The directory may be others' as well: a file of theirs would stay theirs. One of ours is a crash's.
+  if (unlink(path.c_str()) < 0 && errno != ENOENT) return SysError("remove '{}'", path);
+  const UniqueFd fd = TRY(Open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  // The mode as asked for, whatever the umask says.
   if (fchmod(fd.get(), mode) < 0) return SysError("set mode of '{}'", path);
   return WriteAll(fd.get(), data);
 }

@@ -73,6 +73,16 @@ TEST_F(FileTest, WriteFileAtomicReplacesWithTheModeAsked) {
   EXPECT_THAT(ListDirectory(dir_->path()).value(), ElementsAre("a"));
 }
 
+TEST_F(FileTest, WriteFileAtomicTakesNoFileOfOthers) {
+  // What another user of the directory may have put there, and has open.
+  const std::string temporary = fmt::format("{}.tmp-{}", Path("a"), getpid());
+  ASSERT_OK(WriteFileAtomic(Path("theirs"), "", 0666));
+  ASSERT_EQ(link(Path("theirs").c_str(), temporary.c_str()), 0);
+  ASSERT_OK(WriteFileAtomic(Path("a"), "1", 0644));
+  EXPECT_EQ(ReadFile(Path("theirs")).value_or("x"), "");
+  EXPECT_EQ(ReadFile(Path("a")).value_or(""), "1");
+}
+
 TEST_F(FileTest, ReadingWhatComesHasADeadline) {
   ASSERT_OK_AND_ASSIGN(PipeEnds pipe, MakePipe());
   ASSERT_OK(WriteAll(pipe.write.get(), "so far"));

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <string_view>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/scope_exit.h"
 #include "base/take_field.h"
+#include "cgroup/flat_keyed_file.h"
 #include "linux/cgroup2.h"
 
 namespace kata::cgroup {
@@ -102,19 +102,6 @@ Status RemoveDirectory(const std::string& directory, Deadline deadline) {
 std::string_view Trim(std::string_view text) {
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
   return text;
-}
-
-// The number behind `key` in lines of "key number"; 0 without one.
-uint64_t FindNumber(std::string_view text, std::string_view key) {
-  while (!text.empty()) {
-    std::string_view line = TakeField(text, '\n');
-    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ' ') continue;
-    line.remove_prefix(key.size() + 1);
-    uint64_t number = 0;
-    std::from_chars(line.data(), line.data() + line.size(), number);
-    return number;
-  }
-  return 0;
 }
 
 // The lines of cgroup.procs here and below. Groups that vanish meanwhile have none.

@@ -16,14 +16,14 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/scope_exit.h"
+#include "cgroup/flat_keyed_file.h"
 
 namespace kata::cgroup {
 namespace {
 
-// Above what is charged for a few small processes and cannot be reclaimed, far above what their kernel stacks
-// and page tables need.
-constexpr size_t kLimitBytes = 64u << 20;
-constexpr size_t kVictimBytes = 2 * kLimitBytes;
+// For a few small processes: far above what their kernel stacks and page tables need.
+constexpr size_t kProcessBytes = 64u << 20;
+constexpr size_t kVictimBytes = 2 * kProcessBytes;
 
 // 0: none.
 Result<pid_t> FindOther(const std::string& directory, const std::vector<pid_t>& bystanders) {
@@ -45,6 +45,12 @@ Status AwaitAlone(const std::string& directory, const std::vector<pid_t>& bystan
     }
     std::this_thread::sleep_for(kPause);
   }
+}
+
+// Files in memory, of which the container's volumes may have some, stay charged to the group of the daemon
+// that wrote them and cannot be reclaimed: with less the kernel would kill the bystanders as well.
+Result<size_t> ChooseLimit(const std::string& directory) {
+  return kProcessBytes + FindNumber(TRY(ReadFile(directory + "/memory.stat")), "shmem");
 }
 
 // After a fork of a program with threads: only async-signal-safe calls.
@@ -85,7 +91,7 @@ Status ReportOomKill(const HostCgroup& cgroup, const std::vector<pid_t>& bystand
   TRY(WaitFd(sync.first.get(), POLLIN, deadline, "the victim"));
   char byte = 0;
   if (read(sync.first.get(), &byte, 1) != 1) return Error(Code::kInternal, "the victim is not in the group");
-  TRY(WriteKnob(limit_file, fmt::format("{}", kLimitBytes)));
+  TRY(WriteKnob(limit_file, fmt::format("{}", TRY(ChooseLimit(*directory)))));
   const ScopeExit restore([&] { (void)WriteKnob(limit_file, limit); });
   (void)send(sync.first.get(), &byte, 1, MSG_NOSIGNAL);  // it may be dead already
   const ExitStatus status = TRY(victim.Wait(deadline));

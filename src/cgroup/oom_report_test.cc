@@ -3,12 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <csignal>
 
 #include "base/file.h"
 #include "base/process.h"
+#include "cgroup/flat_keyed_file.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -50,6 +52,26 @@ TEST_F(OomReportTest, IsAnOomKillInTheGroupThatHurtsNobody) {
   ASSERT_OK_AND_ASSIGN(const std::optional<ExitStatus> status, bystander_.TryWait());
   EXPECT_FALSE(status.has_value());
   EXPECT_EQ(Limit(), limit);
+}
+
+// As on a volume in memory.
+TEST_F(OomReportTest, LeavesTheRestAliveBesideFilesInMemory) {
+  const std::string* const directory = cgroup_.FindController("memory");
+  if (directory == nullptr) return;
+  constexpr size_t kFileBytes = 100u << 20;
+  const UniqueFd file(memfd_create("volume", MFD_CLOEXEC));
+  Command writer{.program = "dd",
+                 .args = {"if=/dev/zero", "bs=1M", fmt::format("count={}", kFileBytes >> 20), "status=none"}};
+  writer.stdout_fd = file.get();
+  ASSERT_OK_AND_ASSIGN(const std::vector<UniqueFd> procs, cgroup_.OpenProcs());
+  for (const UniqueFd& fd : procs) writer.cgroup_procs_fds.push_back(fd.get());
+  ASSERT_OK_AND_ASSIGN(ChildProcess process, Spawn(writer));
+  ASSERT_OK(process.Wait(Soon()));
+  ASSERT_GE(FindNumber(ReadFile(*directory + "/memory.stat").value_or(""), "shmem"), kFileBytes);
+  ASSERT_OK(ReportOomKill(cgroup_, {bystander_.pid()}, Soon()));
+  EXPECT_EQ(cgroup_.OomKills(), 1u);
+  ASSERT_OK_AND_ASSIGN(const std::optional<ExitStatus> status, bystander_.TryWait());
+  EXPECT_FALSE(status.has_value());
 }
 
 TEST_F(OomReportTest, IsRefusedWhereOthersLive) {

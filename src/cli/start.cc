@@ -16,6 +16,9 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
     return StoppedError(Code::kFailedPrecondition, "cannot start a container that has stopped",
                         container.state());
   }
+  if (status == "paused") {
+    return Error(Code::kFailedPrecondition, "cannot start a container in the paused state");
+  }
   if (status != "created") {
     return MakeError(Code::kFailedPrecondition, "cannot start an already {} container", status);
   }

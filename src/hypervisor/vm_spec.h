@@ -32,7 +32,7 @@ struct BlockDevice {
   std::string id;
   std::string path;
   bool read_only = false;
-  bool direct = false;
+  bool is_device = false;  // a device node; else a regular file
 };
 
 // A serial channel that appears in the guest as /dev/virtio-ports/<name>.

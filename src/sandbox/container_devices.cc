@@ -81,6 +81,11 @@ Result<DevicePlan> PlanDevices(const oci::Linux& linux, const DiskProbe& probe) 
     } else if (all) {
       continue;
     } else if (device.type == "b") {
+      if (plan.disks.size() == kMaxDisks) {
+        return MakeError(Code::kInvalidArgument,
+                         "device '{}': a virtual machine takes {} block devices at most", device.path,
+                         kMaxDisks);
+      }
       HostDisk disk = TRY_CTX(probe(device.major, device.minor), "device '{}'", device.path);
       disk.read_only = disk.read_only || !MayWrite(linux, device);
       plan.devices.push_back(device);

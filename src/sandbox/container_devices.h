@@ -17,6 +17,9 @@ struct HostDisk {
   bool read_only = false;
 };
 
+// As many as the machine has ports for, besides those for networks that come later.
+inline constexpr size_t kMaxDisks = 12;
+
 struct DevicePlan {
   struct Disk {
     std::string container_path;
@@ -29,7 +32,7 @@ struct DevicePlan {
 using DiskProbe = std::function<Result<HostDisk>(int64_t major, int64_t minor)>;
 
 // Character devices that mean the same in every kernel are the guest's own. Others of the host cannot be
-// passed: an error that names the device, but for a container that may use all devices. Engines give such a
+// passed: an error that names the device, as is the first disk that is too many; but for a container that may use all devices. Engines give such a
 // one (--privileged) all nodes of the host; it gets the guest's.
 Result<DevicePlan> PlanDevices(const oci::Linux& linux, const DiskProbe& probe);
 

@@ -48,6 +48,18 @@ TEST(PlanDevices, PassesBlockDevicesAsDisks) {
   EXPECT_TRUE(plan.disks[2].host.read_only);
 }
 
+TEST(PlanDevices, TakesNoMoreDisksThanThereArePortsFor) {
+  std::vector<oci::Device> devices;
+  for (int64_t minor = 0; minor < 12; ++minor) {
+    devices.push_back(Device(fmt::format("/dev/disk{}", minor), "b", 8, minor));
+  }
+  EXPECT_OK(PlanDevices(With(devices, {kDenyAll}), Probe));
+  devices.push_back(Device("/dev/more", "b", 8, 12));
+  EXPECT_THAT(PlanDevices(With(devices, {kDenyAll}), Probe),
+              IsError(Code::kInvalidArgument,
+                      "device '/dev/more': a virtual machine takes 12 block devices at most"));
+}
+
 TEST(PlanDevices, LeavesToTheGuestWhatItHasItself) {
   ASSERT_OK_AND_ASSIGN(const DevicePlan plan,
                        PlanDevices(With({Device("/dev/mine", "c", 1, 5), Device("/dev/fuse", "u", 10, 229),

@@ -56,7 +56,7 @@ Result<std::vector<grpc::Device>> AttachDisks(Machine& machine, const DevicePlan
   for (const DevicePlan::Disk& disk : plan.disks) {
     const std::string id = fmt::format("disk{}", next_number++);
     const hypervisor::BlockDevice block{
-        .id = id, .path = disk.host.node, .read_only = disk.host.read_only, .direct = false};
+        .id = id, .path = disk.host.node, .read_only = disk.host.read_only, .is_device = true};
     grpc::Device device;
     device.set_id(TRY_CTX(machine.AttachDevice(block, deadline), "device '{}'", disk.container_path));
     ids.push_back(id);

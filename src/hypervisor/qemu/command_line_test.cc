@@ -108,7 +108,7 @@ TEST(QemuPlanTest, BigWithImageAndDisks) {
   spec.seccomp_sandbox = "on,obsolete=deny,spawn=deny,resourcecontrol=deny";
   spec.entropy_source.clear();
   spec.hotplug_ports = 2;
-  spec.devices = {BlockDevice{.id = "disk1", .path = "/dev/mapper/vg-a", .direct = true},
+  spec.devices = {BlockDevice{.id = "disk1", .path = "/dev/mapper/vg-a", .is_device = true},
                   BlockDevice{.id = "disk2", .path = "/var/lib/b,c.img", .read_only = true}};
   ExpectGolden(spec, "big");
 }

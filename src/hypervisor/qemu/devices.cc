@@ -25,11 +25,6 @@ bool IsPowerOfTwo(uint32_t value) {
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-// A regular file and a device node have different drivers in QEMU; "file" refuses a device.
-const char* BlockDriver(const std::string& path) {
-  return path.starts_with("/dev/") ? "host_device" : "file";
-}
-
 Error InvalidDevice(const std::string& id, std::string_view member, std::string_view reason) {
   return MakeError(Code::kInvalidArgument, "device '{}': {}: {}", id, member, reason);
 }
@@ -141,12 +136,13 @@ Device Describe(const BlockDevice& spec, const std::vector<std::string>& /*fd_re
   device.backend = {{"driver", "raw"},
                     {"node-name", device.backend_id},
                     {"read-only", spec.read_only},
-                    {"cache", {{"direct", spec.direct}, {"no-flush", false}}},
+                    {"cache", {{"direct", false}, {"no-flush", false}}},
                     {"file",
-                     {{"driver", BlockDriver(spec.path)},
+                     // Each refuses what the other is for.
+                     {{"driver", spec.is_device ? "host_device" : "file"},
                       {"filename", spec.path},
                       {"read-only", spec.read_only},
-                      {"cache", {{"direct", spec.direct}, {"no-flush", false}}}}}};
+                      {"cache", {{"direct", false}, {"no-flush", false}}}}}};
   // Errors are the guest's to handle. Left to itself QEMU stops the machine where a disk of the host is full.
   device.frontend = {{"driver", "virtio-blk-pci"}, {"id", spec.id},      {"drive", device.backend_id},
                      {"werror", "report"},         {"rerror", "report"}, {"disable-legacy", "on"}};
