@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "jail/container_fixture_test.h"
+#include "jail/request.h"
 #include "linux/mountinfo.h"
 
 namespace kata::jail {
@@ -267,6 +268,52 @@ TEST_F(ContainerCgroupTest, DeviceRulesAreEnforcedAndReplaced) {
   EXPECT_EQ(result.output, "both\n");
   ASSERT_OK_AND_ASSIGN(result, Exec(*container, ShellProcess("echo x > /dev/kmsg")));
   EXPECT_THAT(result.output, HasSubstr("Operation not permitted"));
+}
+
+// execve closes descriptors only after it has found the program: what the agent hands over must be no way to
+// its files.
+TEST_F(ContainerCgroupTest, DescriptorsOfTheAgentLeadToNoProgram) {
+  const std::string outside = directory_->path() + "/outside";
+  ASSERT_OK_AND_ASSIGN(const std::string busybox, ReadFile("/bin/busybox"));
+  ASSERT_OK(WriteFileAtomic(outside, busybox, 0755));
+  const auto way_out = [&](int fd) {
+    return fmt::format("/proc/self/fd/{}/../../../../../../../..{}", fd, outside);
+  };
+  const auto points_to = [&](const std::string& name, const std::string& target) {
+    (void)unlink((rootfs_ + name).c_str());
+    return symlink(target.c_str(), (rootfs_ + name).c_str()) == 0;
+  };
+  ASSERT_TRUE(points_to("/busybox", way_out(kCgroupFd)));  // selects its applet by its name
+  oci::Spec spec = ShellSpec("");
+  spec.process->args = {"/busybox", "true"};
+  const auto missing = [](const std::string& program) {
+    return IsError(Code::kNotFound, fmt::format("execute '{}': no such file or directory", program));
+  };
+  EXPECT_THAT(Container::Create(spec, CgroupOptions()), missing("/busybox"));
+  spec.process->args = {way_out(kCgroupFd), "true"};
+  EXPECT_THAT(Container::Create(spec, CgroupOptions()), missing(spec.process->args[0]));
+
+  ASSERT_OK(WriteFileAtomic(rootfs_ + "/script", fmt::format("#!{}\n", way_out(kCgroupFd)), 0755));
+  spec.process->args = {"/script"};
+  {
+    ASSERT_OK_AND_ASSIGN(const auto container, Container::Create(spec, CgroupOptions()));
+    EXPECT_THAT(container->Start(), missing("/script"));
+  }
+  oci::Spec with_hook = ShellSpec("true");
+  with_hook.hooks.start_container = {{"/busybox", {"busybox", "true"}, {}, {}}};
+  {
+    ASSERT_OK_AND_ASSIGN(const auto container, Container::Create(with_hook, CgroupOptions()));
+    EXPECT_THAT(container->Start(), IsError(testing::_, HasSubstr("execute: No such file or directory")));
+  }
+  ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), CgroupOptions()));
+  oci::Process process = ShellProcess("");
+  for (int fd = 3; fd < 20; ++fd) {
+    ASSERT_TRUE(points_to("/busybox", way_out(fd)));
+    process.args = {"/busybox", "true"};
+    EXPECT_THAT(container->Exec(process, {}), testing::Not(test::IsOk())) << fd;
+  }
+  process.args = {"/script"};
+  EXPECT_THAT(container->Exec(process, {}), missing("/script"));
 }
 
 TEST_F(ContainerCgroupTest, LimitsThatTheCgroupCannotTakeAreNamed) {

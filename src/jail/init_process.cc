@@ -108,6 +108,18 @@ Status CheckWorkingDirectory() {
   return {};
 }
 
+// Keeps the standard streams and the channel. execve closes what is close-on-exec only after it has followed
+// the program's path, and that of a script's interpreter, and these the container chooses: with a directory
+// of the agent still open, /proc/self/fd/N/.. would be a way to its files (CVE-2024-21626). A socket is no
+// directory, and cannot be opened by that path. Nobody uses the other numbers again: what owns them ends with
+// the process.
+Status CloseAllBut(const SyncChannel& channel) {
+  const auto kept = static_cast<unsigned>(channel.fd());
+  if (syscall(SYS_close_range, 3U, kept - 1, 0) < 0 || syscall(SYS_close_range, kept + 1, ~0U, 0) < 0)
+    return SysError("close file descriptors");
+  return {};
+}
+
 // State of the specification as the container's own process sees it.
 std::string StateForHooks(const Request& request) {
   oci::State state;
@@ -159,6 +171,7 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   TRY(credentials.Assume());
   if (!entered && chdir(cwd.c_str()) < 0) return SysError("change to working directory '{}'", cwd);
   TRY(CheckWorkingDirectory());
+  TRY(CloseAllBut(channel));
   const std::vector<std::string> environment = CompleteEnvironment(process.env, process.user.uid);
   const std::string program = TRY(FindExecutable(process.args[0], environment));
   const std::vector<char*> argv = PointersTo(process.args);
@@ -169,8 +182,6 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
 
   const auto assume = [&] { return AssumeLastRights(credentials, filter, filter_needs_admin); };
   TRY(RunStartHooks(request.spec.hooks.start_container, environment, StateForHooks(request), assume));
-  if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-    return SysError("mark file descriptors close-on-exec");
   TRY(assume());
   execve(program.c_str(), argv.data(), envp.data());
   return CannotExecute(process.args[0], errno);

@@ -3,7 +3,6 @@
 #include "jail/start_hooks.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,7 +27,7 @@ constexpr int kCannotExecute = 127;  // as a shell
 [[noreturn]] void ExecuteHook(const oci::Hook& hook, int state_fd, int output_fd,
                               const std::function<Status()>& assume) {
   const bool placed = dup2(state_fd, 0) == 0 && dup2(output_fd, 1) == 1 && dup2(output_fd, 2) == 2 &&
-                      syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
+                      syscall(SYS_close_range, 3U, ~0U, 0) == 0;
   Status status = placed ? assume() : SysError("place file descriptors");
   if (status) {
     const std::vector<std::string> args = hook.args.empty() ? std::vector{hook.path} : hook.args;

@@ -171,6 +171,17 @@ class Isolation(KataTest):
         self.assertEqual(self.kata("exec", container, "echo", "works").stdout, "works\n")
         self.end(container)
 
+    def test_descriptors_of_the_agent_lead_to_no_program(self):
+        """CVE-2024-21626: the kernel resolves a program's path before it closes what is close-on-exec."""
+        container = self.started(self.powerful("sleep", "600"))
+        for fd in range(3, 12):
+            program = (f"/proc/self/fd/{fd}/../../../../../../run/kata-containers/shared/containers/{container}/rootfs"
+                       "/bin/busybox")
+            result = self.kata("exec", container, program, "true", check=False)
+            self.assertNotEqual(result.returncode, 0, f"descriptor {fd} leads to the agent's files")
+            self.assertRegex(result.stderr, "(?i)no such file|not a directory")
+        self.end(container)
+
     def test_a_fork_bomb_leaves_the_agent_responsive(self):
         # Memory may run out before processes do: then the bomb is to be hit, not init, which would end it all.
         bundle = self.bundle("sh", "-c", """
