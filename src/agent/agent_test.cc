@@ -1,6 +1,11 @@
 // The API from end to end: a client, the agent, containers from busybox in real namespaces.
 #include "agent/agent.h"
 
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <future>
@@ -10,10 +15,30 @@
 #include "agent/agent_fixture_test.h"
 #include "jail/jail.h"
 
-// The test program is also the agent's `<self> init`, and the agent itself.
+namespace {
+
+// A container's init that holds SIGTERM back and takes it when it likes, without a handler, as tini and
+// systemd do.
+int TakeTerm(bool by_descriptor) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return 1;
+  const int fd = by_descriptor ? signalfd(-1, &set, SFD_CLOEXEC) : -1;
+  if (write(STDOUT_FILENO, "ready\n", 6) != 6) return 1;
+  if (!by_descriptor) return sigwaitinfo(&set, nullptr) == SIGTERM ? 21 : 1;
+  signalfd_siginfo info{};
+  return read(fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == SIGTERM ? 22 : 1;
+}
+
+}  // namespace
+
+// The test program is also the agent's `<self> init`, the agent itself, and a container's program.
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "init") == 0) kata::jail::JailMain();
   if (argc > 1 && std::strcmp(argv[1], "serve") == 0) return kata::agent::ServeInNamespaces();
+  if (argc > 2 && std::strcmp(argv[1], "take-term") == 0)
+    _exit(TakeTerm(std::strcmp(argv[2], "signalfd") == 0));
   signal(SIGPIPE, SIG_IGN);  // as AgentMain does
   testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();
@@ -29,6 +54,30 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
+
+void AddMount(grpc::CreateContainerRequest& request, const std::string& type, const std::string& source,
+              const std::string& destination, const std::string& option) {
+  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
+  mount.set_destination(destination);
+  mount.set_source(source);
+  mount.set_type(type);
+  mount.add_options(option);
+}
+
+// Makes the container run this program, with the libraries that it needs.
+Status AddTestProgram(grpc::CreateContainerRequest& request, const std::vector<std::string>& args) {
+  std::array<char, PATH_MAX> self{};
+  if (readlink("/proc/self/exe", self.data(), self.size() - 1) < 0) return SysError("read own path");
+  AddMount(request, "bind", self.data(), "/bin/test", "bind");
+  for (const char* directory : {"/usr", "/lib", "/lib64"}) {
+    if (PathExists(directory)) AddMount(request, "bind", directory, directory, "rbind");
+  }
+  grpc::Process& process = *request.mutable_oci()->mutable_process();
+  process.clear_args();
+  process.add_args("/bin/test");
+  for (const std::string& arg : args) process.add_args(arg);
+  return {};
+}
 
 TEST_F(AgentTest, HealthAndGuestDetails) {
   ASSERT_OK_AND_ASSIGN(const auto health,
@@ -253,12 +302,48 @@ TEST_F(AgentTest, ContainersInParallel) {
 
 TEST_F(AgentTest, TermWithoutHandlerBecomesKill) {
   ASSERT_OK(Run("c1", "exec sleep 1000"));
-  ASSERT_OK(Signal("c1", "c1", SIGTERM));
-  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 137);
+  std::future<Result<int>> code = std::async(std::launch::async, [&] { return Wait("c1", "c1"); });
+  // Again, as one that comes while the process runs is given to it, and dropped.
+  do {
+    EXPECT_OK(Signal("c1", "c1", SIGTERM));
+  } while (code.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready);
+  EXPECT_EQ(code.get().value_or(-1), 137);
   ASSERT_OK(Run("c2", "trap 'exit 12' TERM; echo ready; while true; do sleep 0.1; done"));
   ASSERT_OK(ReadUntil("c2", "c2", "ready"));
   ASSERT_OK(Signal("c2", "", SIGTERM));
   EXPECT_EQ(Wait("c2", "c2").value_or(-1), 12);
+}
+
+TEST_F(AgentTest, TermReachesAnInitThatTakesItWithoutHandler) {
+  for (const auto& [way, expected] : {std::pair("sigwait", 21), {"signalfd", 22}}) {
+    grpc::CreateContainerRequest request = ShellRequest(way, "");
+    ASSERT_OK(AddTestProgram(request, {"take-term", way}));
+    ASSERT_OK(Create(request));
+    ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>(way)));
+    ASSERT_OK(ReadUntil(way, way, "ready"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until it waits
+    ASSERT_OK(Signal(way, way, SIGTERM));
+    EXPECT_EQ(Wait(way, way).value_or(-1), expected) << way;
+  }
+}
+
+TEST_F(AgentTest, TermIsIgnoredWhereInitWillsIt) {
+  ASSERT_OK(Run("c1", "trap '' TERM; echo ready; read line; exit 13"));
+  ASSERT_OK(ReadUntil("c1", "c1", "ready"));
+  ASSERT_OK(Signal("c1", "c1", SIGTERM));
+  ASSERT_OK(Write("c1", "c1", "go on\n"));
+  EXPECT_EQ(Wait("c1", "c1").value_or(-1), 13);
+}
+
+TEST_F(AgentTest, TermEndsAnInitThatIsNotTheFirstOfItsPidNamespace) {
+  ASSERT_OK(Create(ShellRequest("c1", "exec sleep 1000")));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  grpc::CreateContainerRequest other = ShellRequest("c2", "exec sleep 1000");
+  other.set_sandbox_pidns(true);
+  ASSERT_OK(Create(other));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c2")));
+  ASSERT_OK(Signal("c2", "c2", SIGTERM));
+  EXPECT_EQ(Wait("c2", "c2").value_or(-1), 143);
 }
 
 TEST_F(AgentTest, KillWithoutProcessReachesAll) {
@@ -413,15 +498,6 @@ TEST_F(AgentTest, UsersByNameAreThoseOfTheContainer) {
   ASSERT_EQ(symlink("../../passwd", (rootfs_ + "/etc/passwd").c_str()), 0);
   exec.set_exec_id("e3");
   EXPECT_THAT(Call("ExecProcess", exec), IsErrorCode(Code::kNotFound));
-}
-
-void AddMount(grpc::CreateContainerRequest& request, const std::string& type, const std::string& source,
-              const std::string& destination, const std::string& option) {
-  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
-  mount.set_destination(destination);
-  mount.set_source(source);
-  mount.set_type(type);
-  mount.add_options(option);
 }
 
 // The /shared of the container that is called web, as /new/place of c2.

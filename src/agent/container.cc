@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "agent/dropped_signal.h"
 #include "agent/stats.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -193,9 +194,10 @@ Status Container::Signal(const std::string& exec_id, int signal) {
     return {};
   }
   const std::shared_ptr<Process> process = TRY(FindProcess(exec_id));
-  // Init of a pid namespace is not ended by a signal that it does not handle (pid_namespaces(7)); for
-  // SIGTERM, with which engines stop containers, that would only cost the time until SIGKILL.
-  if (process == init_ && signal == SIGTERM && !init_->ended() && !init_->Catches(SIGTERM)) signal = SIGKILL;
+  // Engines stop containers with SIGTERM; where that would not arrive it would only cost the time until
+  // SIGKILL.
+  if (process == init_ && signal == SIGTERM && !init_->ended() && DropsSignal(init_->pid(), SIGTERM))
+    signal = SIGKILL;
   return process->Signal(signal);
 }
 

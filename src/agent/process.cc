@@ -4,11 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <string_view>
 #include <utility>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "linux/terminal.h"
 
@@ -48,12 +45,6 @@ Status Process::Signal(int signal) const {
   if (!status && status.error().sys_errno() == ESRCH) return {};
   if (!status) return std::move(status).error().Wrap(fmt::format("signal {}", description_));
   return {};
-}
-
-bool Process::Catches(int signal) const {
-  const Result<std::string> text = ReadFile(fmt::format("/proc/{}/status", pid_));
-  if (!text) return false;
-  return (ParseCaughtSignals(*text) >> (signal - 1) & 1) != 0;
 }
 
 void Process::Wait(WaitCallback callback) {
@@ -115,16 +106,6 @@ Status Process::Resize(uint32_t rows, uint32_t columns) {
 void Process::DropConnection(uint64_t connection_id) {
   stdout_->DropConnection(connection_id);
   if (stderr_) stderr_->DropConnection(connection_id);
-}
-
-uint64_t ParseCaughtSignals(std::string_view status) {
-  constexpr std::string_view kKey = "\nSigCgt:\t";
-  const size_t position = status.find(kKey);
-  if (position == std::string_view::npos) return 0;
-  const std::string_view digits = status.substr(position + kKey.size(), 16);
-  uint64_t mask = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), mask, 16);
-  return mask;
 }
 
 }  // namespace kata::agent

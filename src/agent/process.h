@@ -39,9 +39,6 @@ class Process : public std::enable_shared_from_this<Process> {
   Result<UniqueFd> DuplicatePidfd() const;
   // Success for a process that has ended: the caller cannot know yet.
   Status Signal(int signal) const;
-  // kill(2)'s rule for the first process of a pid namespace: a signal for which it has no handler does not
-  // reach it. Whether `signal` is caught (/proc/<pid>/status: SigCgt).
-  bool Catches(int signal) const;
 
   // Calls back once, at once if the process has ended already.
   void Wait(WaitCallback callback);
@@ -75,8 +72,5 @@ class Process : public std::enable_shared_from_this<Process> {
   std::vector<WaitCallback> waiters_;
   std::function<void()> on_exit_;
 };
-
-// The bit mask of caught signals in the text of /proc/<pid>/status; 0 if there is none.
-uint64_t ParseCaughtSignals(std::string_view status);
 
 }  // namespace kata::agent

@@ -6,7 +6,6 @@
 
 #include <optional>
 
-#include "agent/process.h"
 #include "linux/terminal.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
@@ -197,13 +196,6 @@ TEST_F(StdioStreamTest, TerminalEndsWithTheLastUser) {
   pty.slave.Reset();
   ASSERT_TRUE(RunUntil([&] { return end->result.has_value(); }));
   EXPECT_EQ(end->result->value(), "");
-}
-
-TEST(ParseCaughtSignals, FindsTheMask) {
-  EXPECT_EQ(
-      ParseCaughtSignals("Name:\tsh\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000004002\nCapInh:\t0\n"),
-      0x4002u);
-  EXPECT_EQ(ParseCaughtSignals("Name:\tsh\n"), 0u);
 }
 
 }  // namespace

@@ -206,6 +206,13 @@ UPDATE = Case("update", [
 STOP = Case("stop", [
     Step("{run} -d --init --name {box} --stop-signal USR1 {image} " + LOOP), READY,
     Step("stop --time 1 {box}"), Step("logs {box}", contains="usr1"), Step(STATE), Step("rm {box}"),
+    # The engine's init has no handlers: it blocks signals and takes them when it likes.
+    Step("{run} -d --init --name {box} {image} " + LOOP), READY,
+    Step("stop {box}"), Step(STATE), Step("rm {box}"),
+    Step("{run} -d --init --name {box} {image} " + script("echo begin; exec sleep 1000")), READY,
+    Step("kill --signal TERM {box}"), Step("wait {box}"), Step("rm {box}"),
+    Step("{run} -d --name {box} {image} " + script("trap '' TERM; echo begin; sleep 3; exit 4")), READY,
+    Step("kill --signal TERM {box}"), Step("wait {box}"), Step("rm {box}"),
 ])
 
 RESTART = Case("restart", [
