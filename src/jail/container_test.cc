@@ -218,6 +218,23 @@ TEST_F(ContainerTest, SeccompReturnsErrnoWithAndWithoutNoNewPrivileges) {
   }
 }
 
+TEST_F(ContainerTest, AFilterNeedsNotAllowWhatOnlyTheSetUpDoes) {
+  oci::Spec spec = ShellSpec("");
+  spec.process->args = {"/bin/true"};
+  spec.process->capabilities->inheritable = spec.process->capabilities->ambient = {"CAP_KILL"};
+  spec.linux->seccomp = oci::Seccomp();
+  spec.linux->seccomp->default_action = "SCMP_ACT_KILL_PROCESS";
+  const std::vector<std::string> calls{
+      "execve", "brk",       "mmap",     "mprotect",   "arch_prctl", "set_tid_address", "set_robust_list",
+      "rseq",   "prlimit64", "readlink", "readlinkat", "getrandom",  "getuid",          "exit_group"};
+  spec.linux->seccomp->syscalls.push_back({calls, "SCMP_ACT_ALLOW", {}, {}});
+  // busybox calls it, and takes no for an answer.
+  spec.linux->seccomp->syscalls.push_back({{"prctl"}, "SCMP_ACT_ERRNO", {}, {}});
+  spec.hooks.start_container = {{"/bin/true", {"true"}, {}, {}}};
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.status.Describe(), "exit status 0");
+}
+
 TEST_F(ContainerTest, UserNamespaceMapsIds) {
   oci::Spec spec =
       ShellSpec("id -u; cat /proc/self/uid_map; touch /tmp/mine; echo ok > /dev/null && echo dev");

@@ -132,15 +132,18 @@ std::string StateForHooks(const Request& request) {
   return oci::ToJson(state);
 }
 
-// Gives up the last rights, directly before execve: from here on every system call is judged by the filter of
-// the container, so few are left.
+// Gives up the last rights, directly before execve: once the filter of the container is loaded it judges
+// every system call. Where no right is needed to load it, it comes last, so that it need not allow the other
+// steps.
 Status AssumeLastRights(const Credentials& credentials, const std::optional<SeccompFilter>& filter,
                         bool filter_needs_admin) {
-  if (filter) {
-    if (filter_needs_admin) TRY(credentials.RaiseAdmin());
+  if (filter && filter_needs_admin) {
+    TRY(credentials.RaiseAdmin());
     TRY(filter->Load());
   }
-  return credentials.Finish();
+  TRY(credentials.Finish());
+  if (filter && !filter_needs_admin) TRY(filter->Load());
+  return {};
 }
 
 // Labels of security modules (apparmor_profile, selinux_label) name policies of the host, which the guest's

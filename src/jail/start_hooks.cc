@@ -28,10 +28,12 @@ constexpr int kCannotExecute = 127;  // as a shell
                               const std::function<Status()>& assume) {
   const bool placed = dup2(state_fd, 0) == 0 && dup2(output_fd, 1) == 1 && dup2(output_fd, 2) == 2 &&
                       syscall(SYS_close_range, 3U, ~0U, 0) == 0;
+  const std::vector<std::string> args = hook.args.empty() ? std::vector{hook.path} : hook.args;
+  const std::vector<char*> argv = PointersTo(args);
+  const std::vector<char*> envp = PointersTo(hook.env);
   Status status = placed ? assume() : SysError("place file descriptors");
   if (status) {
-    const std::vector<std::string> args = hook.args.empty() ? std::vector{hook.path} : hook.args;
-    execve(hook.path.c_str(), PointersTo(args).data(), PointersTo(hook.env).data());
+    execve(hook.path.c_str(), argv.data(), envp.data());
     status = SysError("execute");
   }
   const std::string message = status.error().message();
