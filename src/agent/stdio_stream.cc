@@ -15,7 +15,9 @@ using asio::posix::stream_descriptor;
 }  // namespace
 
 OutputStream::OutputStream(EventLoop& loop, UniqueFd fd)
-    : descriptor_(loop.context(), fd.Release()), drain_timer_(loop.context()) {}
+    : descriptor_(loop.context(), fd.Release()),
+      drain_timer_(loop.context()),
+      hangup_timer_(loop.context()) {}
 
 void OutputStream::Read(size_t max_bytes, uint64_t connection_id, ReadCallback callback) {
   if (max_bytes == 0) {
@@ -59,8 +61,10 @@ std::optional<Result<std::string>> OutputStream::ReadOnce(size_t max_bytes) {
       data.shrink_to_fit();
       return data;
     }
+    // EIO is how the master of a pseudo-terminal says that nobody has the slave open at this time.
+    hung_up_ = count < 0 && errno == EIO;
     if (count < 0 && errno == EAGAIN && !drained_) return std::nullopt;
-    // EIO is how the master of a pseudo-terminal says that nobody has the slave open any more.
+    if (hung_up_ && !process_ended_) return std::nullopt;
     if (count < 0 && errno != EAGAIN && errno != EIO) return SysError("read the process's output");
   }
   if (!ended_) {
@@ -75,16 +79,22 @@ std::optional<Result<std::string>> OutputStream::ReadOnce(size_t max_bytes) {
 void OutputStream::AwaitReadable() {
   if (waiting_) return;
   waiting_ = true;
-  descriptor_.async_wait(stream_descriptor::wait_read,
-                         [weak = weak_from_this()](const asio::error_code& error) {
-                           const std::shared_ptr<OutputStream> self = weak.lock();
-                           if (!self) return;
-                           self->waiting_ = false;
-                           if (!error) self->Serve();
-                         });
+  const auto serve = [weak = weak_from_this()](const asio::error_code& error) {
+    const std::shared_ptr<OutputStream> self = weak.lock();
+    if (!self) return;
+    self->waiting_ = false;
+    if (!error) self->Serve();
+  };
+  if (!hung_up_) {
+    descriptor_.async_wait(stream_descriptor::wait_read, serve);
+    return;
+  }
+  hangup_timer_.expires_after(kHangupInterval);
+  hangup_timer_.async_wait(serve);
 }
 
 void OutputStream::ProcessEnded() {
+  process_ended_ = true;
   if (ended_) return;
   drain_timer_.expires_after(kDrainTime);
   drain_timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
@@ -93,6 +103,7 @@ void OutputStream::ProcessEnded() {
     self->drained_ = true;
     self->Serve();
   });
+  if (hung_up_) Serve();
 }
 
 void OutputStream::DropConnection(uint64_t connection_id) {

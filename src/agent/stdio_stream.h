@@ -27,6 +27,8 @@ class OutputStream : public std::enable_shared_from_this<OutputStream> {
   // What is read at most after that time: more than a pipe holds, so that nothing written before is lost, yet
   // a background process that never stops writing does not keep the stream open.
   static constexpr size_t kMaxBytesAfterDrain = 1u << 20;
+  // How often a terminal that nobody has open is looked at: its end cannot be waited for.
+  static constexpr std::chrono::milliseconds kHangupInterval{100};
   static constexpr size_t kMaxReadBytes = 1u << 20;
   static constexpr size_t kMaxPendingReads = 8;
 
@@ -39,7 +41,8 @@ class OutputStream : public std::enable_shared_from_this<OutputStream> {
   // Reads up to `max_bytes` (bounded by kMaxReadBytes) as soon as there is anything. Reads are served in
   // order.
   void Read(size_t max_bytes, uint64_t connection_id, ReadCallback callback);
-  // The process has ended: begins the drain time.
+  // The process has ended: begins the drain time. Until then a terminal has no end, as the process may open
+  // it again.
   void ProcessEnded();
   // Forgets the reads of a connection that is gone, so that no output is lost to it.
   void DropConnection(uint64_t connection_id);
@@ -59,8 +62,11 @@ class OutputStream : public std::enable_shared_from_this<OutputStream> {
 
   asio::posix::stream_descriptor descriptor_;
   asio::steady_timer drain_timer_;
+  asio::steady_timer hangup_timer_;
   std::deque<PendingRead> reads_;
   bool waiting_ = false;
+  bool process_ended_ = false;
+  bool hung_up_ = false;   // nobody had the terminal open at the last read
   bool ended_ = false;     // end of file
   bool finished_ = false;  // ... which a reader knows
   bool drained_ = false;   // the drain time is over

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <optional>
 
+#include "base/file.h"
 #include "linux/terminal.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
@@ -194,6 +196,34 @@ TEST_F(StdioStreamTest, TerminalEndsWithTheLastUser) {
   EXPECT_EQ(data->result->value(), "hi\r\n");
   EXPECT_FALSE(end->result);
   pty.slave.Reset();
+  stream->ProcessEnded();
+  ASSERT_TRUE(RunUntil([&] { return end->result.has_value(); }));
+  EXPECT_EQ(end->result->value(), "");
+}
+
+TEST_F(StdioStreamTest, TerminalStaysWhileTheProcessMayOpenItAgain) {
+  ASSERT_OK_AND_ASSIGN(linux::PtyPair pty, linux::OpenPty());
+  std::array<char, 64> name{};
+  ASSERT_EQ(ttyname_r(pty.slave.get(), name.data(), name.size()), 0);
+  ASSERT_OK_AND_ASSIGN(StdioEnds ends, TerminalEnds(std::move(pty.master)));
+  const auto stream = std::make_shared<OutputStream>(loop_, std::move(ends.terminal));
+  Put(pty.slave, "early\n");
+  const auto early = Read(*stream), late = Read(*stream);
+  pty.slave.Reset();
+  // What was written before is there all the same.
+  ASSERT_TRUE(RunUntil([&] { return early->result.has_value(); }));
+  EXPECT_EQ(early->result->value(), "early\r\n");
+  loop_.context().run_for(milliseconds(50));
+  EXPECT_FALSE(late->result);
+  ASSERT_OK_AND_ASSIGN(UniqueFd again, Open(name.data(), O_WRONLY | O_NOCTTY));
+  Put(again, "late\n");
+  ASSERT_TRUE(RunUntil([&] { return late->result.has_value(); }));
+  EXPECT_EQ(late->result->value(), "late\r\n");
+  again.Reset();
+  const auto end = Read(*stream);
+  loop_.context().run_for(milliseconds(300));
+  EXPECT_FALSE(end->result);
+  stream->ProcessEnded();
   ASSERT_TRUE(RunUntil([&] { return end->result.has_value(); }));
   EXPECT_EQ(end->result->value(), "");
 }

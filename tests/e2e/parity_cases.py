@@ -89,6 +89,9 @@ FOREGROUND = Case("foreground", [
     Step("logs {box}"),
     Step("start --attach --interactive {box}", code=5, terminal=True, prompt="ready", input="again\n"),
     Step("rm {box}"),
+    # For a second nobody has the terminal open.
+    Step("{run} --rm -t {image} " + script("echo early; exec <&- >&- 2>&-; sleep 1; echo late > /dev/console; exit 6"), code=6,
+         terminal=True),
 ])
 
 EXEC = Case("exec", [
