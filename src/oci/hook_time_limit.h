@@ -12,7 +12,7 @@ namespace kata::oci {
 // wait has one here.
 inline constexpr std::chrono::seconds kHookTimeLimit = std::chrono::hours(1);
 
-// What `hook` may take at most.
+// What `hook` may take at most, a time-out of decades being cut to one.
 std::chrono::seconds TimeLimit(const Hook& hook);
 
 // What all of `hooks`, one after the other, may take at most.
