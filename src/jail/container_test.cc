@@ -368,6 +368,22 @@ TEST_F(ContainerTest, AStartHookThatFailsIsNamedAndEndsTheContainer) {
   EXPECT_FALSE(PathExists(rootfs_ + "/tmp/ran"));
 }
 
+TEST_F(ContainerTest, ALimitOfFileSizesIsNotForTheStreamsOfAStartHook) {
+  oci::Spec spec = ShellSpec("echo program");
+  spec.process->rlimits = {{"RLIMIT_FSIZE", 0, 0}};
+  const std::string script = "cat && cat /bin/busybox && (sleep 1000 & :) && echo why >&2 && exit $STATUS";
+  const auto hook = [&](const char* status) {
+    return oci::Hook{"/bin/sh", {"sh", "-c", script}, {"PATH=/bin", fmt::format("STATUS={}", status)}, 60};
+  };
+  spec.hooks.start_container = {hook("0"), hook("0")};
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+  EXPECT_EQ(result.output, "program\n");
+  spec.hooks.start_container = {hook("0"), hook("3")};
+  ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Container> container, Container::Create(spec, Options()));
+  EXPECT_THAT(container->Start(), IsError(Code::kFailedPrecondition,
+                                          testing::MatchesRegex("(.|\n)*hooks.startContainer.1.(.|\n)*why")));
+}
+
 TEST_F(ContainerTest, StartHooksAreUnderTheFilterToo) {
   oci::Spec spec = ShellSpec("cat /tmp/hook");
   spec.process->no_new_privileges = false;

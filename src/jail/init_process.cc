@@ -180,11 +180,17 @@ Status ExecuteProcess(const Request& request, SyncChannel& channel) {
   const std::vector<char*> argv = PointersTo(process.args);
   const std::vector<char*> envp = PointersTo(environment);
 
+  // The state for hooks is written before the agent sets the limits: that of file sizes would count for it.
+  const std::vector<oci::Hook>& hooks = request.spec.hooks.start_container;
+  UniqueFd state;
+  if (!hooks.empty()) state = TRY(MakeSealedMemfd("hook-state", StateForHooks(request)));
+
   TRY(channel.Send(SyncChannel::Type::kReady));
   TRY_CTX(channel.Expect(SyncChannel::Type::kStart, Deadline::After(kGateTimeout)), "wait for start");
 
   const auto assume = [&] { return AssumeLastRights(credentials, filter, filter_needs_admin); };
-  TRY(RunStartHooks(request.spec.hooks.start_container, environment, StateForHooks(request), assume));
+  TRY(RunStartHooks(hooks, environment, state, assume));
+  state.Reset();
   TRY(assume());
   execve(program.c_str(), argv.data(), envp.data());
   return CannotExecute(process.args[0], errno);

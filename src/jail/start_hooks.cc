@@ -2,26 +2,27 @@
 // which no description of a command could say.
 #include "jail/start_hooks.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <iterator>
 
 #include "base/deadline.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "jail/exec_path.h"
-#include "jail/request.h"
 #include "oci/hook_time_limit.h"
 
 namespace kata::jail {
 namespace {
 
 constexpr std::chrono::seconds kReapTimeout{30};
-constexpr off_t kMaxShownBytes = 512;
+constexpr size_t kMaxShownBytes = 512;
+constexpr size_t kPipeBytes = 64u << 10;
 constexpr int kCannotExecute = 127;  // as a shell
 
 [[noreturn]] void ExecuteHook(const oci::Hook& hook, int state_fd, int output_fd,
@@ -41,12 +42,29 @@ constexpr int kCannotExecute = 127;  // as a shell
   _exit(kCannotExecute);
 }
 
-// The end of what the hook wrote, on one line.
-std::string Tail(int output_fd) {
-  const off_t size = lseek(output_fd, 0, SEEK_END);
-  std::string text(static_cast<size_t>(std::clamp<off_t>(size, 0, kMaxShownBytes)), '\0');
-  const ssize_t n = pread(output_fd, text.data(), text.size(), size - static_cast<off_t>(text.size()));
-  text.resize(static_cast<size_t>(std::max<ssize_t>(n, 0)));
+// What the hook writes until it ends; only the end of it is kept. A process that it leaves behind may hold
+// the pipe for longer, and write.
+Result<std::string> ReadUntilEnd(const ChildProcess& hook, UniqueFd output, Deadline deadline) {
+  std::string tail;
+  size_t read_after_end = 0;
+  while (!deadline.Passed()) {
+    pollfd entries[] = {{hook.pidfd(), POLLIN, 0}, {output.get(), POLLIN, 0}};
+    const int ready = poll(entries, std::size(entries), deadline.RemainingPollMs());
+    if (ready < 0 && errno != EINTR) return SysError("wait for its end");
+    if (ready <= 0) continue;
+    char buffer[4096];
+    const ssize_t count = output ? read(output.get(), buffer, sizeof(buffer)) : 0;
+    if (count == 0) output.Reset();
+    if (count > 0) tail.append(buffer, static_cast<size_t>(count));
+    if (tail.size() > kMaxShownBytes) tail.erase(0, tail.size() - kMaxShownBytes);
+    if (entries[0].revents == 0) continue;
+    read_after_end += static_cast<size_t>(std::max<ssize_t>(count, 0));
+    if (count <= 0 || read_after_end >= kPipeBytes) return tail;
+  }
+  return Error(Code::kDeadlineExceeded, "");
+}
+
+std::string OneLine(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
   return text;
@@ -61,32 +79,33 @@ Result<ChildProcess> StartHook(const oci::Hook& hook, int state_fd, int output_f
   return ChildProcess(pid, TRY(OpenPidfd(pid)));
 }
 
-Status RunHook(const oci::Hook& hook, const std::string& state_json, const std::function<Status()>& assume) {
-  const UniqueFd state = TRY(MakeSealedMemfd("hook-state", state_json));
-  const UniqueFd output(memfd_create("hook-output", MFD_CLOEXEC));
-  if (!output) return SysError("create memfd");
-  ChildProcess child = TRY(StartHook(hook, state.get(), output.get(), assume));
+Status RunHook(const oci::Hook& hook, int state_fd, const std::function<Status()>& assume) {
+  // The hooks share one offset.
+  if (lseek(state_fd, 0, SEEK_SET) < 0) return SysError("rewind the state");
+  PipeEnds output = TRY(MakePipe());
+  TRY(SetNonBlocking(output.read.get(), true));
+  ChildProcess child = TRY(StartHook(hook, state_fd, output.write.get(), assume));
+  output.write.Reset();
   const std::chrono::seconds timeout = oci::TimeLimit(hook);
-  Result<ExitStatus> status = child.Wait(Deadline::After(timeout));
-  if (!status && status.error().code() == Code::kDeadlineExceeded) {
-    (void)child.Signal(SIGKILL);
-    TRY(child.Wait(Deadline::After(kReapTimeout)));
+  const Result<std::string> tail = ReadUntilEnd(child, std::move(output.read), Deadline::After(timeout));
+  if (!tail) (void)child.Signal(SIGKILL);
+  const ExitStatus ended = TRY(child.Wait(Deadline::After(kReapTimeout)));
+  if (!tail && tail.error().code() == Code::kDeadlineExceeded)
     return MakeError(Code::kDeadlineExceeded, "did not end within {} s", timeout.count());
-  }
-  const ExitStatus ended = TRY(std::move(status));
+  if (!tail) return tail.error();
   if (ended.ShellCode() == 0) return {};
-  const std::string tail = Tail(output.get());
-  return MakeError(Code::kFailedPrecondition, "{}{}{}", ended.Describe(), tail.empty() ? "" : ": ", tail);
+  const std::string text = OneLine(*tail);
+  return MakeError(Code::kFailedPrecondition, "{}{}{}", ended.Describe(), text.empty() ? "" : ": ", text);
 }
 
 }  // namespace
 
 Status RunStartHooks(const std::vector<oci::Hook>& hooks, const std::vector<std::string>& environment,
-                     const std::string& state_json, const std::function<Status()>& assume) {
+                     const UniqueFd& state, const std::function<Status()>& assume) {
   for (size_t i = 0; i < hooks.size(); ++i) {
     oci::Hook hook = hooks[i];
     if (hook.env.empty()) hook.env = environment;
-    TRY_CTX(RunHook(hook, state_json, assume), "error running hook: hooks.startContainer[{}]: '{}'", i,
+    TRY_CTX(RunHook(hook, state.get(), assume), "error running hook: hooks.startContainer[{}]: '{}'", i,
             hook.path);
   }
   return {};
