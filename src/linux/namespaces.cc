@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,6 +14,7 @@
 
 #include <csignal>
 
+#include "base/deadline.h"
 #include "base/file.h"
 #include "base/process.h"
 
@@ -74,6 +76,19 @@ Status EnterNamespacesOf(int pidfd, int clone_flags) {
 
 namespace {
 
+constexpr std::chrono::seconds kChildTimeout{30};
+
+// The error number that the child of StartIdle sends when it is where it shall be, 0 for none.
+Status ReadChildsError(int fd) {
+  TRY(WaitFd(fd, POLLIN, Deadline::After(kChildTimeout), "a process"));
+  int error = 0;
+  const ssize_t count = read(fd, &error, sizeof error);
+  if (count < 0) return SysError("wait for a process");
+  if (count == 0) return MakeError(Code::kAborted, "a process ended before it had said anything");
+  if (error != 0) return ErrnoError(error, "enter user namespace");
+  return {};
+}
+
 // A child that does nothing, born with `clone_flags`, which then enters a user namespace unless that is -1.
 Result<ChildProcess> StartIdle(uint64_t clone_flags, int user_namespace) {
   PipeEnds entered = TRY(MakePipe());
@@ -93,9 +108,7 @@ Result<ChildProcess> StartIdle(uint64_t clone_flags, int user_namespace) {
   }
   ChildProcess process(pid, UniqueFd(pidfd));
   entered.write.Reset();  // else its end would not end the wait
-  int error = 0;
-  if (read(entered.read.get(), &error, sizeof error) != sizeof error) return SysError("wait for a process");
-  if (error != 0) return ErrnoError(error, "enter user namespace");
+  TRY(ReadChildsError(entered.read.get()));
   return process;
 }
 
