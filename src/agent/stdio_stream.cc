@@ -15,9 +15,11 @@ using asio::posix::stream_descriptor;
 }  // namespace
 
 OutputStream::OutputStream(EventLoop& loop, UniqueFd fd)
-    : descriptor_(loop.context(), fd.Release()),
-      drain_timer_(loop.context()),
-      hangup_timer_(loop.context()) {}
+    : descriptor_(loop.context(), fd.Release()), drain_timer_(loop.context()), hangup_timer_(loop.context()) {
+  // No terminal has one.
+  const int pipe_bytes = fcntl(descriptor_.native_handle(), F_GETPIPE_SZ);
+  if (pipe_bytes > 0) max_bytes_after_drain_ = std::max(kMaxBytesAfterDrain, static_cast<size_t>(pipe_bytes));
+}
 
 void OutputStream::Read(size_t max_bytes, uint64_t connection_id, ReadCallback callback) {
   if (max_bytes == 0) {
@@ -49,7 +51,7 @@ void OutputStream::Serve() {
 }
 
 std::optional<Result<std::string>> OutputStream::ReadOnce(size_t max_bytes) {
-  if (!ended_ && bytes_after_drain_ < kMaxBytesAfterDrain) {
+  if (!ended_ && bytes_after_drain_ < max_bytes_after_drain_) {
     std::string data(max_bytes, '\0');
     ssize_t count;
     do {

@@ -24,8 +24,8 @@ class OutputStream : public std::enable_shared_from_this<OutputStream> {
  public:
   // After the process has ended, output is waited for this long, as its children may hold the stream open.
   static constexpr std::chrono::milliseconds kDrainTime{500};
-  // What is read at most after that time: more than a pipe holds, so that nothing written before is lost, yet
-  // a background process that never stops writing does not keep the stream open.
+  // What is read at most after that time, or what the pipe holds if that is more, so that nothing written
+  // before is lost, yet a background process that never stops writing does not keep the stream open.
   static constexpr size_t kMaxBytesAfterDrain = 1u << 20;
   // How often a terminal that nobody has open is looked at: its end cannot be waited for.
   static constexpr std::chrono::milliseconds kHangupInterval{100};
@@ -70,6 +70,7 @@ class OutputStream : public std::enable_shared_from_this<OutputStream> {
   bool ended_ = false;     // end of file
   bool finished_ = false;  // ... which a reader knows
   bool drained_ = false;   // the drain time is over
+  size_t max_bytes_after_drain_ = kMaxBytesAfterDrain;
   size_t bytes_after_drain_ = 0;
 };
 

@@ -106,6 +106,24 @@ TEST_F(StdioStreamTest, GivesASlowReaderAllThatWasWritten) {
   EXPECT_TRUE(stream->finished());
 }
 
+TEST_F(StdioStreamTest, GivesAllThatALargePipeHolds) {
+  constexpr uint32_t kSize = 4u << 20;
+  Result<StdioEnds> ends = MakePipes(kSize);
+  if (!ends) GTEST_SKIP() << ends.error().message();
+  const auto stream = std::make_shared<OutputStream>(loop_, std::move(ends->stdout_reader));
+  const std::string text(3u << 20, 'x');
+  Put(ends->child_stdout, text);
+  stream->ProcessEnded();
+  loop_.context().run_for(OutputStream::kDrainTime + milliseconds(100));
+  size_t total = 0;
+  while (!stream->finished()) {
+    const auto read = Read(*stream, 100000);
+    ASSERT_TRUE(RunUntil([&] { return read->result.has_value(); }));
+    total += read->result->value().size();
+  }
+  EXPECT_EQ(total, text.size());
+}
+
 TEST_F(StdioStreamTest, ABackgroundWriterDoesNotKeepTheStreamOpen) {
   UniqueFd writer;
   const auto stream = MakeOutput(writer);
