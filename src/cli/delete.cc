@@ -37,9 +37,11 @@ Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
   Container& container = *opened;
   Result<std::string> status = container.CurrentStatus();
   if (status && *status != "stopped" && !force && HasLostStandIn(container)) {
-    // Who has killed kata-shim takes the container for dead, and the server is about to see to that.
+    // Who has killed kata-shim takes the container for dead, and the server is about to see to that. Where
+    // the guest does not let go of it, nobody would come again for what is left.
     (void)container.server()->Wait(id, kKillTimeout);
     status = container.CurrentStatus();
+    if (!status || *status != "stopped") return RemoveContainer(container);
   }
   if (!status && !force) return status.error();
   if (status && *status != "stopped" && *status != "created" && !force) {

@@ -194,7 +194,7 @@ void Container::EndRemainingExecs() {
 void Container::OnGuestDown(int code, const std::string& error) {
   const auto self = shared_from_this();
   // Whatever has ended it: it was to be killed, and so it is.
-  if (kill_unanswered_) code = kKilledExitCode;
+  if (killing_ != Killing::kNo) code = kKilledExitCode;
   for (auto& [id, exec] : execs_) exec.process->End(code, error);
   init_->End(code, error);
 }
@@ -319,14 +319,14 @@ void Container::Kill(const std::string& exec_id, int signal, bool all, Reply<voi
     reply(all ? Status() : Status(NotRunning()));
     return;
   }
-  if (signal == SIGKILL) AwaitKillAnswer();
+  if (signal == SIGKILL) OnKillSent();
   auto answered = [self = shared_from_this(), signal, reply = std::move(reply)](Status status) mutable {
     if (signal == SIGKILL) self->OnKillAnswer(status);
     // It has ended while the signal was on its way.
     if (!status && status.error().code() == Code::kNotFound) status = NotRunning();
     // With the machine: that is an end, too.
     const bool killed =
-        signal == SIGKILL && self->kill_overdue_ && self->status_ == ContainerStatus::kStopped;
+        signal == SIGKILL && !self->overdue_kill_.empty() && self->status_ == ContainerStatus::kStopped;
     if (status || killed) {
       reply({});
     } else {
@@ -342,22 +342,31 @@ void Container::Kill(const std::string& exec_id, int signal, bool all, Reply<voi
   }
 }
 
-void Container::AwaitKillAnswer() {
-  if (std::exchange(kill_unanswered_, true)) return;
-  kill_timer_.expires_after(context_.kill_patience);
-  kill_timer_.async_wait([weak = weak_from_this()](const std::error_code& error) {
-    const auto self = weak.lock();
-    if (error || !self || !self->kill_unanswered_ || self->status_ == ContainerStatus::kStopped) return;
-    self->kill_overdue_ = true;
-    self->handlers_.on_kill_overdue();
-  });
+void Container::OnKillSent() {
+  if (killing_ != Killing::kNo) return;
+  AwaitDeath(Killing::kSent, context_.patience.kill, "the agent in the guest does not answer to SIGKILL");
 }
 
 void Container::OnKillAnswer(const Status& answer) {
   const Code code = answer ? Code::kOk : answer.error().code();
   if (code == Code::kDeadlineExceeded || code == Code::kUnavailable) return;  // it is none
-  kill_unanswered_ = kill_overdue_ = false;
-  kill_timer_.cancel();
+  if (killing_ == Killing::kAnswered) return;
+  overdue_kill_.clear();
+  AwaitDeath(Killing::kAnswered, context_.patience.dying, "its processes do not end after SIGKILL");
+}
+
+void Container::AwaitDeath(Killing stage, std::chrono::milliseconds time, std::string reason) {
+  killing_ = stage;
+  kill_timer_.expires_after(time);
+  kill_timer_.async_wait(
+      [weak = weak_from_this(), stage, reason = std::move(reason)](const std::error_code& error) {
+        const auto self = weak.lock();
+        if (error || !self || self->killing_ != stage || self->init_->HasEnded()) return;
+        self->overdue_kill_ = reason;
+        log::Warning("a container does not let itself be killed",
+                     {{"container", self->id()}, {"reason", reason}});
+        self->handlers_.on_kill_overdue();
+      });
 }
 
 void Container::KillWholeContainer() {

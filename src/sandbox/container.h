@@ -25,6 +25,7 @@
 #include "sandbox/fd_watcher.h"
 #include "sandbox/guest.h"
 #include "sandbox/machine_sizer.h"
+#include "sandbox/patience.h"
 #include "sandbox/process.h"
 #include "sandbox/resources_update.h"
 #include "sandbox/state_directory.h"
@@ -56,15 +57,15 @@ class Container : public std::enable_shared_from_this<Container> {
     FdWatcher& watcher;
     std::shared_ptr<Guest> guest;
     std::shared_ptr<MachineSizer> sizer;
-    int host_mount_namespace = -1;              // that hooks run in (borrowed); -1: this process's own
-    std::chrono::milliseconds kill_patience{};  // of Patience
+    int host_mount_namespace = -1;  // that hooks run in (borrowed); -1: this process's own
+    Patience patience;
   };
   struct Handlers {
     // kata-shim of init ended while the container was being created.
     std::function<void()> on_abandoned;
     // A process has stopped.
     std::function<void()> on_process_exit;
-    // kill_overdue() has become true.
+    // overdue_kill() is not empty any more.
     std::function<void()> on_kill_overdue;
   };
 
@@ -82,8 +83,8 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerStatus status() const { return status_; }
   // No process of it runs in the guest any more.
   bool IsQuiet() const;
-  // All of it shall be killed, and the guest has not answered to that in its time.
-  bool kill_overdue() const { return kill_overdue_; }
+  // All of it shall be killed, and the guest has not done that in its time: what it fails to do; else empty.
+  const std::string& overdue_kill() const { return overdue_kill_; }
 
   // The init process named by an empty id, or an additional one; null when there is none.
   Process* FindProcess(const std::string& exec_id);
@@ -170,8 +171,12 @@ class Container : public std::enable_shared_from_this<Container> {
   void ReportOomKill();
   void NoteOomKill();
   void KillWholeContainer();
-  void AwaitKillAnswer();
+  // SIGKILL for all of it: not sent, on its way, answered by the guest.
+  enum class Killing { kNo, kSent, kAnswered };
+  void OnKillSent();
   void OnKillAnswer(const Status& answer);
+  // The end must be known within `time`, or the kill is overdue for this reason.
+  void AwaitDeath(Killing stage, std::chrono::milliseconds time, std::string reason);
 
   Context context_;
   StateDirectory directory_;
@@ -196,8 +201,8 @@ class Container : public std::enable_shared_from_this<Container> {
   UniqueFd hooks_cancel_;
   ContainerEvents events_;
   bool oom_kill_in_guest_ = false;
-  bool kill_unanswered_ = false;  // SIGKILL for all of it is on its way
-  bool kill_overdue_ = false;
+  Killing killing_ = Killing::kNo;
+  std::string overdue_kill_;
   asio::steady_timer kill_timer_;
 };
 

@@ -46,6 +46,7 @@ class FakeGuestScript {
     bool create_hangs = false;   // never answers CreateContainer
     bool exec_hangs = false;     // ExecProcess is answered when this is so no more
     bool signal_hangs = false;   // never answers SignalProcess, nor does it what it is asked for
+    bool undead = false;         // answers SignalProcess, but does not do what it is asked for
     bool network_hangs = false;  // never answers UpdateInterface, which is recorded
     pid_t vmm_pid = 0;           // 0: the test's own process
     std::string start_error;     // the machine does not start
@@ -482,7 +483,7 @@ class FakeAgent {
           if (script_->behaviour().signal_hangs) {
             kept_.push_back(std::make_shared<ttrpc::Responder<Empty>>(std::move(responder)));
           } else {
-            responder.Respond(Signal(request));
+            responder.Respond(script_->behaviour().undead ? Result<Empty>(Empty()) : Signal(request));
           }
         });
     server_->Handle<grpc::WaitProcessRequest, grpc::WaitProcessResponse>(

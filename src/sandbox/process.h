@@ -59,6 +59,8 @@ class Process {
   State state() const { return state_; }
   bool terminal() const { return terminal_; }
   pid_t shim_pid() const { return shim_pid_; }
+  // Its end is known, though perhaps some of its output is still on its way.
+  bool HasEnded() const { return state_ == State::kStopped || pending_exit_; }
   // Of a stopped process.
   const ProcessExit& exit() const { return *exit_; }
 

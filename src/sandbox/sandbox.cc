@@ -421,7 +421,7 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                          .guest = guest_,
                          .sizer = sizer_,
                          .host_mount_namespace = options_.host_mount_namespace.get(),
-                         .kill_patience = options_.patience.kill},
+                         .patience = options_.patience},
       directory, std::move(state), std::move(attachment),
       Container::Handlers{.on_abandoned =
                               [this, container_id] {
@@ -429,8 +429,8 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                                   CancelCreate(**found, "kata-shim was killed");
                                 }
                               },
-                          .on_process_exit = [this] { OnProcessExit(); },
-                          .on_kill_overdue = [this] { OnKillOverdue(); }});
+                          .on_process_exit = [this] { EndUnusedGuest(); },
+                          .on_kill_overdue = [this] { EndUnusedGuest(); }});
   TRY(container->Begin());
   return container;
 }
@@ -545,29 +545,24 @@ void Sandbox::Kill(const std::string& container_id, const std::string& exec_id, 
   }
 }
 
-void Sandbox::OnProcessExit() {
+// SIGKILL is an end that cannot be refused. It takes the machine along when nothing else is wanted of that;
+// what still is in a pod has the time that a guest has by itself.
+void Sandbox::EndUnusedGuest() {
+  std::string overdue_kill;
   for (const auto& [container_id, container] : containers_) {
-    if (!container->IsQuiet()) return;
+    if (container->IsQuiet()) continue;
+    if (container->overdue_kill().empty()) return;
+    overdue_kill = container->overdue_kill();
+  }
+  if (!overdue_kill.empty()) {
+    guest_->GiveUp(overdue_kill);
+    return;
   }
   // Nothing runs any more: the memory goes back at once, not only when somebody deletes the container.
   guest_->Stop([self = shared_from_this()] {
     const auto containers = self->containers_;
     for (const auto& [container_id, container] : containers) container->OnGuestStopped();
   });
-}
-
-// SIGKILL is an end that cannot be refused. It takes the machine along when nothing else is wanted of that;
-// what still is in a pod has the time that a silent guest has.
-void Sandbox::OnKillOverdue() {
-  for (const auto& [container_id, container] : containers_) {
-    if (!container->IsQuiet() && !container->kill_overdue()) {
-      log::Warning(
-          "a container is not killed yet: the agent in the guest does not answer, and others run there",
-          {{"other", container_id}});
-      return;
-    }
-  }
-  guest_->GiveUp("the agent in the guest does not answer to SIGKILL");
 }
 
 bool Sandbox::IsMachineHeld() const {

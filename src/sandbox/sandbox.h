@@ -89,8 +89,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   void CancelCreate(Container& container, const std::string& reason);
   void FailCreate(const std::shared_ptr<Container>& container, Error error, Reply<pid_t> reply);
 
-  void OnProcessExit();
-  void OnKillOverdue();
+  // Ends the machine when nothing runs in it, or only what does not let itself be killed.
+  void EndUnusedGuest();
   // Whether the machine's processes are stopped or frozen on the host.
   bool IsMachineHeld() const;
   // Of the machine: the host may have killed it for lack of memory, which is an event too.

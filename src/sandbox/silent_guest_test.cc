@@ -1,4 +1,5 @@
-// A guest that was up and does not answer any more: what ends it, and what does not.
+// A guest that was up and does not answer any more, or does not do what it is asked for: what ends it, and
+// what does not.
 #include "sandbox/sandbox_server_test.h"
 
 namespace kata::sandbox {
@@ -9,7 +10,8 @@ class SilentGuestTest : public SandboxServerTest {
   SilentGuestTest() {
     patience_ = {.check_interval = std::chrono::milliseconds(20),
                  .check = std::chrono::milliseconds(500),
-                 .kill = std::chrono::milliseconds(300)};
+                 .kill = std::chrono::milliseconds(300),
+                 .dying = std::chrono::milliseconds(300)};
   }
   // Another container in the same machine.
   ClientProcess RunSecond() {
@@ -140,6 +142,61 @@ TEST_F(SilentGuestTest, SigkillOfOneContainerSparesTheOthers) {
   // Now nothing is wanted any more.
   EXPECT_OK(Kill(SIGKILL));
   EXPECT_EQ(first.AwaitExit(), 137);
+}
+
+TEST_F(SilentGuestTest, AnAnswerToSigkillIsNoEnd) {
+  ClientProcess process = Run({"sleep"});
+  script_->Set({.undead = true});
+  EXPECT_OK(Kill(SIGKILL));
+  EXPECT_EQ(process.AwaitExit(), 137);
+  EXPECT_EQ(
+      ClientProcess::ReadAll(process.stderr_read),
+      "kata-runtime: container 'c1': the virtual machine ended: its processes do not end after SIGKILL\n");
+  AwaitEvent("stop");
+  ASSERT_OK_AND_ASSIGN(const ContainerState state, directory_->ReadState());
+  EXPECT_EQ(state.error, "the virtual machine ended: its processes do not end after SIGKILL");
+  EXPECT_OK(Delete());
+}
+
+TEST_F(SilentGuestTest, NorIsOneToTheEndOfTheStandIn) {
+  ClientProcess process = Run({"sleep"});
+  script_->Set({.undead = true});
+  process.channel.Reset();
+  ASSERT_OK_AND_ASSIGN(const task::WaitResponse waited, Wait());
+  EXPECT_EQ(waited.exit_status(), 137u);
+}
+
+class SlowDeathTest : public SilentGuestTest {
+ protected:
+  SlowDeathTest() { patience_.dying = kTimeout; }
+};
+
+TEST_F(SlowDeathTest, AContainerThatIsSlowToDieIsLeftAlone) {
+  ClientProcess process = Run({"sleep"});
+  script_->Set({.agent_late = true, .undead = true});
+  EXPECT_OK(Kill(SIGKILL));
+  AwaitEvents("check", 3);  // longer than the answer would have been waited for
+  ASSERT_OK_AND_ASSIGN(const task::StateResponse state, State());
+  EXPECT_EQ(state.status(), task::RUNNING);
+  script_->Set({});
+  EXPECT_OK(Kill(SIGKILL));
+  EXPECT_EQ(process.AwaitExit(), 137);
+  EXPECT_EQ(ClientProcess::ReadAll(process.stderr_read), "");
+}
+
+TEST_F(SilentGuestTest, TheMachineGoesWithTheLastThatCanDie) {
+  ClientProcess first = Run({"sleep"});
+  ClientProcess second = RunSecond();
+  script_->Set({.agent_late = true, .undead = true});
+  second.channel.Reset();
+  AwaitEvent("signal c2/ 9");
+  AwaitEvents("check", 4);
+  ASSERT_OK_AND_ASSIGN(const task::StateResponse state, State());
+  EXPECT_EQ(state.status(), task::RUNNING);
+  script_->Set({});
+  EXPECT_OK(Kill(SIGTERM));
+  EXPECT_EQ(first.AwaitExit(), 143);
+  AwaitEvent("stop");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 
 import harness
 from harness import KataTest, processes_with, wait_until
@@ -109,6 +110,25 @@ class Failures(KataTest):
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), "the stand-in process to end")
         self.kata("delete", container)
+
+    def test_end_of_the_stand_in_ends_a_container_that_cannot_die(self):
+        """Its guest is well and does what it can, but the process waits for a file server that hangs."""
+        container = self.running_container("sh", "-c", "while :; do read line < /etc/passwd; echo; done")
+        vmm = self.vmm_pid(container)
+        file_server = [pid for pid, command in processes_with(self.marker) if "virtiofsd" in command.split(" ")[0]]
+        for pid in file_server:
+            os.kill(pid, signal.SIGSTOP)
+        sizes = [0, 1]
+        while sizes[-1] != sizes[-2]:
+            time.sleep(1)
+            sizes.append(os.path.getsize(self.output(container)))
+        os.kill(self.pid(container), signal.SIGKILL)
+        delete = subprocess.Popen(self.command("delete", container), env=self.environment)
+        wait_until(lambda: not os.path.exists(f"/proc/{vmm}/exe"), "the VMM to end", timeout_s=harness.COMMAND_TIMEOUT_S)
+        for pid in file_server:  # else it would not see that its VMM has gone
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.assertEqual(delete.wait(harness.COMMAND_TIMEOUT_S), 0)
 
     def test_delete_force_ends_a_guest_that_does_not_answer(self):
         container = self.running_container()
