@@ -3,6 +3,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 
 #include "base/log.h"
@@ -259,6 +260,9 @@ void NewContainer::Undo() {
   if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
   // When they could not be recorded.
   (void)cgroup_.Remove(Deadline::After(seconds(0)));
+  // Without a commit its end tells the server to destroy the container; so not before that was done here, as
+  // two must not do it.
+  attachment_.reset();
 }
 
 void NewContainer::EndServer() {
@@ -276,13 +280,14 @@ void NewContainer::EndServer() {
 }
 
 void NewContainer::LeavePod() {
-  // Without a commit its end tells the server to destroy the container.
-  attachment_.reset();
   stand_in_ = StandIn();
   if (client_ == nullptr) return;
   client_->Unwatch(signals_.fd());
-  // Answers when the container has gone; there is none if the server was faster.
-  (void)client_->Delete(request_.id);
+  // There is none if its creation has failed.
+  if (client_->Kill(request_.id, SIGKILL, /*all=*/true)) {
+    // Answers when the container has gone.
+    (void)client_->Delete(request_.id);
+  }
   client_.reset();
 }
 

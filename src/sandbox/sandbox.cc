@@ -110,11 +110,16 @@ Status Sandbox::Attach(AttachRequest request, uint64_t connection_id) {
       return Error(Code::kAlreadyExists, "another client is attached for this process");
     }
   }
+  std::optional<StateDirectory> directory;
+  if (request.exec_id.empty() && request.id != id()) {
+    directory = TRY(StateDirectory::Open(options_.directory.root(), request.id));
+  }
   ever_attached_ = true;
   Attachment& attachment = attachments_[connection_id];
   attachment.container_id = request.id;
   attachment.exec_id = request.exec_id;
   attachment.request = std::move(request);
+  attachment.directory = std::move(directory);
   return {};
 }
 
@@ -139,11 +144,24 @@ void Sandbox::OnAttachClosed(uint64_t connection_id, bool committed) {
   } else if (attachment.container_id == id()) {
     Abandon("the client that created the container is gone");
   } else {
-    Kill(attachment.container_id, "", SIGKILL, /*all=*/true,
-         [self = shared_from_this(), container_id = attachment.container_id](const Status&) {
-           self->Delete(container_id, "", [](const Result<DeleteResult>&) {});
-         });
+    Discard(attachment.container_id, *attachment.directory);
   }
+}
+
+void Sandbox::Discard(const std::string& container_id, const StateDirectory& directory) {
+  auto remove_traces = [self = shared_from_this(), directory] { self->RemoveTracesLater(directory, [] {}); };
+  const Result<std::shared_ptr<Container>> found = FindContainer(container_id);
+  if (!found) {  // or it is none yet
+    remove_traces();
+    return;
+  }
+  const std::shared_ptr<Container>& container = *found;
+  when_erased_[container].push_back(std::move(remove_traces));
+  Kill(container_id, "", SIGKILL, /*all=*/true, [](const Status&) {});
+  if (container->status() == ContainerStatus::kCreating) return;  // a failed creation removes it
+  container->FindProcess("")->Wait([self = shared_from_this(), container](const ProcessExit&) {
+    self->loop_.Post([self, container] { self->Remove(container, [] {}); });
+  });
 }
 
 // Its client was the only one that knew its id: nobody will ask for the process by it any more.
@@ -477,9 +495,9 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
 
 void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,
                            Reply<pid_t> reply) {
-  const auto cancelled = cancelled_creates_.extract(container->id());
-  if (!cancelled.empty()) {
-    FailCreate(container, Error(Code::kCancelled, cancelled.mapped()), std::move(reply));
+  const auto cancelled = cancelled_creates_.find(container->id());
+  if (cancelled != cancelled_creates_.end()) {
+    FailCreate(container, Error(Code::kCancelled, cancelled->second), std::move(reply));
   } else if (!result) {
     FailCreate(container, std::move(result).error(), std::move(reply));
   } else if (!guest_->agent()) {
@@ -630,6 +648,14 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
                     });
     return;
   }
+  if (cancelled_creates_.contains(container_id)) {
+    auto shared_reply = std::make_shared<Reply<DeleteResult>>(std::move(reply));
+    when_erased_[container].push_back([pid, shared_reply] {
+      (*shared_reply)(DeleteResult{
+          pid, {.code = kKilledExitCode, .time = std::chrono::system_clock::now(), .error = {}}});
+    });
+    return;
+  }
   if (container->status() != ContainerStatus::kStopped) {
     reply(MakeError(Code::kFailedPrecondition, "cannot delete container '{}' that is not stopped: {}",
                     container_id, StatusName(container->status())));
@@ -676,8 +702,15 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
 }
 
 void Sandbox::Erase(const std::shared_ptr<Container>& container) {
-  containers_.erase(container->id());
-  cancelled_creates_.erase(container->id());
+  const auto found = containers_.find(container->id());
+  // It may have been removed by two, and there be a later one with its id.
+  if (found != containers_.end() && found->second == container) {
+    containers_.erase(found);
+    cancelled_creates_.erase(container->id());
+  }
+  if (auto callbacks = when_erased_.extract(container)) {
+    for (const std::function<void()>& callback : callbacks.mapped()) callback();
+  }
   if (IsCreating()) return;
   for (const std::function<void()>& callback : std::exchange(when_idle_, {})) callback();
 }
@@ -726,13 +759,17 @@ void Sandbox::ShutdownNow(const std::string& reason, std::function<void()> done)
 void Sandbox::Abandon(const std::string& reason) {
   log::Info("the sandbox is removed", {{"reason", reason}});
   ShutdownNow(reason, [self = shared_from_this()] {
-    // Hooks may take their time.
-    self->workers_.Post([self] {
-      const StateDirectory& directory = self->options_.directory;
-      const Status removed = RemoveTraces(directory, self->options_.host_mount_namespace.get());
-      if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
-      self->loop_.Post([self] { self->options_.on_finished(); });
-    });
+    self->RemoveTracesLater(self->options_.directory, [self] { self->options_.on_finished(); });
+  });
+}
+
+void Sandbox::RemoveTracesLater(const StateDirectory& directory, std::function<void()> done) {
+  // Hooks may take their time.
+  workers_.Post([self = shared_from_this(), directory, done = std::move(done)]() mutable {
+    const Status removed = RemoveTraces(directory, self->options_.host_mount_namespace.get());
+    if (!removed) log::LogError("the state directory stays", {{"error", removed.error().message()}});
+    EventLoop& loop = self->loop_;
+    loop.Post([self = std::move(self), done = std::move(done)] { done(); });
   });
 }
 

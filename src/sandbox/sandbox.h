@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,8 +47,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
 
   // attach.sock: stdio and kata-shim of a process that is about to be created.
   Status Attach(AttachRequest request, uint64_t connection_id);
-  // The client is gone. Without a commit nobody will ever ask for the process: it is ended and removed, and
-  // with the sandbox's own container the whole sandbox including its state directory.
+  // The client is gone. Without a commit nobody will ever ask for the process: it is ended and removed, a
+  // container including its traces on the host, and with the sandbox's own container the whole sandbox.
   void OnAttachClosed(uint64_t connection_id, bool committed);
   // No client has come in the time in which one must have.
   void OnIdle();
@@ -62,7 +63,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
     pid_t pid = 0;
     ProcessExit exit;
   };
-  // An empty exec_id: the container, which must be stopped or never have been started.
+  // An empty exec_id: the container, which must be stopped or never have been started. After one whose
+  // creation was cancelled only the end of that is waited for.
   void Delete(const std::string& container_id, const std::string& exec_id, Reply<DeleteResult> reply);
   // Without `now` it does nothing while there are containers. Otherwise everything is ended, and the server
   // with it when the answer is out.
@@ -75,11 +77,14 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   struct Attachment {
     std::string container_id;
     std::string exec_id;
-    AttachRequest request;  // until a process has taken it
+    AttachRequest request;                    // until a process has taken it
+    std::optional<StateDirectory> directory;  // of a further container, as it was then
   };
   struct CreateJob;
   struct CreateResult;
 
+  // Ends and removes a further container that nobody wants, and what there is of it on the host.
+  void Discard(const std::string& container_id, const StateDirectory& directory);
   void OnExecClientGone(const std::string& container_id, const std::string& exec_id, bool committed);
   Result<AttachRequest> TakeAttachment(const std::string& container_id, const std::string& exec_id);
   Result<std::shared_ptr<Container>> NewContainer(const std::string& container_id, const std::string& bundle);
@@ -98,6 +103,8 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   void OnGuestDown(const std::string& reason);
   void OnOom(const std::string& container_id);
   void Remove(const std::shared_ptr<Container>& container, std::function<void()> done);
+  // Runs the poststop hooks, too, and calls `done` in the end.
+  void RemoveTracesLater(const StateDirectory& directory, std::function<void()> done);
   void Erase(const std::shared_ptr<Container>& container);
   bool IsCreating() const;
 
@@ -114,6 +121,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   std::map<uint64_t, Attachment> attachments_;  // by connection
   std::map<std::string, std::shared_ptr<Container>> containers_;
   std::map<std::string, std::string> cancelled_creates_;  // container id, reason
+  std::map<std::shared_ptr<Container>, std::vector<std::function<void()>>> when_erased_;
   bool ever_attached_ = false;
   bool booted_ = false;
   bool shutting_down_ = false;

@@ -172,6 +172,11 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     const Result<std::string> text = ReadFile(dir_->path() + "/trace");
     return text ? *text : "";
   }
+  void AwaitTrace(const std::string& trace) {
+    const Deadline deadline = Deadline::After(kTimeout);
+    while (Trace() != trace && !deadline.Passed()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_EQ(Trace(), trace);
+  }
 
   ClientProcess Attach(const std::string& exec_id = "", const std::string& id = "c1") {
     ClientProcess process;
@@ -197,21 +202,23 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
     return process;
   }
 
-  Result<task::CreateTaskResponse> Create(const std::vector<std::string>& args) {
+  Result<task::CreateTaskResponse> Create(const std::vector<std::string>& args,
+                                          const std::string& id = "c1") {
     task::CreateTaskRequest request;
-    request.set_id("c1");
+    request.set_id(id);
     request.set_bundle(Bundle(args));
     return Call<task::CreateTaskResponse>("Create", request);
   }
-  Result<task::StartResponse> Start(const std::string& exec_id = "") {
+  Result<task::StartResponse> Start(const std::string& exec_id = "", const std::string& id = "c1") {
     task::StartRequest request;
-    request.set_id("c1");
+    request.set_id(id);
     request.set_exec_id(exec_id);
     return Call<task::StartResponse>("Start", request);
   }
-  Result<Empty> Kill(int signal, const std::string& exec_id = "", bool all = false) {
+  Result<Empty> Kill(int signal, const std::string& exec_id = "", bool all = false,
+                     const std::string& id = "c1") {
     task::KillRequest request;
-    request.set_id("c1");
+    request.set_id(id);
     request.set_exec_id(exec_id);
     request.set_signal(static_cast<uint32_t>(signal));
     request.set_all(all);
@@ -226,15 +233,15 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
         fmt::format(R"({{"args": [{}], "cwd": "/", "user": {{"uid": 0, "gid": 0}}}})", args));
     return Call<Empty>("Exec", request);
   }
-  Result<task::DeleteResponse> Delete(const std::string& exec_id = "") {
+  Result<task::DeleteResponse> Delete(const std::string& exec_id = "", const std::string& id = "c1") {
     task::DeleteRequest request;
-    request.set_id("c1");
+    request.set_id(id);
     request.set_exec_id(exec_id);
     return Call<task::DeleteResponse>("Delete", request);
   }
-  Result<task::StateResponse> State(const std::string& exec_id = "") {
+  Result<task::StateResponse> State(const std::string& exec_id = "", const std::string& id = "c1") {
     task::StateRequest request;
-    request.set_id("c1");
+    request.set_id(id);
     request.set_exec_id(exec_id);
     return Call<task::StateResponse>("State", request);
   }

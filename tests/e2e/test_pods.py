@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import harness
@@ -74,6 +75,44 @@ class Pods(KataTest):
                 self.assert_one_line_error(
                     self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
                               stdout=subprocess.DEVNULL), f"{kind} namespace", path)
+
+    def slow_member_bundle(self):
+        """Its creation takes the time of a hook that says when it has begun; the poststop hook says so, too."""
+        bundle = self.member_bundle("sleep", "1000")
+        trace = os.path.join(self.dir, "trace")
+
+        def hook(script):
+            return [{"path": "/bin/sh", "args": ["sh", "-c", script]}]
+
+        bundle.config["hooks"] = {"createRuntime": hook(f"echo begun >> {trace}; exec sleep 1000"),
+                                  "poststop": hook(f"echo poststop >> {trace}")}
+        bundle.write()
+        with open(trace, "w", encoding="utf-8"):
+            pass
+        return bundle, trace
+
+    def interrupt_creation(self, number):
+        bundle, trace = self.slow_member_bundle()
+
+        def traced():
+            with open(trace, encoding="utf-8") as f:
+                return f.read().split()
+        container = self.new_id()
+        create = subprocess.Popen(self.command("create", "--bundle", bundle.path, container), env=self.environment,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: traced() == ["begun"], "the hook to run")
+        create.send_signal(number)
+        create.wait(harness.COMMAND_TIMEOUT_S)
+        wait_until(lambda: traced() == ["begun", "poststop"], "the poststop hook")
+        wait_until(lambda: not os.path.exists(os.path.join(self.root, container)), "the state directory to go")
+        wait_until(lambda: not harness.cgroups_with(container), "the control groups to go")
+        self.assertEqual(self.state(self.pause)["status"], "running")
+
+    def test_a_creation_that_is_killed_leaves_nothing(self):
+        self.interrupt_creation(signal.SIGKILL)
+
+    def test_a_creation_that_is_interrupted_leaves_nothing(self):
+        self.interrupt_creation(signal.SIGTERM)
 
     def oom_kills(self, container):
         """As engines see them: in its control group on the host."""

@@ -1,0 +1,99 @@
+// A further container in the machine of the first.
+#include "sandbox/sandbox_server_test.h"
+
+namespace kata::sandbox {
+namespace {
+
+class SandboxPodTest : public SandboxServerTest {
+ protected:
+  void SetUp() override {
+    SandboxServerTest::SetUp();
+    first_.emplace(Run({"sleep"}));
+    AddHook("poststop", "echo poststop >> $D/trace");
+    ASSERT_OK_AND_ASSIGN(StateDirectory second, StateDirectory::Create(root(), "c2"));
+    second_directory_.emplace(std::move(second));
+  }
+  void AwaitNoTraceOfSecond() {
+    const Deadline deadline = Deadline::After(kTimeout);
+    while (PathExists(second_directory_->path()) && !deadline.Passed())
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_FALSE(PathExists(second_directory_->path()));
+    EXPECT_THAT(State("", "c2"), IsErrorCode(Code::kNotFound));
+    ASSERT_OK_AND_ASSIGN(const task::StateResponse first, State());
+    EXPECT_EQ(first.status(), task::RUNNING);
+  }
+
+  std::optional<ClientProcess> first_;
+  std::optional<StateDirectory> second_directory_;
+};
+
+TEST_F(SandboxPodTest, ClientThatVanishesDuringTheCreationLeavesNothing) {
+  AddHook("createRuntime", "echo begun >> $D/trace; exec sleep 1000");
+  ClientProcess second = Attach("", "c2");
+  std::thread killer([&] {
+    AwaitTrace("begun\n");
+    second.attachment.reset();
+  });
+  EXPECT_THAT(Create({"sleep"}, "c2"), IsErrorCode(Code::kCancelled));
+  killer.join();
+  AwaitNoTraceOfSecond();
+  AwaitTrace("begun\npoststop\n");
+}
+
+TEST_F(SandboxPodTest, ClientThatVanishesBeforeTheCreationLeavesNothing) {
+  ClientProcess second = Attach("", "c2");
+  second.attachment.reset();
+  AwaitNoTraceOfSecond();
+}
+
+TEST_F(SandboxPodTest, ClientThatVanishesAfterTheCreationLeavesNothing) {
+  ClientProcess second = Attach("", "c2");
+  ASSERT_OK(Create({"sleep"}, "c2"));
+  second.attachment.reset();
+  AwaitNoTraceOfSecond();
+  AwaitTrace("poststop\n");
+  AwaitEvent("unshare c2");
+}
+
+TEST_F(SandboxPodTest, ClientThatVanishesFromTheForegroundLeavesNothing) {
+  ClientProcess second = Attach("", "c2");
+  ASSERT_OK(Create({"sleep"}, "c2"));
+  ASSERT_OK(Start("", "c2"));
+  second.attachment.reset();
+  EXPECT_EQ(second.AwaitExit(), 137);
+  AwaitNoTraceOfSecond();
+  AwaitTrace("poststop\n");
+  AwaitEvent("unshare c2");
+}
+
+TEST_F(SandboxPodTest, DeletionOfACancelledCreationWaitsForItsEnd) {
+  AddHook("createRuntime", "echo begun >> $D/trace; exec sleep 1000");
+  ClientProcess second = Attach("", "c2");
+  std::thread client([&] {
+    AwaitTrace("begun\n");
+    EXPECT_OK(Kill(SIGKILL, "", /*all=*/true, "c2"));
+    EXPECT_OK(Delete("", "c2"));
+    EXPECT_THAT(State("", "c2"), IsErrorCode(Code::kNotFound));
+    // Its client lives, and removes the rest itself.
+    EXPECT_TRUE(PathExists(second_directory_->path()));
+  });
+  EXPECT_THAT(Create({"sleep"}, "c2"), IsError(Code::kCancelled, "it was killed"));
+  client.join();
+}
+
+// By the time its client is seen to have gone, another one may have made a container with the same id.
+TEST_F(SandboxPodTest, ALaterContainerWithTheSameIdIsLeftAlone) {
+  ClientProcess second = Attach("", "c2");
+  EXPECT_THAT(Create({"nosuch"}, "c2"), Not(IsOk()));
+  ASSERT_OK(second_directory_->Remove());
+  ASSERT_OK_AND_ASSIGN(const StateDirectory later, StateDirectory::Create(root(), "c2"));
+  second.attachment.reset();
+  ClientProcess third = Attach("", "c2");
+  EXPECT_OK(Create({"sleep"}, "c2"));
+  EXPECT_OK(third.attachment->Commit());
+  EXPECT_OK(Start("", "c2"));
+  EXPECT_TRUE(later.IsCurrent());
+}
+
+}  // namespace
+}  // namespace kata::sandbox
