@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <thread>
 
@@ -37,11 +38,9 @@ Result<UniqueFd> MakeSocket(int type) {
   return fd;
 }
 
-}  // namespace
-
-Result<UniqueFd> ListenUnix(const std::string& path, int type, mode_t mode, int backlog) {
+// bind(2) creates the file with the mode of the socket's inode, so nobody can connect before a later chmod.
+Result<UniqueFd> MakeNamedSocket(const std::string& path, int type, mode_t mode) {
   UniqueFd fd = TRY(MakeSocket(type));
-  // bind(2) creates the file with the mode of the socket's inode, so nobody can connect before a later chmod.
   if (fchmod(fd.get(), mode) < 0) return SysError("set mode of socket '{}'", path);
   UniqueFd directory;
   std::string short_path = path;
@@ -56,7 +55,20 @@ Result<UniqueFd> ListenUnix(const std::string& path, int type, mode_t mode, int 
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
     return SysError("bind socket '{}'", path);
   }
+  return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> ListenUnix(const std::string& path, int type, mode_t mode, int backlog) {
+  UniqueFd fd = TRY(MakeNamedSocket(path, type, mode));
   if (listen(fd.get(), backlog) < 0) return SysError("listen on socket '{}'", path);
+  return fd;
+}
+
+Result<UniqueFd> BindUnix(const std::string& path, int type, mode_t mode) {
+  UniqueFd fd = TRY(MakeNamedSocket(path, type, mode));
+  if (chmod(path.c_str(), mode) < 0) return SysError("set mode of socket '{}'", path);
   return fd;
 }
 
@@ -80,6 +92,21 @@ Result<UniqueFd> ConnectUnix(const std::string& path, int type, Deadline deadlin
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   TRY(SetNonBlocking(fd.get(), (type & SOCK_NONBLOCK) != 0));
+  return fd;
+}
+
+Result<UniqueFd> ConnectUnixAbstract(const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // The first byte is 0, and none follows the name.
+  if (name.size() >= sizeof(address.sun_path))
+    return ErrnoError(ENAMETOOLONG, fmt::format("socket '@{}'", name));
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  UniqueFd fd = TRY(MakeSocket(SOCK_DGRAM));
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0) {
+    return SysError("connect to socket '@{}'", name);
+  }
   return fd;
 }
 

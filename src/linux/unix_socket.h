@@ -24,8 +24,14 @@ inline constexpr size_t kMaxMessageFds = 253;
 Result<UniqueFd> ListenUnix(const std::string& path, int type = SOCK_STREAM, mode_t mode = 0600,
                             int backlog = 128);
 
+// A datagram socket with the name `path`, as ListenUnix but for the mode, which the umask does not change.
+// `type`: SOCK_DGRAM, perhaps with SOCK_NONBLOCK.
+Result<UniqueFd> BindUnix(const std::string& path, int type, mode_t mode);
+
 // Connects to `path` of any length; waits while the listener's backlog is full. The result is blocking.
 Result<UniqueFd> ConnectUnix(const std::string& path, int type, Deadline deadline);
+// The same for a datagram socket with a name that is no path (unix(7), "abstract").
+Result<UniqueFd> ConnectUnixAbstract(const std::string& name);
 
 // The next connection, close-on-exec; kDeadlineExceeded when none comes.
 Result<UniqueFd> AcceptConnection(int listen_fd, Deadline deadline);

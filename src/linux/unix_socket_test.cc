@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstring>
 #include <memory>
 
 #include "base/file.h"
@@ -90,6 +93,33 @@ TEST_F(UnixSocketTest, MoreThanAskedForIsRefusedAndClosed) {
   // The fixture finds descriptors that stay open.
   ASSERT_OK(SendUnixMessage(pair.first.get(), "x", std::vector<int>(20, fd), Soon()));
   EXPECT_THAT(ReceiveUnixMessage(pair.second.get(), 4, 1, Soon()), IsErrorCode(Code::kResourceExhausted));
+}
+
+TEST_F(UnixSocketTest, DatagramsByPathAndByAbstractName) {
+  const std::string path = directory_->path() + "/" + std::string(120, 'd') + "/socket";
+  ASSERT_OK(MakeDirectories(path.substr(0, path.rfind('/'))));
+  const mode_t old_mask = umask(077);
+  const Result<UniqueFd> bound = BindUnix(path, SOCK_DGRAM, 0777);
+  umask(old_mask);
+  ASSERT_OK(bound);
+  struct stat info{};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode, S_IFSOCK | 0777u);
+  ASSERT_OK_AND_ASSIGN(const UniqueFd client, ConnectUnix(path, SOCK_DGRAM, Soon()));
+  ASSERT_OK(SendUnixMessage(client.get(), "x", {}, Soon()));
+  ASSERT_OK_AND_ASSIGN(const UnixMessage message, ReceiveUnixMessage(bound->get(), 4, 0, Soon()));
+  EXPECT_EQ(message.data, "x");
+
+  EXPECT_THAT(ConnectUnixAbstract(directory_->path()), IsErrorCode(Code::kUnavailable));
+  EXPECT_FALSE(ConnectUnixAbstract(std::string(108, 'x')));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, directory_->path().data(), directory_->path().size());
+  const UniqueFd abstract(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(abstract.get(), reinterpret_cast<const sockaddr*>(&address),
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + directory_->path().size())),
+            0);
+  EXPECT_OK(ConnectUnixAbstract(directory_->path()));
 }
 
 TEST_F(UnixSocketTest, EndOfStreamAndDeadline) {
