@@ -110,6 +110,7 @@ class Agent {
         workers_(kWorkers),
         jobs_(loop_, workers_, reaper_),
         name_relay_(loop_, settings.cgroup_root),
+        ready_sockets_(loop_),
         stop_signals_(loop_.context()),
         stop_timer_(loop_.context()),
         watch_timer_(loop_.context()) {
@@ -139,6 +140,7 @@ class Agent {
   WorkerPool workers_;
   JobRunner jobs_;
   NameRelay name_relay_;
+  ReadySockets ready_sockets_;
   std::unique_ptr<OomWatcher> oom_watcher_;
   std::unique_ptr<Sandbox> sandbox_;
   std::unique_ptr<ttrpc::Server> server_;
@@ -155,7 +157,7 @@ class Agent {
 
 Status Agent::Run(const std::shared_ptr<LogStream>& log_stream) {
   oom_watcher_ = TRY(OomWatcher::Create(loop_));
-  const Context context{settings_, loop_, reaper_, jobs_, *oom_watcher_, storages_};
+  const Context context{settings_, loop_, reaper_, jobs_, *oom_watcher_, storages_, ready_sockets_};
   sandbox_ = std::make_unique<Sandbox>(context);
   server_ = std::make_unique<ttrpc::Server>(loop_);
   RegisterHealthService(*server_);
@@ -164,6 +166,7 @@ Status Agent::Run(const std::shared_ptr<LogStream>& log_stream) {
   RegisterStdioService(*server_, *sandbox_);
   RegisterNetworkService(*server_, context);
   RegisterNameService(*server_, name_relay_);
+  RegisterNotifyService(*server_, *sandbox_, context);
   RegisterGuestService(*server_, context);
   if (!settings_.is_init) TRY(AwaitStopSignal());
   TRY_CTX(OpenChannel(), "serve on '{}'", options_.server_addr);

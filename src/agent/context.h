@@ -7,6 +7,7 @@
 
 #include "agent/jobs.h"
 #include "agent/oom_watcher.h"
+#include "agent/ready_sockets.h"
 #include "agent/reaper.h"
 #include "agent/storage/registry.h"
 #include "base/event_loop.h"
@@ -31,6 +32,7 @@ struct Context {
   JobRunner& jobs;
   OomWatcher& oom_watcher;
   StorageTable& storages;
+  ReadySockets& ready_sockets;
 };
 
 }  // namespace kata::agent

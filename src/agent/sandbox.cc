@@ -120,6 +120,7 @@ void Sandbox::FinishContainer(const std::string& container_id, Result<NewContain
   Result<std::shared_ptr<Container>> container = adopt();
   if (!container) {
     containers_.erase(container_id);
+    context_.ready_sockets.Remove(container_id);
     callback(std::move(container).error());
     ContinueDestroy();
     return;
@@ -127,16 +128,30 @@ void Sandbox::FinishContainer(const std::string& container_id, Result<NewContain
   containers_[container_id] = *container;
   (*container)->OnRemoved([this, container_id] {
     containers_.erase(container_id);
+    context_.ready_sockets.Remove(container_id);
     ContinueDestroy();
   });
   if (state_ == State::kDestroying) (*container)->Remove({}, [](const Status&) {});
   callback({});
 }
 
+Status Sandbox::ListenForReady(const std::string& container_id) {
+  TRY(protocol::CheckContainerId(container_id));
+  if (state_ != State::kReady) return Error(Code::kFailedPrecondition, "there is no sandbox");
+  if (containers_.contains(container_id)) {
+    return MakeError(Code::kAlreadyExists, "container '{}' exists already", container_id);
+  }
+  return context_.ready_sockets.Listen(container_id);
+}
+
 void Sandbox::RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
                               StatusCallback callback) {
   Result<std::shared_ptr<Container>> container = FindContainer(container_id);
-  if (!container) return callback(std::move(container).error());
+  if (!container) {
+    // It may have got no further than to its socket.
+    if (!containers_.contains(container_id)) context_.ready_sockets.Remove(container_id);
+    return callback(std::move(container).error());
+  }
   (*container)->Remove(timeout, std::move(callback));
 }
 
@@ -158,6 +173,8 @@ void Sandbox::Destroy(StatusCallback callback) {
 
 void Sandbox::ContinueDestroy() {
   if (state_ != State::kDestroying || !containers_.empty()) return;
+  // Of containers that were never created, too.
+  context_.ready_sockets.Clear();
   namespaces_.reset();
   shared_pid_.reset();
   hooks_.reset();
@@ -189,6 +206,7 @@ void Sandbox::DropConnection(uint64_t connection_id) {
     if (container) container->DropConnection(connection_id);
   }
   context_.oom_watcher.DropConnection(connection_id);
+  context_.ready_sockets.DropConnection(connection_id);
 }
 
 }  // namespace kata::agent

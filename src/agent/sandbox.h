@@ -29,6 +29,9 @@ class Sandbox {
 
   // kFailedPrecondition without a sandbox, kAlreadyExists for an id in use.
   void CreateContainer(grpc::CreateContainerRequest request, StatusCallback callback);
+  // Makes the socket by which the container that will be created under this id tells when it is ready.
+  // kFailedPrecondition and kAlreadyExists as above.
+  Status ListenForReady(const std::string& container_id);
   void RemoveContainer(const std::string& container_id, std::chrono::seconds timeout,
                        StatusCallback callback);
 

@@ -29,6 +29,8 @@ void RegisterStdioService(ttrpc::Server& server, Sandbox& sandbox);
 void RegisterNetworkService(ttrpc::Server& server, Context context);
 // Names that the host resolves.
 void RegisterNameService(ttrpc::Server& server, NameRelay& relay);
+// Containers that tell when they are ready.
+void RegisterNotifyService(ttrpc::Server& server, Sandbox& sandbox, Context context);
 // The guest as a machine: CPUs, memory, clock, metrics.
 void RegisterGuestService(ttrpc::Server& server, Context context);
 

@@ -13,6 +13,7 @@ inline constexpr std::string_view kAgentService = "grpc.AgentService";
 inline constexpr std::string_view kHealthService = "grpc.Health";
 inline constexpr std::string_view kNameService = "kata.agent.v1.NameService";
 inline constexpr std::string_view kNetworkService = "kata.agent.v1.NetworkService";
+inline constexpr std::string_view kNotifyService = "kata.agent.v1.NotifyService";
 inline constexpr std::string_view kTaskService = "containerd.task.v2.Task";
 inline constexpr std::string_view kMonitorService = "kata.sandbox.v1.Monitor";
 
@@ -67,6 +68,9 @@ inline constexpr std::string_view kGuestBundlesDirectory = "/run/kata-containers
 inline constexpr std::string_view kGuestShmDirectory = "/run/kata-containers/sandbox/shm";
 inline constexpr std::string_view kGuestResolvConf = "/run/kata-containers/sandbox/resolv.conf";
 inline constexpr std::string_view kGuestEphemeralDirectory = "/run/kata-containers/sandbox/ephemeral";
+// Below it a directory for each container that tells when it is ready, with a socket of this name.
+inline constexpr std::string_view kGuestNotifyDirectory = "/run/kata-containers/sandbox/notify";
+inline constexpr std::string_view kNotifySocketName = "notify.sock";
 inline constexpr std::string_view kGuestStorageDirectory = "/run/kata-containers/sandbox/storage";
 inline constexpr std::string_view kGuestNamespaceDirectory = "/var/run/sandbox-ns";
 
