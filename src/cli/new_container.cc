@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 
 #include "base/log.h"
 #include "cli/configuration.h"
@@ -62,14 +61,6 @@ Result<linux::NamespaceFd> OpenUserNamespace(const oci::Spec& spec) {
                          .gid_mappings = spec.linux->gid_mappings});
 }
 
-// A service manager would wait for a word of the container until its time is over.
-void WarnOfNotifySocket() {
-  const char* socket = getenv("NOTIFY_SOCKET");
-  if (socket == nullptr || *socket == 0) return;
-  log::Warning("NOTIFY_SOCKET is not passed on: nothing in a virtual machine reaches a socket of the host",
-               {{"socket", socket}});
-}
-
 }  // namespace
 
 Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& globals,
@@ -81,7 +72,6 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   WarnOfWhatIsLeftOut(bundle.spec);
   TRY(CheckTerminal(bundle.spec.process->terminal, request.stdio));
   TRY(CheckPidFile(request.stdio.pid_file));
-  WarnOfNotifySocket();
 
   const std::string pod = sandbox::PodSandboxOf(bundle.spec.annotations);
   std::optional<sandbox::StateDirectory> pod_directory;
@@ -181,7 +171,8 @@ Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanosecon
       return {};
     });
   }
-  const Status created = client_->Create(request_.id, bundle.path, stdio_.terminal, timeout);
+  const Status created =
+      client_->Create(request_.id, bundle.path, stdio_.terminal, !notify_address_.empty(), timeout);
   if (!created) {
     if (created.error().code() != Code::kUnavailable) return created.error();
     return Explain(created.error());
@@ -196,7 +187,36 @@ Error NewContainer::Explain(Error error) {
 
 Status NewContainer::Start() {
   const log::Step step("start container", {{"container", request_.id}});
-  return client_->Start(request_.id, "", sandbox::StartTimeLimit(hooks_));
+  TRY(client_->Start(request_.id, "", sandbox::StartTimeLimit(hooks_)));
+  started_ = true;
+  return {};
+}
+
+// As runc, it fails only when it is interrupted.
+Status NewContainer::AwaitReady() {
+  if (!started_ || notify_address_.empty()) return {};
+  const log::Step step("wait for the container to be ready", {{"container", request_.id}});
+  const auto pass_on = [this]() -> Status {
+    const ServiceManager manager = TRY(ServiceManager::Connect(notify_address_));
+    return PassReadyOn(*client_, request_.id, manager, stand_in_.process.pid(), signals_.fd());
+  };
+  const Status passed = pass_on();
+  if (passed) return {};
+  if (passed.error().code() == Code::kCancelled) {
+    TRY(signals_.CheckInterrupt());  // which it may have been already, by the wait
+    return passed;
+  }
+  log::Warning("the service manager is not told that the container is ready",
+               {{"container", request_.id}, {"error", passed.error().message()}});
+  return {};
+}
+
+// The service is this program, which stays in front of the container.
+Status NewContainer::ForwardReady(std::unique_ptr<ReadyForwarder>& forwarder) {
+  if (notify_address_.empty()) return {};
+  UniqueFd connection = TRY(server_directory_.ConnectTask());
+  forwarder = TRY(ReadyForwarder::Start(std::move(connection), request_.id, notify_address_, getpid()));
+  return {};
 }
 
 Status NewContainer::TellOfProcess() {
@@ -209,6 +229,7 @@ Status NewContainer::TellOfProcess() {
 Status NewContainer::Release() {
   TRY(signals_.CheckInterrupt());
   TRY(TellOfProcess());
+  TRY(AwaitReady());
   TRY(Keep());
   (void)stand_in_.process.Detach();
   return {};
@@ -219,6 +240,8 @@ Result<int> NewContainer::ServeToEnd() {
   client_->Unwatch(signals_.fd());
   TRY(TellOfProcess());
   TRY(Start());
+  std::unique_ptr<ReadyForwarder> forwarder;
+  TRY(ForwardReady(forwarder));
   const int exit_code = TRY(ServeForeground(stand_in_.process, signals_, std::move(stdio_)));
   log::Debug("container ended", {{"container", request_.id}, {"code", exit_code}});
   return exit_code;

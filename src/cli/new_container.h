@@ -10,6 +10,7 @@
 #include "cli/bundle.h"
 #include "cli/commands.h"
 #include "cli/launch.h"
+#include "cli/service_notify.h"
 #include "cli/signal_queue.h"
 #include "cli/task_client.h"
 #include "sandbox/attach.h"
@@ -38,7 +39,8 @@ class NewContainer {
 
   // Lets the container's program run.
   Status Start();
-  // Leaves the container to the engine: the pid file is written, the server told, kata-shim set free.
+  // Leaves the container to the engine: the pid file is written, the server told, kata-shim set free. One
+  // that was started is waited for until it is ready, where a service manager waits for that, too.
   Status Release();
   // Leaves a container that has ended where it is, for `delete`.
   Status Keep();
@@ -68,10 +70,13 @@ class NewContainer {
   void Undo();
 
   Status TellOfProcess();
+  Status AwaitReady();
+  Status ForwardReady(std::unique_ptr<ReadyForwarder>& forwarder);
 
   const GlobalOptions& globals_;
   NewContainerRequest request_;
   SignalQueue& signals_;
+  const std::string notify_address_ = NotifyAddress();
   sandbox::StateDirectory directory_;
   sandbox::StateDirectory server_directory_;  // of the pod's sandbox; else the same
   oci::Hooks hooks_;
@@ -82,6 +87,7 @@ class NewContainer {
   StandIn stand_in_;
   std::optional<sandbox::Attachment> attachment_;
   std::unique_ptr<TaskClient> client_;
+  bool started_ = false;
   bool pid_file_written_ = false;
   bool released_ = false;
 };

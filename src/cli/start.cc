@@ -1,7 +1,10 @@
 // kata-runtime start
+#include <optional>
+
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/container.h"
+#include "cli/service_notify.h"
 #include "sandbox/hooks.h"
 
 namespace kata::cli {
@@ -23,8 +26,14 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
     return MakeError(Code::kFailedPrecondition, "cannot start an already {} container", status);
   }
   const oci::Hooks hooks = TRY(container.directory().ReadHooks());
+  std::optional<ServiceManager> manager;
+  if (const std::string address = NotifyAddress(); !address.empty()) {
+    manager = TRY(ServiceManager::Connect(address));
+  }
   const Status started = container.server()->Start(id, "", sandbox::StartTimeLimit(hooks));
-  if (started) return started;
+  if (started) {
+    return manager ? PassReadyOn(*container.server(), id, *manager, container.state().shim.pid) : started;
+  }
   // An engine deletes what it could not start at once, and can only if it has seen the process end.
   AwaitStandInEnd(container, kStandInEndTime);
   if (started.error().code() != Code::kAborted) return started;

@@ -100,12 +100,13 @@ Result<task::StateResponse> TaskClient::State(const std::string& id, const std::
   return Call<task::StateResponse>("State", request, kStateTimeout);
 }
 
-Status TaskClient::Create(const std::string& id, const std::string& bundle, bool terminal,
+Status TaskClient::Create(const std::string& id, const std::string& bundle, bool terminal, bool notify,
                           std::chrono::nanoseconds timeout) {
   task::CreateTaskRequest request;
   request.set_id(id);
   request.set_bundle(bundle);
   request.set_terminal(terminal);
+  request.set_notify(notify);
   TRY(Call<task::CreateTaskResponse>("Create", request, timeout));
   return {};
 }
@@ -192,6 +193,15 @@ Result<monitor::WaitEventResponse> TaskClient::WaitEvent(const std::string& id, 
   request.set_oom_kills(oom_kills);
   request.set_timeout_ms(static_cast<uint32_t>(std::clamp<int64_t>(timeout.count(), 0, UINT32_MAX)));
   return Call<monitor::WaitEventResponse>("WaitEvent", request, sandbox::kCallLimit + timeout,
+                                          protocol::kMonitorService);
+}
+
+Result<monitor::WaitReadyResponse> TaskClient::WaitReady(const std::string& id,
+                                                         std::chrono::milliseconds timeout) {
+  monitor::WaitReadyRequest request;
+  request.set_id(id);
+  request.set_timeout_ms(static_cast<uint32_t>(std::clamp<int64_t>(timeout.count(), 0, UINT32_MAX)));
+  return Call<monitor::WaitReadyResponse>("WaitReady", request, sandbox::kCallLimit + timeout,
                                           protocol::kMonitorService);
 }
 

@@ -36,7 +36,8 @@ class TaskClient {
 
   // The exec id of all calls: empty for the container's init.
   Result<task::StateResponse> State(const std::string& id, const std::string& exec_id = {});
-  Status Create(const std::string& id, const std::string& bundle, bool terminal,
+  // `notify`: WaitReady will be asked.
+  Status Create(const std::string& id, const std::string& bundle, bool terminal, bool notify,
                 std::chrono::nanoseconds timeout);
   Status Exec(const std::string& id, const std::string& exec_id, const oci::Process& process,
               const std::string& cgroup, bool ignore_paused);
@@ -56,6 +57,8 @@ class TaskClient {
   // stopped, or after `timeout`.
   Result<monitor::WaitEventResponse> WaitEvent(const std::string& id, uint64_t oom_kills,
                                                std::chrono::milliseconds timeout);
+  // Answers when the container has said that it is ready or will not, or after `timeout`.
+  Result<monitor::WaitReadyResponse> WaitReady(const std::string& id, std::chrono::milliseconds timeout);
   // Ends the server; `now`: whatever it has running.
   Status Shutdown(const std::string& id, bool now);
 

@@ -5,8 +5,10 @@
 
 #include "proto/health.pb.h"
 #include "proto/name_service.pb.h"
+#include "proto/notify_service.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
+#include "protocol/ready_line.h"
 #include "sandbox/time_limits.h"
 
 namespace kata::sandbox {
@@ -16,6 +18,7 @@ const std::string kAgentService(protocol::kAgentService);
 const std::string kHealthService(protocol::kHealthService);
 const std::string kNameService(protocol::kNameService);
 const std::string kNetworkService(protocol::kNetworkService);
+const std::string kNotifyService(protocol::kNotifyService);
 constexpr ttrpc::Client::Timeout kNoTimeout = std::nullopt;
 
 Status ExpectServing(const Result<grpc::HealthCheckResponse>& response) {
@@ -108,6 +111,13 @@ Status AgentClient::ListenForNames(const std::string& address, uint16_t port) {
   request.set_address(address);
   request.set_port(port);
   TRY(client_.CallSync<Empty>(kNameService, "Listen", request, kAgentCallTime));
+  return {};
+}
+
+Status AgentClient::ListenForReady(const std::string& container_id) {
+  agent::v1::NotifyRequest request;
+  request.set_container_id(container_id);
+  TRY(client_.CallSync<Empty>(kNotifyService, "Listen", request, kListenTime));
   return {};
 }
 
@@ -228,6 +238,21 @@ void AgentClient::AnswerNameQuery(uint64_t id, std::string message, StatusCallba
                       [callback = std::move(callback)](Result<Empty> response) mutable {
                         callback(response ? Status() : Status(std::move(response).error()));
                       });
+}
+
+void AgentClient::AwaitReady(const std::string& container_id, ResultCallback<std::string> callback) {
+  agent::v1::NotifyRequest request;
+  request.set_container_id(container_id);
+  client_.Call<agent::v1::Readiness>(
+      kNotifyService, "AwaitReady", request, kNoTimeout,
+      [callback = std::move(callback)](Result<agent::v1::Readiness> answer) mutable {
+        if (!answer) return callback(std::move(answer).error());
+        // It goes on to the host's service manager.
+        if (!protocol::IsReadyLine(answer->line())) {
+          return callback(Error(Code::kInternal, "the agent's word is no ready line"));
+        }
+        callback(answer->line());
+      });
 }
 
 // A process may take its input, or write its next output, at any time: none of these calls has a limit.

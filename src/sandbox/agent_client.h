@@ -53,6 +53,10 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   // Queries of the guest for this address of its loopback interface are NextNameQuery's from now on.
   Status ListenForNames(const std::string& address, uint16_t port);
 
+  // From now on there is a socket by which the container that will be created says that it is ready
+  // (kGuestNotifyDirectory).
+  Status ListenForReady(const std::string& container_id);
+
   // --- From any thread. ---
   // As the blocking Check.
   void Check(std::chrono::nanoseconds timeout, StatusCallback callback);
@@ -88,6 +92,9 @@ class AgentClient : public std::enable_shared_from_this<AgentClient> {
   // Answers when there is a query, without a limit of time.
   void NextNameQuery(ResultCallback<NameQuery> callback);
   void AnswerNameQuery(uint64_t id, std::string message, StatusCallback callback);
+
+  // Answers when the container has said so, without a limit of time: a line that IsReadyLine() holds for.
+  void AwaitReady(const std::string& container_id, ResultCallback<std::string> callback);
 
   // The streams of one process; they keep the client alive.
   std::shared_ptr<GuestStreams> Streams(const std::string& container_id, const std::string& exec_id);

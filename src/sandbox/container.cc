@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "cgroup/oom_report.h"
 #include "linux/knob_changes.h"
+#include "linux/unix_socket.h"
 #include "oci/hook_time_limit.h"
 #include "protocol/ids.h"
 #include "protocol/oci_convert.h"
@@ -131,6 +132,27 @@ Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, Pr
   TRY(Persist());
   init_->OnCreated();
   return {};
+}
+
+void Container::AwaitReady(UniqueFd monitor_socket) {
+  const std::shared_ptr<AgentClient> agent = context_.guest->agent();
+  if (!agent) return;
+  events_.SetAwaitsReady();
+  agent->AwaitReady(id(), [weak = weak_from_this(),
+                           monitor = std::move(monitor_socket)](const Result<std::string>& line) {
+    const auto self = weak.lock();
+    if (!self) return;
+    if (!line)
+      log::Debug("the container is not ready",
+                 {{"container", self->id()}, {"error", line.error().message()}});
+    if (line && monitor) {
+      const Status sent =
+          linux::SendUnixMessage(monitor.get(), *line, {}, Deadline::After(std::chrono::seconds(0)));
+      if (!sent)
+        LogFailure("the engine's monitor is not told that the container is ready", self->id(), sent.error());
+    }
+    self->events_.SetReady(line ? *line : "");
+  });
 }
 
 void Container::OnInitExit(const ProcessExit& exit) {

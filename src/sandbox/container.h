@@ -98,6 +98,9 @@ class Container : public std::enable_shared_from_this<Container> {
   // The guest has made it. Fails when the state cannot be written.
   Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
                    std::vector<std::string> disks);
+  // The agent listens for the container's word that it is ready: from now on it is among events(), and sent
+  // to `monitor_socket` where that is valid.
+  void AwaitReady(UniqueFd monitor_socket);
   // Ids of the machine's devices that are there for this container alone.
   const std::vector<std::string>& disks() const { return disks_; }
   // A process of it was killed in the guest for lack of memory.

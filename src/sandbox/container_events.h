@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <string>
 
 #include "base/event_loop.h"
 
@@ -18,6 +19,8 @@ class ContainerEvents {
   struct Snapshot {
     uint64_t oom_kills = 0;  // how often a process was killed for lack of memory
     bool stopped = false;
+    bool awaits_ready = false;  // it may say yet that it is ready
+    std::string ready_line;     // by which it has said so; else empty
   };
   using Callback = std::function<void(const Snapshot&)>;
 
@@ -27,17 +30,24 @@ class ContainerEvents {
 
   void AddOomKill();
   void SetStopped();
+  // Somebody listens for its word that it is ready.
+  void SetAwaitsReady();
+  // It has said so; empty: nobody listens any more.
+  void SetReady(std::string line);
   // `callback` runs once: when there are more than `known` OOM kills, when the container has stopped, or
   // after `timeout`; at once where that is so already.
   void Wait(uint64_t known, std::chrono::milliseconds timeout, Callback callback);
+  // As Wait, when the container has said that it is ready, or will not.
+  void WaitReady(std::chrono::milliseconds timeout, Callback callback);
 
  private:
+  using Condition = std::function<bool(const Snapshot&)>;
   struct Waiter {
-    uint64_t known;
+    Condition condition;
     std::unique_ptr<asio::steady_timer> timer;
     Callback callback;
   };
-  bool IsNews(uint64_t known) const { return snapshot_.stopped || snapshot_.oom_kills > known; }
+  void WaitFor(Condition condition, std::chrono::milliseconds timeout, Callback callback);
   void Deliver();
 
   EventLoop& loop_;

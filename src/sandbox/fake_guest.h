@@ -27,6 +27,7 @@
 #include "proto/health.pb.h"
 #include "proto/name_service.pb.h"
 #include "proto/network_service.pb.h"
+#include "proto/notify_service.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
 #include "sandbox/machine.h"
@@ -53,6 +54,7 @@ class FakeGuestScript {
     std::string last_words;      // of the machine
     bool update_fails = false;   // of a container's limits
     bool no_names = false;       // it does not listen for names
+    bool no_notify = false;      // nor for containers that are ready
     std::string bad_interface;   // cannot be set up in the guest
   };
   Behaviour behaviour() const {
@@ -96,6 +98,18 @@ class FakeGuestScript {
     ooms_.erase(ooms_.begin());
     return id;
   }
+  // A container says this; told to who asks for it, now or later.
+  void SayReady(std::string line) {
+    const std::lock_guard lock(mutex_);
+    ready_line_ = std::move(line);
+    if (ready_waiter_) std::exchange(ready_waiter_, nullptr)(ready_line_);
+  }
+  // `tell` runs once. It must not call this object.
+  void AwaitReady(std::function<void(std::string)> tell) {
+    const std::lock_guard lock(mutex_);
+    ready_waiter_ = std::move(tell);
+    if (ready_waiter_ && !ready_line_.empty()) std::exchange(ready_waiter_, nullptr)(ready_line_);
+  }
   grpc::CreateContainerRequest created() const {
     const std::lock_guard lock(mutex_);
     return created_;
@@ -133,6 +147,8 @@ class FakeGuestScript {
   std::chrono::nanoseconds start_limit_{0};
   std::vector<std::string> ooms_;
   std::function<void()> oom_waiter_;
+  std::string ready_line_;
+  std::function<void(std::string)> ready_waiter_;
   std::mutex kill_mutex_;
   std::function<void(std::string)> kill_;
 };
@@ -243,10 +259,12 @@ class FakeAgent {
     RegisterNetworkAsAWhole();
     RegisterContainers();
     RegisterProcesses();
+    if (!script_->behaviour().no_notify) RegisterNotify();
     server_->Serve(std::move(stream));
   }
   ~FakeAgent() {
     script_->AwaitOom(nullptr);
+    script_->AwaitReady(nullptr);
     // On the loop, where handlers run: none is under way when the processes go.
     std::promise<void> gone;
     thread_.loop().Post([&] {
@@ -386,6 +404,28 @@ class FakeAgent {
           }
           script_->Record("names");
           responder.Respond(Empty());
+        });
+  }
+
+  void RegisterNotify() {
+    const std::string service(protocol::kNotifyService);
+    server_->Handle<agent::v1::NotifyRequest, Empty>(
+        service, "Listen",
+        [this](const ttrpc::CallContext&, const agent::v1::NotifyRequest& request,
+               ttrpc::Responder<Empty> responder) {
+          script_->Record("listen " + request.container_id());
+          responder.Respond(Empty());
+        });
+    server_->Handle<agent::v1::NotifyRequest, agent::v1::Readiness>(
+        service, "AwaitReady",
+        [this](const ttrpc::CallContext&, const agent::v1::NotifyRequest&,
+               ttrpc::Responder<agent::v1::Readiness> responder) {
+          auto shared = std::make_shared<ttrpc::Responder<agent::v1::Readiness>>(std::move(responder));
+          script_->AwaitReady([shared](std::string line) {
+            agent::v1::Readiness response;
+            response.set_line(std::move(line));
+            shared->Respond(response);
+          });
         });
   }
 

@@ -52,6 +52,26 @@ void RegisterMonitorService(ttrpc::Server& server, const std::shared_ptr<Sandbox
                     shared->Respond(response);
                   });
       });
+  server.Handle<monitor::WaitReadyRequest, monitor::WaitReadyResponse>(
+      service, "WaitReady",
+      [sandbox](const CallContext&, const monitor::WaitReadyRequest& request,
+                Responder<monitor::WaitReadyResponse> responder) {
+        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
+        if (!container) {
+          responder.Respond(Error(container.error()));
+          return;
+        }
+        auto shared = std::make_shared<Responder<monitor::WaitReadyResponse>>(std::move(responder));
+        (*container)
+            ->events()
+            .WaitReady(std::chrono::milliseconds(request.timeout_ms()),
+                       [shared](const ContainerEvents::Snapshot& snapshot) {
+                         monitor::WaitReadyResponse response;
+                         response.set_line(snapshot.ready_line);
+                         response.set_over(snapshot.stopped || !snapshot.awaits_ready);
+                         shared->Respond(response);
+                       });
+      });
 }
 
 }  // namespace kata::sandbox

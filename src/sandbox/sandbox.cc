@@ -24,6 +24,7 @@
 #include "sandbox/hooks.h"
 #include "sandbox/machine_spec.h"
 #include "sandbox/pod_namespaces.h"
+#include "sandbox/readiness.h"
 #include "sandbox/removal.h"
 #include "sandbox/time_limits.h"
 #include "storage/mount_plan.h"
@@ -192,6 +193,7 @@ struct Sandbox::CreateJob {
   std::string container_id;
   std::string bundle;
   bool terminal;
+  bool notify;
   bool boot;
   StateDirectory container_directory;
   ContainerState state;
@@ -218,6 +220,7 @@ struct Sandbox::CreateResult {
   std::string rootfs;
   ProcessId vmm;
   std::vector<std::string> disks;  // of the machine, for the container alone
+  Readiness readiness;
 };
 
 Result<oci::Spec> Sandbox::CreateJob::ReadSpec() const {
@@ -355,11 +358,14 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   options.bundle = bundle;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
+  container.readiness = PrepareReadiness(*agent, container_id, notify, bundle,
+                                         sandbox->options_.host_mount_namespace.get(), spec);
   options.files =
       TRY(machine.ShareContainer(container_id, {.rootfs = container.rootfs,
                                                 .spec = spec,
                                                 .bundle = bundle,
                                                 .shared_memory = SharesWithSandbox("ipc", container)}));
+  if (container.readiness.listens) options.files.mounts.push_back(container.readiness.mount);
   grpc::CreateContainerRequest request = MakeCreateContainerRequest(spec, options);
   request.set_sandbox_pidns(SharesWithSandbox("pid", container));
   request.mutable_namespaces()->insert(container.namespaces.begin(), container.namespaces.end());
@@ -453,7 +459,8 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
   return container;
 }
 
-void Sandbox::Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply) {
+void Sandbox::Create(const std::string& container_id, const std::string& bundle, bool notify,
+                     Reply<pid_t> reply) {
   Result<std::shared_ptr<Container>> created = NewContainer(container_id, bundle);
   if (!created) {
     reply(std::move(created).error());
@@ -471,6 +478,7 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .container_id = container_id,
                 .bundle = bundle,
                 .terminal = init.terminal(),
+                .notify = notify,
                 .boot = container_id == id(),
                 .container_directory = container->directory(),
                 .state = container->state(),
@@ -508,6 +516,7 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
              !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
+    if (result->readiness.listens) container->AwaitReady(std::move(result->readiness.monitor_socket));
     reply(container->FindProcess("")->shim_pid());
   }
 }

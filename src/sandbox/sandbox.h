@@ -53,8 +53,9 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   // No client has come in the time in which one must have.
   void OnIdle();
 
-  // Answers with the pid of kata-shim. The first container boots the virtual machine.
-  void Create(const std::string& container_id, const std::string& bundle, Reply<pid_t> reply);
+  // Answers with the pid of kata-shim. The first container boots the virtual machine. `notify`: somebody will
+  // ask when the container is ready.
+  void Create(const std::string& container_id, const std::string& bundle, bool notify, Reply<pid_t> reply);
   Status AddExec(const std::string& container_id, const std::string& exec_id, ExecDescription description);
   void Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,
             Reply<void> reply);

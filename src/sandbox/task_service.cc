@@ -119,7 +119,7 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service,
           responder.Respond(Error(Code::kUnimplemented, "root file systems are mounted by the caller"));
           return;
         }
-        sandbox->Create(request.id(), request.bundle(),
+        sandbox->Create(request.id(), request.bundle(), request.notify(),
                         [responder = std::move(responder)](Result<pid_t> pid) mutable {
                           if (!pid) {
                             responder.Respond(std::move(pid).error());

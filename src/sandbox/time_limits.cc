@@ -12,7 +12,8 @@ std::chrono::seconds CreateLimit(const config::Config& config, const oci::Hooks&
   // For a further container of a pod the machine grows instead, which takes less.
   const std::chrono::seconds boot_time = kBootSlotTime + config.agent.dial_timeout + kGuestSetUpTime;
   const std::chrono::seconds undo_time = kPlugTime + kDestroySandboxTime + kMachineStopTime;
-  return hook_time + boot_time + kPlugTime + config.runtime.create_container_timeout + undo_time + kCallSlack;
+  return hook_time + boot_time + kPlugTime + kListenTime + config.runtime.create_container_timeout +
+         undo_time + kCallSlack;
 }
 
 }  // namespace kata::sandbox

@@ -21,6 +21,8 @@ inline constexpr std::chrono::seconds kPlugTime{30};
 inline constexpr std::chrono::seconds kGrowTime{30};
 // The guest is given what has changed in the container's network before its process starts.
 inline constexpr std::chrono::seconds kSettleTime{30};
+// The agent makes a socket for a container.
+inline constexpr std::chrono::seconds kListenTime{10};
 // The end of a machine: the agent's part, then the VMM's.
 inline constexpr std::chrono::seconds kDestroySandboxTime{5};
 inline constexpr std::chrono::seconds kMachineStopTime{10};

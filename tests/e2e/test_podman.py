@@ -9,6 +9,7 @@ from engine_cases import BrokenSettings, Devices, Failures, Statistics
 from engines import IMAGE, PodmanTest
 from harness import wait_until
 from network_tables import own_addresses, normalized, SCRIPT
+from service_manager import NOTIFY, ServiceManager
 
 
 class IPv6:
@@ -128,6 +129,23 @@ class Podman(IPv6, Statistics, Failures, BrokenSettings, Devices, PodmanTest):
                     wait_until(lambda tables=tables: (pair := tables())[0] == pair[1], "equal tables", harness.SETTLE_TIMEOUT_S)
                 except AssertionError:
                     self.assertEqual(*tables())
+
+    def test_service_manager(self):
+        """Podman's conmon stands between the container and the manager, and passes on that the container is ready."""
+        manager = ServiceManager(os.path.join(self.dir, "manager"))
+        self.addCleanup(manager.close)
+        self.environment["NOTIFY_SOCKET"] = os.path.join(self.dir, "manager")
+        for runtime in ("runc", "kata"):
+            with self.subTest(runtime=runtime):
+                self.podman("run", "-d", "--name", runtime, *self.runtime_flags(runtime), "--network", "none",
+                            "--sdnotify=container", IMAGE, "sh", "-c",
+                            NOTIFY + "until [ -e /go ]; do sleep 0.1; done; notify STATUS=up; notify READY=1; exec sleep 1000")
+                self.assertNotIn("READY=1", manager.messages)
+                self.podman("exec", runtime, "touch", "/go")
+                wait_until(lambda: "READY=1" in manager.messages, "the container to be ready", harness.COMMAND_TIMEOUT_S)
+                messages = [message.split("=")[0] for message in manager.messages]
+                manager.messages.clear()
+                self.assertEqual(messages, ["MAINPID", "READY"])
 
     def test_network_none(self):
         self.assertEqual(self.podman_run("--network", "none", IMAGE, "ls", "/sys/class/net").stdout.split(), ["lo"])
