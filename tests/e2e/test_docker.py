@@ -40,6 +40,11 @@ class Networks(Containers):
         self.assertTrue(400 < int(memory) < 470, memory)
         self.assertEqual(processors, "2")
 
+    def test_interfaces_run_from_the_start(self):
+        """A program that asks for running ones, as Java's do, finds them however early it asks."""
+        for _ in range(3):
+            self.assertEqual(self.docker_run(IMAGE, "cat", "/sys/class/net/eth0/operstate").stdout, "up\n")
+
     def test_networks(self):
         self.docker("network", "create", "--ipv6", "--subnet", "fd00:5::/64", "blue")
         self.docker("run", "-d", "--name", "web", "--runtime", "kata", "--network", "blue", "-p", "127.0.0.1:8080:80", IMAGE,

@@ -186,13 +186,17 @@ Device Describe(const NetworkDevice& spec, const std::vector<std::string>& fd_re
     device.backend["vhostfds"] =
         fmt::format("{}", fmt::join(taps + static_cast<ptrdiff_t>(queues), fd_references.end(), ":"));
   }
-  device.frontend = {{"driver", "virtio-net-pci"},
-                     {"id", spec.id},
-                     {"netdev", device.backend_id},
-                     {"mac", spec.mac},
-                     // Nobody boots from it.
-                     {"romfile", ""},
-                     {"disable-legacy", "on"}};
+  device.frontend = {
+      {"driver", "virtio-net-pci"},
+      {"id", spec.id},
+      {"netdev", device.backend_id},
+      {"mac", spec.mac},
+      // Nobody boots from it.
+      {"romfile", ""},
+      // A link that nobody ever cuts. With a state that can be asked for, the guest's kernel takes the
+      // interface for down until it sees to it, up to a second after the container has begun.
+      {"status", false},
+      {"disable-legacy", "on"}};
   if (queues > 1) {
     device.frontend["mq"] = true;
     // An interrupt for each queue of every pair, one for changes of the configuration, one for the control
