@@ -143,6 +143,20 @@ TEST_F(ContainerTest, TmpcopyupStartsWithTheContentBelow) {
   EXPECT_EQ(below, "kept\n");
 }
 
+TEST_F(ContainerTest, TmpfsHasTheModeOfWhatItCoversOrItsOwn) {
+  ASSERT_OK(MakeDirectories(rootfs_ + "/covered", 0750));
+  ASSERT_OK(MakeDirectories(rootfs_ + "/told", 0750));
+  for (const char* copy_up : {"rw", "tmpcopyup"}) {
+    oci::Spec spec = ShellSpec("stat -c '%n %a' /covered /made /told");
+    spec.mounts.push_back({"/covered", "tmpfs", "tmpfs", {copy_up}, {}, {}});
+    spec.mounts.push_back({"/made", "tmpfs", "tmpfs", {copy_up}, {}, {}});
+    spec.mounts.push_back({"/told", "tmpfs", "tmpfs", {copy_up, "mode=700"}, {}, {}});
+    ASSERT_OK_AND_ASSIGN(const RunResult result, Run(spec));
+    EXPECT_EQ(result.output, "/covered 750\n/made 1777\n/told 700\n");
+    ASSERT_EQ(rmdir((rootfs_ + "/made").c_str()), 0);
+  }
+}
+
 TEST_F(ContainerTest, DestinationsBehindLinksStayInsideTheRoot) {
   const std::string outside = directory_->path() + "/outside";
   ASSERT_OK(MakeDirectories(outside));

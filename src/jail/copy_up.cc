@@ -152,10 +152,7 @@ Status CopyDirectory(int source, int target, int depth) {
 Status CopyTree(int source_fd, int target_fd) {
   const UniqueFd source = TRY(OpenAt(source_fd, ".", O_RDONLY | O_DIRECTORY));
   const UniqueFd target = TRY(OpenAt(target_fd, ".", O_RDONLY | O_DIRECTORY));
-  struct stat info{};
-  if (fstat(source.get(), &info) < 0) return SysError("read status of mount point");
-  TRY(CopyDirectory(source.get(), target.get(), 0));
-  return CopyAttributes(source.get(), info, target.get(), ".");
+  return CopyDirectory(source.get(), target.get(), 0);
 }
 
 }  // namespace kata::jail

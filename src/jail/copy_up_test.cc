@@ -78,9 +78,11 @@ TEST_F(CopyUpTest, FilesOfAllKindsKeepTheirAttributes) {
   for (const char* name : {"/deep/file", "/deep", "/link", "/fifo", "/device"}) {
     ASSERT_EQ(utimensat(AT_FDCWD, (source_ + name).c_str(), times, AT_SYMLINK_NOFOLLOW), 0);
   }
+  ASSERT_EQ(chown(source_.c_str(), 7, 8), 0);
   ASSERT_OK(Copy());
-  for (const char* name : {"", "/deep", "/deep/file", "/link", "/fifo", "/socket", "/device"})
-    ExpectSame(name);
+  for (const char* name : {"/deep", "/deep/file", "/link", "/fifo", "/socket", "/device"}) ExpectSame(name);
+  EXPECT_EQ(StatOf(target_).st_uid, 0);
+  EXPECT_EQ(StatOf(target_).st_mode, S_IFDIR | 01777);
   ASSERT_OK_AND_ASSIGN(const std::string content, ReadFile(target_ + "/link"));
   EXPECT_EQ(content, "content");
 }

@@ -64,12 +64,13 @@ Status CheckProcSource(int source_fd, const MountStep& step) {
                    step.destination);
 }
 
-// tmpfs takes over the mode of the directory it covers unless told another.
-Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd) {
+// tmpfs takes over the mode of the directory it covers unless told another; on one that was made for it, it
+// is open to everybody, as the kernel makes it and runc leaves it.
+Result<UniqueFd> CreateTmpfs(const MountStep& step, int target_fd, bool target_made) {
   auto parameters = step.parameters;
   const bool has_mode =
       std::any_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.first == "mode"; });
-  if (!has_mode) {
+  if (!has_mode && !target_made) {
     const struct stat info = TRY(Stat(target_fd));
     parameters.emplace_back("mode", fmt::format("{:o}", info.st_mode & 07777));
   }
@@ -85,9 +86,9 @@ Result<UniqueFd> CreateFileSystem(const MountStep& step) {
   return linux::CreateFileSystem(step.type, parameters);
 }
 
-Result<UniqueFd> CreateMount(const MountStep& step, UniqueFd file_system, int target_fd) {
+Result<UniqueFd> CreateMount(const MountStep& step, UniqueFd file_system, int target_fd, bool target_made) {
   if (step.kind == MountStep::Kind::kCgroup) return linux::CreateMount("cgroup2", {{"source", "cgroup"}}, 0);
-  if (step.type == "tmpfs") return CreateTmpfs(step, target_fd);
+  if (step.type == "tmpfs") return CreateTmpfs(step, target_fd, target_made);
   if (!file_system) file_system = TRY(CreateFileSystem(step));
   return TRY_CTX(linux::MountFileSystem(file_system.get(), 0), "type '{}'", step.type);
 }
@@ -120,6 +121,7 @@ Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd sourc
     TRY(CheckProcSource(source.get(), step));
     directory = S_ISDIR(TRY(Stat(source.get())).st_mode);
   }
+  const bool target_made = !linux::OpenInRoot(root_fd, step.destination, O_PATH);
   const UniqueFd target =
       TRY_CTX(OpenMountPoint(root_fd, step.destination, directory, step.no_symlinks), "make mount point");
   TRY(CheckTarget(target.get(), step));
@@ -128,7 +130,7 @@ Result<UniqueFd> PerformMount(int root_fd, const MountStep& step, UniqueFd sourc
   UniqueFd mount_fd = std::move(source);
   // A copy has its attributes already.
   if (!mount_fd) {
-    mount_fd = TRY(CreateMount(step, std::move(file_system), target.get()));
+    mount_fd = TRY(CreateMount(step, std::move(file_system), target.get(), target_made));
     TRY(ApplyAttributes(mount_fd.get(), step));
   }
   TRY(ApplyPropagation(mount_fd.get(), step));

@@ -59,6 +59,7 @@ OPTIONS = Case("options", [
              "terminal tty", "session ps -o pid,pgid,sid,comm | head -2"), input="typed", differs={
                  "cpuset": (r"\|", "the processors are the host's, where the virtual machine is kept to them")}),
     Step("cat {dir}/cid", host=True),
+    Step("{run} --rm --tmpfs /made --tmpfs /mnt --tmpfs /told:mode=701 {image} stat -c '%n %a' /made /mnt /told"),
     # Podman has none without a network.
     Step("{run} --rm --dns 192.0.2.53 --dns-search example.org --dns-option ndots:3 {image} cat /etc/resolv.conf",
          only="docker"),
