@@ -2,6 +2,7 @@
 
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -158,6 +159,10 @@ void PlaceFds(ChildPlan& plan, int error_fd) {
   if (!command.allow_core_dump) {
     const rlimit64 none{0, 0};
     if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, nullptr) < 0) FailChild(error_fd, Step::kCoreLimit);
+  }
+  if (command.keep_capabilities) {
+    const long bits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0);
+    if (bits >= 0) syscall(SYS_prctl, PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
   }
   PlaceFds(plan, error_fd);
   // Now that no descriptor above the lower limit is made any more.

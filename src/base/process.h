@@ -76,6 +76,9 @@ struct Command {
   std::vector<int> cgroup_procs_fds;  // open cgroup.procs files; the child writes "0" into each
   bool reset_signals = true;          // default dispositions and an empty mask
   bool allow_core_dump = false;
+  // When it changes its user id it keeps its capabilities (SECBIT_NO_SETUID_FIXUP, capabilities(7)), if this
+  // process has the right to say so.
+  bool keep_capabilities = false;
 
   // For messages and logs: the command line, quoted for a shell.
   std::string Describe() const;

@@ -324,6 +324,20 @@ TEST_F(SpawnTest, ForbidsCoreDumpsUnlessAllowed) {
   EXPECT_NE(RunToEnd(command).value_or(Outcome()).output, "0\n");
 }
 
+TEST_F(SpawnTest, CapabilitiesOutliveAChangeOfUserWhereAskedFor) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  // As whom a file can be written into a directory that is root's alone.
+  ASSERT_OK_AND_ASSIGN(const TempDir dir, TempDir::Create());
+  ASSERT_EQ(chmod(dir.path().c_str(), 0700), 0);
+  Command command;
+  command.program = "perl";
+  command.args = {"-e", "$> = 1000; print open(F, '>', $ARGV[0]) ? (stat F)[4] : 'refused'",
+                  dir.path() + "/x"};
+  EXPECT_EQ(RunToEnd(command).value_or(Outcome()).output, "refused");
+  command.keep_capabilities = true;
+  EXPECT_EQ(RunToEnd(command).value_or(Outcome()).output, "1000");
+}
+
 TEST_F(SpawnTest, ProgramsGetTheLimitOfDescriptorsFromBeforeItWasRaised) {
   rlimit old_limit;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old_limit), 0);

@@ -88,6 +88,10 @@ Status Virtiofsd::Impl::Launch(VirtiofsdKind kind, const VirtiofsdOptions& optio
   command.parent_death_signal = SIGKILL;
   command.namespace_fds = options.namespace_fds;
   command.cgroup_procs_fds = options.cgroup_procs_fds;
+  // It makes files as the user of the guest whom they shall belong to, and is told neither of the user's
+  // further groups nor of a right to go past permissions; the guest's kernel has looked at these before it
+  // asks.
+  command.keep_capabilities = true;
   socket_ = std::move(connection.client);
   SupervisedProcess::Options watch{.name = "virtiofsd"};
   watch.on_error_line = [weak = weak_from_this(), on_line = options.on_error_line](std::string_view line) {

@@ -69,6 +69,9 @@ OPTIONS = Case("options", [
 SECURITY = Case("security", [
     Step("{run} --rm --user user --entrypoint /bin/sh --security-opt seccomp=unconfined {image} -c "
          + script("id; pwd; grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status; mkdir /x; whoami; echo $HOME")[6:]),
+    # Podman's / may be written to by nobody but a root with all rights, also by that of a user namespace.
+    Step("{run} --rm --uidmap 0:10000:5000 --gidmap 0:10000:5000 {image} " + script("mkdir /made; stat -c '%u %a' / /made"),
+         only="podman"),
     # Podman makes none.
     Step("{run} --rm --user user -w /made/here {image} pwd", podman_code=126, contains="/made/here"),
     Step("cat > {dir}/profile.json", host=True, input="""{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [

@@ -245,6 +245,28 @@ def check_permissions():
     return in_child(other)
 
 
+def check_further_groups():
+    """A directory that is open to a group which is not the user's first."""
+    os.mkdir("group")
+    os.chown("group", 0, 2000)
+    os.chmod("group", 0o2775)
+
+    def member():
+        os.setgroups([2000])
+        os.setgid(1000)
+        os.setuid(1000)
+        os.chdir("group")
+        with open("file", "w") as f:
+            f.write("x")
+        os.mkdir("directory")
+        os.symlink("file", "link")
+        os.mkfifo("fifo")
+        return 0
+    result = in_child(member)
+    statuses = [(name, os.lstat(os.path.join("group", name))) for name in sorted(os.listdir("group"))]
+    return result, [(name, s.st_uid, s.st_gid, oct(s.st_mode)) for name, s in statuses]
+
+
 def main():
     os.umask(0o022)
     os.chdir(sys.argv[1])
