@@ -35,6 +35,7 @@ struct ExecPlan {
   oci::Process process;
   jail::UserNames user_names;
   std::string cgroup;
+  bool null_stdin = false;
 };
 
 // What a new process of the container takes over from init's description where the request is silent.
@@ -48,7 +49,10 @@ Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Pr
   if (!process.capabilities) process.capabilities = init.capabilities;
   if (!process.oom_score_adj) process.oom_score_adj = 0;
   TRY(oci::Validate(process));
-  ExecPlan plan{.process = std::move(process), .user_names = {}, .cgroup = request.cgroup()};
+  ExecPlan plan{.process = std::move(process),
+                .user_names = {},
+                .cgroup = request.cgroup(),
+                .null_stdin = request.null_stdin()};
   if (request.has_string_user()) plan.user_names = ToUserNames(request.string_user());
   return plan;
 }
@@ -56,7 +60,7 @@ Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Pr
 Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const Settings& settings) {
   const oci::Process& process = plan.process;
   StartedExec exec;
-  if (!process.terminal) exec.stdio = TRY(MakePipes(settings.pipe_size_bytes));
+  if (!process.terminal) exec.stdio = TRY(MakePipes(settings.pipe_size_bytes, plan.null_stdin));
   jail::ExecOptions options;
   options.stdio = exec.stdio.ForJail();
   options.cgroup = plan.cgroup;

@@ -127,7 +127,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   if (!own_namespaces.contains("ipc")) options.ipc_namespace_fd = namespaces.ipc.get();
   if (!own_namespaces.contains("uts")) options.uts_namespace_fd = namespaces.uts.get();
   if (request.sandbox_pidns() && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
-  if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes));
+  if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes, request.null_stdin()));
   options.stdio = created.stdio.ForJail();
   if (request.has_string_user()) options.user_names = ToUserNames(request.string_user());
   options.enable_seccomp = jail::SeccompSupported();

@@ -113,7 +113,9 @@ void OutputStream::DropConnection(uint64_t connection_id) {
 }
 
 InputStream::InputStream(EventLoop& loop, UniqueFd fd, bool terminal)
-    : descriptor_(loop.context(), fd.Release()), terminal_(terminal) {}
+    : descriptor_(loop.context()), terminal_(terminal) {
+  if (fd) descriptor_.assign(fd.Release());
+}
 
 void InputStream::Write(std::string data, WriteCallback callback) {
   if (callback_) {
@@ -191,7 +193,7 @@ void StdioEnds::CloseChildEnds() {
   child_stderr.Reset();
 }
 
-Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes) {
+Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes, bool null_stdin) {
   StdioEnds ends;
   const auto make = [pipe_size_bytes](UniqueFd& ours, UniqueFd& childs, bool we_read) -> Status {
     PipeEnds pipe = TRY(MakePipe());
@@ -202,7 +204,7 @@ Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes) {
     childs = std::move(we_read ? pipe.write : pipe.read);
     return SetNonBlocking(ours.get(), true);
   };
-  TRY_CTX(make(ends.stdin_writer, ends.child_stdin, false), "make stdin");
+  if (!null_stdin) TRY_CTX(make(ends.stdin_writer, ends.child_stdin, false), "make stdin");
   TRY_CTX(make(ends.stdout_reader, ends.child_stdout, true), "make stdout");
   TRY_CTX(make(ends.stderr_reader, ends.child_stderr, true), "make stderr");
   return ends;

@@ -113,8 +113,8 @@ struct StdioEnds {
   void CloseChildEnds();
 };
 
-// Pipes of `pipe_size_bytes` (0: the kernel's default).
-Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes);
+// Pipes of `pipe_size_bytes` (0: the kernel's default). With `null_stdin` none for stdin.
+Result<StdioEnds> MakePipes(uint32_t pipe_size_bytes, bool null_stdin = false);
 // The agent's end of the terminal that a process opened in its container.
 Result<StdioEnds> TerminalEnds(UniqueFd master);
 

@@ -19,6 +19,7 @@ struct GuestSpecOptions {
   GuestFiles files;
   std::vector<grpc::Device> devices;  // that were plugged in for it
   bool keep_seccomp = true;           // the agent can filter system calls and the configuration lets it
+  bool null_stdin = false;            // stdin is /dev/null on the host, and shall be there
 };
 
 // Hooks run on the host, but for those of the point startContainer. The guest has a network of its own, so

@@ -1,6 +1,9 @@
 // Process: from its kata-shim's attachment to its exit code.
 #include "sandbox/process.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include <csignal>
 #include <system_error>
 #include <utility>
@@ -15,6 +18,14 @@ constexpr int kLostExitCode = 255;
 
 void IgnoreStatus(const Status& status) {
   if (!status) log::Debug("a call to the agent failed", {{"error", status.error().message()}});
+}
+
+bool IsNullDevice(const UniqueFd& fd) {
+  constexpr unsigned kMemoryMajor = 1;
+  constexpr unsigned kNullMinor = 3;
+  struct stat info{};
+  return fd && fstat(fd.get(), &info) == 0 && S_ISCHR(info.st_mode) &&
+         info.st_rdev == makedev(kMemoryMajor, kNullMinor);
 }
 
 }  // namespace
@@ -39,6 +50,7 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
              .stdin_fd = std::move(attachment.stdin_fd),
              .stdout_fd = std::move(attachment.stdout_fd),
              .stderr_fd = std::move(attachment.stderr_fd)},
+      null_stdin_(IsNullDevice(stdio_.stdin_fd)),
       drain_timer_(loop.context()),
       self_(std::make_shared<Process*>(this)) {}
 

@@ -58,6 +58,8 @@ class Process {
 
   State state() const { return state_; }
   bool terminal() const { return terminal_; }
+  // Its stdin on the host is /dev/null, a device that the guest has as well.
+  bool null_stdin() const { return null_stdin_; }
   pid_t shim_pid() const { return shim_pid_; }
   // Its end is known, though perhaps some of its output is still on its way.
   bool HasEnded() const { return state_ == State::kStopped || pending_exit_; }
@@ -99,6 +101,7 @@ class Process {
   pid_t shim_pid_;
   ShimChannel channel_;
   Stdio stdio_;  // until the process exists
+  bool null_stdin_;
   std::unique_ptr<ProcessIo> io_;
   bool output_done_ = false;
   bool waiting_ = false;

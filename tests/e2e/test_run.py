@@ -57,6 +57,11 @@ class Run(KataTest):
             wait_until(refused, "a broken pipe")
         self.kata("delete", "--force", container)
 
+    def test_stdin_is_the_device_that_it_is_on_the_host(self):
+        kind = ("sh", "-c", "test -c /dev/stdin && stat -Lc '%t:%T' /dev/stdin; test -p /dev/stdin && echo pipe; cat")
+        self.assertEqual(self.run_container(*kind, stdin=subprocess.DEVNULL).stdout, "1:3\n")
+        self.assertEqual(self.run_container(*kind, input="x").stdout, "pipe\nx")
+
     def test_stdin_reaches_the_process_and_ends(self):
         data = "".join(f"line {i}\n" for i in range(20000))
         result = self.run_container("sh", "-c", "md5sum; echo end", input=data)
