@@ -63,10 +63,18 @@ void PlanMemory(bool unified, const oci::MemoryResources& memory, const Overhead
   }
 }
 
+// A tenth of a processor at least: with less the guest's kernel and agent, and what serves them here, answer
+// too late for those who wait. The container's own limit holds in the guest.
+int64_t HostQuota(int64_t quota_us, uint64_t period_us) {
+  constexpr int64_t kDefaultPeriodUs = 100'000;  // the kernel's
+  if (quota_us <= 0) return quota_us;
+  return std::max(quota_us, (period_us != 0 ? static_cast<int64_t>(period_us) : kDefaultPeriodUs) / 10);
+}
+
 void PlanCpuTime(bool unified, const oci::CpuResources& cpu, Settings& settings) {
   const uint64_t shares = cpu.shares.value_or(0);
-  const int64_t quota = cpu.quota_us.value_or(0);
   const uint64_t period = cpu.period_us.value_or(0);
+  const int64_t quota = HostQuota(cpu.quota_us.value_or(0), period);
   const auto add = [&](const char* file, std::string value) {
     settings.push_back({"cpu", file, std::move(value)});
   };

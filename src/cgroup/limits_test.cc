@@ -92,6 +92,15 @@ TEST(Limits, CpuTimeCountsFromTheEndOfCreation) {
               ElementsAre("cpu.cfs_quota_us=-1"));
 }
 
+TEST(Limits, TheMachineHasATenthOfAProcessorAtLeast) {
+  oci::Resources resources;
+  resources.cpu = oci::CpuResources{.quota_us = 1000};
+  EXPECT_THAT(Describe(PlanLimits(true, resources, kOverhead).when_created), ElementsAre("cpu.max=10000"));
+  resources.cpu = oci::CpuResources{.quota_us = 1000, .period_us = 50000};
+  EXPECT_THAT(Describe(PlanLimits(false, resources, kOverhead).when_created),
+              ElementsAre("cpu.cfs_period_us=50000", "cpu.cfs_quota_us=5000"));
+}
+
 TEST(Limits, BlockDevicesAreTheHosts) {
   oci::Resources resources;
   resources.block_io.emplace();

@@ -1,6 +1,8 @@
 // MakeGuestSpec and its parts.
 #include "sandbox/guest_spec.h"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
 #include <sstream>
 #include <utility>
@@ -181,6 +183,12 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   request.set_null_stdin(options.null_stdin);
   request.set_sandbox_pidns(JoinsNamespace(spec, "pid"));
   return request;
+}
+
+std::string GuestHostName(const oci::Spec& spec) {
+  utsname name{};
+  if (!spec.hostname.empty() || uname(&name) < 0) return spec.hostname;
+  return name.nodename;
 }
 
 std::vector<std::string> ResolverLines(const oci::Spec& spec, const std::string& bundle) {

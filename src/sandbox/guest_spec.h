@@ -58,6 +58,10 @@ oci::Process MakeGuestProcess(const oci::Process& process);
 // not small. Relative sources of mounts begin at `bundle`.
 std::vector<std::string> ResolverLines(const oci::Spec& spec, const std::string& bundle);
 
+// The host name of the guest: what the specification says, else that of this process, which a new uts
+// namespace on the host would begin with and a shared one has.
+std::string GuestHostName(const oci::Spec& spec);
+
 // Limits that hold inside the guest.
 oci::Resources MakeGuestResources(const oci::Resources& resources);
 

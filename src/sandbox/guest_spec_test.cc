@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/utsname.h>
 
 #include "base/file.h"
 #include "sandbox/machine_spec.h"
@@ -88,6 +89,15 @@ TEST(MakeGuestSpec, WhatHoldsInTheGuestTooIsKept) {
   GuestSpecOptions without_seccomp = Options();
   without_seccomp.keep_seccomp = false;
   EXPECT_FALSE(MakeGuestSpec(HostSpec(), without_seccomp).linux->seccomp.has_value());
+}
+
+TEST(GuestHostName, IsTheHostsWhereThereIsNone) {
+  oci::Spec spec;
+  utsname own{};
+  ASSERT_EQ(uname(&own), 0);
+  EXPECT_EQ(GuestHostName(spec), own.nodename);
+  spec.hostname = "box";
+  EXPECT_EQ(GuestHostName(spec), "box");
 }
 
 TEST(MakeCreateContainerRequest, SharesTheSandboxsPidNamespaceWhereTheSpecNamesOne) {

@@ -324,7 +324,7 @@ Status Sandbox::CreateJob::Boot(const oci::Spec& spec, const DevicePlan& devices
   request.machine.network_namespace = TRY(OpenNetworkNamespace());
   request.machine.cgroup_procs = TRY(cgroup.OpenProcs());
   request.sandbox.set_sandbox_id(sandbox_id);
-  request.sandbox.set_hostname(spec.hostname);
+  request.sandbox.set_hostname(GuestHostName(spec));
   for (std::string& line : ResolverLines(spec, bundle)) request.sandbox.add_dns(std::move(line));
   request.sandbox.set_guest_hook_path(config.hypervisor.guest_hook_path);
   for (const std::string& module : config.agent.kernel_modules) {
