@@ -148,4 +148,13 @@ Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources
   return {};
 }
 
+Error KilledForMemory(const std::string& memory_max) {
+  constexpr std::string_view kKilled =
+      "the container's first process was killed for lack of memory before its start";
+  if (memory_max == "max")
+    return MakeError(Code::kResourceExhausted, "the guest has no memory left: {}", kKilled);
+  return MakeError(Code::kInvalidArgument, "linux.resources.memory.limit: {} bytes are too few: {}",
+                   memory_max, kKilled);
+}
+
 }  // namespace kata::jail

@@ -34,4 +34,8 @@ Result<std::vector<CgroupWrite>> PlanCgroupWrites(const oci::Resources& resource
 Status ApplyCgroupResources(const linux::CgroupDir& cgroup, const oci::Resources& resources,
                             linux::KnobChanges& changes);
 
+// Says why a container's first process was killed for lack of memory before its start, by the content of
+// memory.max: a cgroup without a limit counts what is killed when those above it are full.
+Error KilledForMemory(const std::string& memory_max);
+
 }  // namespace kata::jail

@@ -93,5 +93,18 @@ TEST(CgroupResourcesTest, UnifiedNamesOnlyControllerFiles) {
   }
 }
 
+TEST(CgroupResourcesTest, WhoseMemoryWasTooLittle) {
+  EXPECT_EQ(
+      KilledForMemory("4194304").message(),
+      "linux.resources.memory.limit: 4194304 bytes are too few: the container's first process was killed "
+      "for lack of memory before its start");
+  const Error of_the_guest = KilledForMemory("max");
+  EXPECT_EQ(of_the_guest.code(), Code::kResourceExhausted);
+  EXPECT_EQ(
+      of_the_guest.message(),
+      "the guest has no memory left: the container's first process was killed for lack of memory before its "
+      "start");
+}
+
 }  // namespace
 }  // namespace kata::jail

@@ -126,10 +126,7 @@ class Container::Impl {
   // The kernel kills what does not fit under a limit, here init before it has begun.
   Status CheckMemoryLimit() const {
     if (!cgroup.valid() || TRY(cgroup.OomKills()) == 0) return {};
-    return MakeError(Code::kInvalidArgument,
-                     "linux.resources.memory.limit: {} bytes are too few: the container's first process was "
-                     "killed for lack of memory before its start",
-                     TRY(cgroup.ReadNumber("memory.max")));
+    return KilledForMemory(TRY(cgroup.Read("memory.max")));
   }
 
   // To each process as it is found; those that end meanwhile are none any more.
