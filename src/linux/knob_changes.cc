@@ -28,6 +28,13 @@ std::string NoLimit(std::string_view path, std::string_view device, std::string_
   return line;
 }
 
+bool IsSet(int directory_fd, const std::string& path) {
+  const Result<UniqueFd> file = OpenAt(directory_fd, path, O_RDONLY);
+  if (!file) return false;
+  const Result<std::string> content = ReadFd(file->get(), kMaxKnobBytes);
+  return content && content->starts_with('1');
+}
+
 }  // namespace
 
 std::string ValueBefore(std::string_view path, std::string_view content, std::string_view written) {
@@ -55,8 +62,8 @@ void KnobChanges::Remember(int directory_fd, const std::string& path, std::strin
 Status KnobChanges::Write(int directory_fd, const std::string& path, std::string_view value) {
   constexpr std::string_view kIdle = "cpu.idle";
   const size_t remembered = before_.size();
-  // A group that becomes idle, or is so no more, loses its weight.
-  if (path.ends_with(kIdle)) {
+  // A group that becomes idle loses its weight. What the file of one that is idle shows cannot be written.
+  if (path.ends_with(kIdle) && !IsSet(directory_fd, path)) {
     const std::string directory = path.substr(0, path.size() - kIdle.size());
     for (const char* weight : {"cpu.weight", "cpu.shares"}) Remember(directory_fd, directory + weight, {});
   }

@@ -60,11 +60,22 @@ TEST_F(KnobChangesTest, AreTakenBackUnlessKept) {
 }
 
 TEST_F(KnobChangesTest, TheWeightComesBackWithTheEndOfIdleness) {
+  Set("/cpu.idle", "0\n");
   KnobChanges changes;
-  ASSERT_OK(changes.Write(AT_FDCWD, Path("/cpu.idle"), "0"));
-  Set("/cpu.weight", "9\n");  // as the kernel does
+  ASSERT_OK(changes.Write(AT_FDCWD, Path("/cpu.idle"), "1"));
+  Set("/cpu.weight", "0\n");  // as the kernel does
   changes.Undo();
   EXPECT_EQ(Get("/cpu.weight"), "1\n");
+  EXPECT_EQ(Get("/cpu.idle"), "0\n");
+}
+
+TEST_F(KnobChangesTest, AnIdleGroupHasNoWeightToComeBack) {
+  Set("/cpu.weight", "0\n");  // no file of the kernel's takes that
+  KnobChanges changes;
+  ASSERT_OK(changes.Write(AT_FDCWD, Path("/cpu.idle"), "0"));
+  Set("/cpu.weight", "100\n");
+  changes.Undo();
+  EXPECT_EQ(Get("/cpu.weight"), "100\n");
   EXPECT_EQ(Get("/cpu.idle"), "1\n");
 }
 
