@@ -33,6 +33,7 @@ Status CheckDestination(JsonPath& path, const std::string& destination) {
 
 Status CheckType(JsonPath& path, const Mount& mount, MountKind kind) {
   if (kind == MountKind::kFileSystem) TRY(CheckPresent(path, "type", mount.type));
+  if (kind == MountKind::kBind) TRY(CheckPresent(path, "source", mount.source));
   if (mount.type != "proc" && kind != MountKind::kBind && CleanAbsolutePath(mount.destination) == "/proc") {
     return Invalid(path, "type", "{} cannot be mounted on /proc", Quote(mount.type));
   }
