@@ -480,7 +480,7 @@ Status Container::PrepareHost(UpdateJob& job) {
   const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), others, {});
   TRY_CTX(cgroup_.Apply(limits.at_creation, job.host), "control group on the host");
   TRY_CTX(cgroup_.Apply(limits.when_created, job.host), "control group on the host");
-  TRY(LimitMemoryOnHost(job.plan.changes.memory));
+  TRY(context_.sizer->LimitOnHost(cgroup_, job.plan.changes.memory));
   return context_.sizer->Grow();
 }
 
@@ -510,7 +510,7 @@ void Container::TakeBackUpdate(std::shared_ptr<UpdateJob> job, Error error) {
   context_.workers.Post(
       [self = shared_from_this(), job = std::move(job), error = std::move(error)]() mutable {
         job->host.Undo();
-        const Status raised = self->LimitMemoryOnHost(job->plan.memory_before);
+        const Status raised = self->context_.sizer->LimitOnHost(self->cgroup_, job->plan.memory_before);
         if (!raised) LogFailure("the host's limit of memory was not put back", self->id(), raised.error());
         self->context_.loop.Post(
             [self, error = std::move(error)]() mutable { self->FinishUpdate(std::move(error)); });
@@ -531,33 +531,10 @@ void Container::FinishUpdate(Status status) {
 
 // The host's limit of memory is not below what the machine has; when that has become less, so does the limit.
 void Container::ShrinkHost(std::shared_ptr<Container> self) {
-  MachineSizer& sizer = *self->context_.sizer;
-  sizer.Shrink();
-  {
-    // By what is wanted then, as the next update may be under way.
-    const std::lock_guard lock(self->host_memory_mutex_);
-    const Status lowered = self->ApplyMemoryLimits(sizer.limits(self->id()).memory);
-    if (!lowered) {
-      log::Debug("the host's limit of memory stays",
-                 {{"container", self->id()}, {"error", lowered.error().message()}});
-    }
-  }
+  self->context_.sizer->Shrink();
+  self->context_.sizer->LowerOnHost(self->id(), self->cgroup_);
   EventLoop& loop = self->context_.loop;
   loop.Post([self = std::move(self)] {});  // the last reference must not end here
-}
-
-Status Container::LimitMemoryOnHost(const std::optional<oci::MemoryResources>& memory) {
-  const std::lock_guard lock(host_memory_mutex_);
-  return ApplyMemoryLimits(memory);
-}
-
-// To lower a limit may take the kernel a while.
-Status Container::ApplyMemoryLimits(const std::optional<oci::MemoryResources>& memory) const {
-  oci::Resources resources;
-  resources.memory = memory;
-  const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), resources, context_.sizer->overhead());
-  TRY_CTX(cgroup_.Apply(limits.at_creation), "control group on the host");
-  return {};
 }
 
 void Container::Stats(Reply<grpc::StatsContainerResponse> reply) {

@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -163,9 +162,6 @@ class Container : public std::enable_shared_from_this<Container> {
   void FinishUpdate(Status status);
   // These block; for workers.
   Status PrepareHost(UpdateJob& job);
-  Status LimitMemoryOnHost(const std::optional<oci::MemoryResources>& memory);
-  // REQUIRES: host_memory_mutex_ is held.
-  Status ApplyMemoryLimits(const std::optional<oci::MemoryResources>& memory) const;
   static void ShrinkHost(std::shared_ptr<Container> self);
   void SetStatus(ContainerStatus status);
   Status Persist();
@@ -192,8 +188,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::map<std::string, Exec> execs_;
   std::vector<std::function<void()>> when_not_paused_;
   const cgroup::HostCgroup cgroup_;
-  std::mutex host_memory_mutex_;  // one change of the host's limits of memory at a time
-  oci::Resources resources_;      // limits that hold
+  oci::Resources resources_;  // limits that hold
   struct PendingUpdate {
     oci::Resources resources;
     Reply<void> reply;

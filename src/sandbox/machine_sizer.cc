@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "sandbox/machine_spec.h"
 
 namespace kata::sandbox {
@@ -34,7 +35,55 @@ MachineSize MachineSizer::wanted() const {
   return SizeMachine(config_.hypervisor, all);
 }
 
+void MachineSizer::SetHome(const std::string& container_id, cgroup::HostCgroup cgroup) {
+  const std::lock_guard lock(mutex_);
+  home_ = {container_id, std::move(cgroup)};
+}
+
+MachineSizer::Home MachineSizer::home() const {
+  const std::lock_guard lock(mutex_);
+  return home_;
+}
+
+Status MachineSizer::ApplyOnHost(const cgroup::HostCgroup& cgroup,
+                                 const std::optional<oci::MemoryResources>& memory) const {
+  oci::Resources resources;
+  resources.memory = memory;
+  const cgroup::Limits limits = cgroup::PlanLimits(cgroup.unified(), resources, overhead());
+  TRY_CTX(cgroup.Apply(limits.at_creation), "control group on the host");
+  return {};
+}
+
+Status MachineSizer::LimitOnHost(const cgroup::HostCgroup& cgroup,
+                                 const std::optional<oci::MemoryResources>& memory) {
+  const std::lock_guard lock(host_memory_mutex_);
+  return ApplyOnHost(cgroup, memory);
+}
+
+void MachineSizer::LowerOnHost(const std::string& container_id, const cgroup::HostCgroup& cgroup) {
+  // By what is wanted then, as the next change may be under way.
+  const std::lock_guard lock(host_memory_mutex_);
+  const Status lowered = ApplyOnHost(cgroup, limits(container_id).memory);
+  if (!lowered) {
+    log::Debug("the host's limit of memory stays",
+               {{"container", container_id}, {"error", lowered.error().message()}});
+  }
+}
+
+Status MachineSizer::Grow() {
+  // First the host's limit, which must hold the larger machine.
+  const Home home = this->home();
+  TRY(LimitOnHost(home.cgroup, limits(home.container_id).memory));
+  return guest_->Grow(wanted());
+}
+
 void MachineSizer::Shrink() {
+  ShrinkMachine();
+  const Home home = this->home();
+  LowerOnHost(home.container_id, home.cgroup);
+}
+
+void MachineSizer::ShrinkMachine() {
   // Then the guest's driver waits for a minute before it tries again (drivers/virtio/virtio_mem.c).
   constexpr int kMaxIdleRounds = 5;
   constexpr std::chrono::milliseconds kPause{10};

@@ -1,12 +1,15 @@
-// MachineSizer: keeps the virtual machine as large as the containers in it need it together.
+// MachineSizer: keeps the virtual machine as large as the containers in it need it together, and the host's
+// limits of memory at what it takes.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "cgroup/host_cgroup.h"
 #include "cgroup/limits.h"
 #include "config/config.h"
 #include "oci/spec.h"
@@ -32,19 +35,39 @@ class MachineSizer {
   // What a machine takes of the host that is as large as it is, or as it should be where that is more.
   cgroup::Overhead overhead() const;
 
+  // VMM and helpers are in the control groups of this container, whichever the machine grows for.
+  void SetHome(const std::string& container_id, cgroup::HostCgroup cgroup);
+
   // --- Blocking; for worker threads. ---
+  // Limits `memory` in control groups on the host, but not below what the machine takes. To lower a limit may
+  // take the kernel a while.
+  Status LimitOnHost(const cgroup::HostCgroup& cgroup, const std::optional<oci::MemoryResources>& memory);
+  // Limits it again after the machine has shrunk, to what `container_id` may use then.
+  void LowerOnHost(const std::string& container_id, const cgroup::HostCgroup& cgroup);
   // Plugs in what the running machine lacks. It never becomes larger than it was made for; then that is
   // logged, and no failure.
-  Status Grow() { return guest_->Grow(wanted()); }
+  Status Grow();
   // Takes back what is too much, for as long as the guest goes on to let go of it; never below the size at
   // the start. Grow is let in between.
   void Shrink();
 
  private:
+  struct Home {
+    std::string container_id;
+    cgroup::HostCgroup cgroup;
+  };
+  Home home() const;
+  void ShrinkMachine();
+  // REQUIRES: host_memory_mutex_ is held.
+  Status ApplyOnHost(const cgroup::HostCgroup& cgroup,
+                     const std::optional<oci::MemoryResources>& memory) const;
+
   const config::Config config_;
   const std::shared_ptr<Guest> guest_;
   mutable std::mutex mutex_;
   std::map<std::string, oci::Resources> containers_;
+  Home home_;
+  std::mutex host_memory_mutex_;  // one change of the host's limits of memory at a time
 };
 
 }  // namespace kata::sandbox

@@ -492,7 +492,10 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
     if (other->status() != ContainerStatus::kStopped)
       job.shims[other->FindProcess("")->shim_pid()] = other_id;
   }
-  if (job.boot) booted_ = true;
+  if (job.boot) {
+    booted_ = true;
+    sizer_->SetHome(container_id, container->cgroup());
+  }
   // A copy that can be moved on: the last reference must not end on the worker, as the container belongs to
   // the loop's thread.
   workers_.Post([this, job = std::move(job), container = container, reply = std::move(reply)]() mutable {

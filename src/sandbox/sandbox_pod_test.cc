@@ -95,5 +95,60 @@ TEST_F(SandboxPodTest, ALaterContainerWithTheSameIdIsLeftAlone) {
   EXPECT_TRUE(later.IsCurrent());
 }
 
+class PodMemoryTest : public SandboxServerTest {
+ protected:
+  static constexpr int64_t kMib = int64_t{1} << 20;
+
+  // The control group on the host, of VMM and helpers too: a directory of plain files, so all numbers are of
+  // the same length.
+  void SetUp() override {
+    SandboxServerTest::SetUp();
+    group_ = dir_->path() + "/group";
+    ASSERT_OK(MakeDirectories(group_));
+    for (const char* file : {"/cgroup.procs", "/memory.max"}) ASSERT_OK(WriteFileAtomic(group_ + file, ""));
+    ContainerState state;
+    state.id = state.sandbox_id = "c1";
+    state.cgroups = {{"", group_}};
+    ASSERT_OK(directory_->WriteState(state));
+    resources_ = R"("memory": {"limit": 1073741824})";
+    first_.emplace(Run({"sleep"}));
+    limit_ = Limit();
+    ASSERT_GT(limit_, 1088 * kMib);
+    ASSERT_OK(StateDirectory::Create(root(), "c2"));
+  }
+  void TearDown() override {
+    SandboxServerTest::TearDown();
+    ASSERT_OK(RemoveTree(group_));  // in the kernel's own, files are no obstacle
+  }
+  int64_t Limit() const { return std::atoll(ReadFile(group_ + "/memory.max")->c_str()); }
+  void AwaitLimit(int64_t limit) {
+    const Deadline deadline = Deadline::After(kTimeout);
+    while (Limit() != limit && !deadline.Passed()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_EQ(Limit(), limit);
+  }
+
+  std::string group_;
+  std::optional<ClientProcess> first_;
+  int64_t limit_ = 0;
+};
+
+TEST_F(PodMemoryTest, GrowsAndShrinksWithTheMachine) {
+  ClientProcess second = Attach("", "c2");
+  ASSERT_OK(Create({"sleep"}, "c2"));
+  EXPECT_EQ(Limit(), limit_ + 1024 * kMib);
+  ASSERT_OK(second.attachment->Commit());
+
+  task::UpdateTaskRequest update;
+  update.set_id("c2");
+  update.mutable_resources()->set_value(R"({"memory": {"limit": 2147483648}})");
+  ASSERT_OK(Call<Empty>("Update", update));
+  AwaitLimit(limit_ + 2048 * kMib);
+
+  ASSERT_OK(Delete("", "c2"));
+  AwaitLimit(limit_);
+  EXPECT_THAT(Events({"resize"}), ElementsAre("resize to 1 vcpus 2112 MiB", "resize to 1 vcpus 3136 MiB",
+                                              "resize to 1 vcpus 1088 MiB"));
+}
+
 }  // namespace
 }  // namespace kata::sandbox

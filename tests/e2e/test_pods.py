@@ -76,6 +76,23 @@ class Pods(KataTest):
                     self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
                               stdout=subprocess.DEVNULL), f"{kind} namespace", path)
 
+    def host_memory_limit(self, container):
+        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
+            directories = json.load(f)["cgroups"].values()
+        for path in [os.path.join(d, name) for d in directories for name in ("memory.limit_in_bytes", "memory.max")]:
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as f:
+                    return int(f.read())
+        return self.fail("no memory control group")
+
+    def test_limit_of_the_vmm_follows_the_machine(self):
+        self.kata("update", "--memory", str(128 << 20), self.pause)
+        before = self.host_memory_limit(self.pause)
+        member = self.member(memory={"limit": 1 << 30})
+        self.assertGreaterEqual(self.host_memory_limit(self.pause), before + (900 << 20))
+        self.kata("delete", "--force", member)
+        wait_until(lambda: self.host_memory_limit(self.pause) < before + (100 << 20), "the limit to be lowered again")
+
     def slow_member_bundle(self):
         """Its creation takes the time of a hook that says when it has begun; the poststop hook says so, too."""
         bundle = self.member_bundle("sleep", "1000")
