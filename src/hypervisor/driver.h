@@ -58,7 +58,8 @@ class VmControl {
   virtual Result<std::string> Attach(const DeviceSpec& device, Deadline deadline) = 0;
   virtual Status Detach(const std::string& device_id, Deadline deadline) = 0;
   // Plugs processors in, or out again, until there are `vcpus`. Never fewer than the VM was started with. The
-  // guest has to bring new ones online. Returns how many there are then.
+  // guest has to bring new ones online. Returns how many there are then; with the deadline, too, where the
+  // guest does not let go of some.
   virtual Result<uint32_t> SetVcpus(uint32_t vcpus, Deadline deadline) = 0;
   // Likewise of memory. Returns when the guest has as much as wanted, rounded up to what can be plugged, or
   // with the deadline: it may keep what it uses. Then, too, the result is what it has.

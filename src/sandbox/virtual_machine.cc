@@ -363,13 +363,30 @@ Result<MachineSize> VirtualMachine::Resize(MachineSize size, Deadline deadline) 
     target.vcpus = std::clamp(size.vcpus, smallest.vcpus, max_size_.vcpus);
     target.memory_mib = std::clamp(size.memory_mib, smallest.memory_mib, max_size_.memory_mib);
   }
-  if (!settled || target.memory_mib != now.memory_mib) {
-    now.memory_mib = TRY(vm->control().SetMemory(target.memory_mib, deadline));
+  // What one of them fails at does not change what has become of the other.
+  Status failure;
+  if (target.vcpus != now.vcpus) {
+    Result<uint32_t> vcpus = vm->control().SetVcpus(target.vcpus, deadline);
+    if (vcpus) {
+      now.vcpus = *vcpus;
+    } else {
+      failure = std::move(vcpus).error();
+    }
   }
-  if (target.vcpus != now.vcpus) now.vcpus = TRY(vm->control().SetVcpus(target.vcpus, deadline));
+  settled = settled && target.memory_mib == now.memory_mib;
+  if (!settled) {
+    Result<uint64_t> memory_mib = vm->control().SetMemory(target.memory_mib, deadline);
+    if (memory_mib) {
+      now.memory_mib = *memory_mib;
+      settled = now.memory_mib <= target.memory_mib + hypervisor::kMemoryUnitMib;
+    } else {
+      failure = std::move(memory_mib).error();
+    }
+  }
   const std::lock_guard lock(mutex_);
   size_ = now;
-  settled_ = now.memory_mib <= target.memory_mib + hypervisor::kMemoryUnitMib;
+  settled_ = settled;
+  if (!failure) return std::move(failure).error();
   return now;
 }
 

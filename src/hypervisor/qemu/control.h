@@ -32,6 +32,8 @@ class QemuControl : public VmControl {
  private:
   explicit QemuControl(VmEvents events) : events_(std::move(events)) {}
   Status Remove(const std::string& device_id, Deadline deadline);
+  // `list`: the answer to query-hotpluggable-cpus.
+  Status ChangeVcpus(const nlohmann::json& list, uint32_t vcpus, Deadline deadline);
   Result<uint64_t> ReadMemoryDevice(const char* property, Deadline deadline);
   void OnEvent(const QmpEvent& event);
   void OnDeviceDeleted(const QmpEvent& event);

@@ -6,6 +6,8 @@
 
 #include <cstring>
 #include <functional>
+#include <set>
+#include <utility>
 
 #include "base/file.h"
 #include "hypervisor/qemu/control.h"
@@ -367,6 +369,61 @@ TEST_F(QmpClientTest, TellsOfDiskErrorsAndOfAStopThatNobodyAskedFor) {
   }
   EXPECT_THAT(troubles, ElementsAre("disk 'd.disk': write: No space left", "disk '': : "));
   EXPECT_THAT(halts, ElementsAre("qemu has stopped the virtual machine"));
+}
+
+// Processors of a machine that was started with one; `on_remove` says whether the guest lets go of one.
+class FakeProcessors {
+ public:
+  explicit FakeProcessors(std::set<std::string> plugged, std::function<bool(const std::string&)> on_remove)
+      : plugged_(std::move(plugged)), on_remove_(std::move(on_remove)) {}
+
+  void operator()(FakeQemu& qemu, const json& command) {
+    const std::string& name = command["execute"];
+    if (name == "query-hotpluggable-cpus") {
+      json list = json::array();
+      for (int core = 3; core >= 0; --core) {
+        json entry{{"type", "cpu"}, {"props", {{"socket-id", 0}, {"core-id", core}}}};
+        const std::string id = fmt::format("vcpu{}", core);
+        if (core == 0) entry["qom-path"] = "/machine/unattached/device[0]";
+        if (plugged_.contains(id)) entry["qom-path"] = "/machine/peripheral/" + id;
+        list.push_back(std::move(entry));
+      }
+      return qemu.Return(command, list);
+    }
+    const json id = command["arguments"]["id"];
+    qemu.Return(command, json::object());
+    if (name == "device_add") plugged_.insert(id.get<std::string>());
+    if (name == "device_del" && on_remove_(id.get<std::string>())) {
+      plugged_.erase(id.get<std::string>());
+      qemu.Write(json{{"event", "DEVICE_DELETED"}, {"data", {{"device", id}}}}.dump() + "\n");
+    }
+  }
+
+ private:
+  std::set<std::string> plugged_;
+  const std::function<bool(const std::string&)> on_remove_;
+};
+
+TEST_F(QmpClientTest, ProcessorsThatTheGuestKeepsAreCounted) {
+  FakeQemu qemu(FakeProcessors({"vcpu1", "vcpu2", "vcpu3"}, [kept = false](const std::string& id) mutable {
+    return id == "vcpu3" || std::exchange(kept, true);
+  }));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
+  // One leaves, the next takes its time.
+  ASSERT_OK_AND_ASSIGN(uint32_t vcpus, control->SetVcpus(1, Deadline::After(std::chrono::milliseconds(100))));
+  EXPECT_EQ(vcpus, 3u);
+  ASSERT_OK_AND_ASSIGN(vcpus, control->SetVcpus(1, Soon()));
+  EXPECT_EQ(vcpus, 1u);
+  ASSERT_OK_AND_ASSIGN(vcpus, control->SetVcpus(4, Soon()));
+  EXPECT_EQ(vcpus, 4u);
+}
+
+TEST_F(QmpClientTest, ProcessorsAreCountedAlsoAfterTheDeadline) {
+  FakeQemu qemu(FakeProcessors({"vcpu1"}, [](const std::string&) { return true; }));
+  ASSERT_OK_AND_ASSIGN(const auto control, QemuDriver().Connect(qemu.TakeClientEnd(), {}, Soon()));
+  ASSERT_OK_AND_ASSIGN(const uint32_t vcpus,
+                       control->SetVcpus(1, Deadline::After(std::chrono::milliseconds(0))));
+  EXPECT_LE(vcpus, 2u);
 }
 
 }  // namespace

@@ -53,14 +53,30 @@ Result<std::vector<Processor>> ReadProcessors(const json& answer) {
   return processors;
 }
 
+uint32_t CountPresent(const std::vector<Processor>& processors) {
+  return static_cast<uint32_t>(std::count_if(processors.begin(), processors.end(),
+                                             [](const Processor& p) { return !p.path.empty(); }));
+}
+
 }  // namespace
 
 Result<uint32_t> QemuControl::SetVcpus(uint32_t vcpus, Deadline deadline) {
   std::lock_guard plug_lock(plug_mutex_);
-  const json answer = TRY(client_->Execute({.name = "query-hotpluggable-cpus"}, deadline));
-  const std::vector<Processor> processors = TRY(ReadProcessors(answer));
-  auto count = static_cast<uint32_t>(std::count_if(processors.begin(), processors.end(),
-                                                   [](const Processor& p) { return !p.path.empty(); }));
+  const auto list = [this] {
+    return client_->Execute({.name = "query-hotpluggable-cpus"}, Deadline::After(kAnswerTime));
+  };
+  const json before = TRY(list());
+  Status changed = ChangeVcpus(before, vcpus, deadline);
+  const uint32_t now = CountPresent(TRY(ReadProcessors(TRY(list()))));
+  if (changed || changed.error().code() == Code::kDeadlineExceeded) return now;
+  // What has failed in the end has come further than nothing.
+  if (now != CountPresent(TRY(ReadProcessors(before)))) return now;
+  return std::move(changed).error();
+}
+
+Status QemuControl::ChangeVcpus(const json& list, uint32_t vcpus, Deadline deadline) {
+  const std::vector<Processor> processors = TRY(ReadProcessors(list));
+  uint32_t count = CountPresent(processors);
   for (size_t i = 0; i < processors.size() && count < vcpus; ++i) {
     if (!processors[i].path.empty()) continue;
     json arguments = processors[i].properties;
@@ -75,7 +91,7 @@ Result<uint32_t> QemuControl::SetVcpus(uint32_t vcpus, Deadline deadline) {
     TRY_CTX(Remove(processors[i].plugged_id(), deadline), "unplug processor {}", i);
     --count;
   }
-  return count;
+  return {};
 }
 
 Result<uint64_t> QemuControl::ReadMemoryDevice(const char* property, Deadline deadline) {
@@ -90,7 +106,9 @@ Result<uint64_t> QemuControl::ReadMemoryDevice(const char* property, Deadline de
 
 Result<uint64_t> QemuControl::SetMemory(uint64_t memory_mib, Deadline deadline) {
   std::lock_guard plug_lock(plug_mutex_);
-  const json summary = TRY(client_->Execute({.name = "query-memory-size-summary"}, deadline));
+  // QEMU answers at once, and the deadline is for the guest.
+  const json summary =
+      TRY(client_->Execute({.name = "query-memory-size-summary"}, Deadline::After(kAnswerTime)));
   const uint64_t base = NumberOf(summary, "base-memory");
   const uint64_t wanted_bytes = memory_mib * kMib;
   constexpr uint64_t kUnit = kMemoryUnitMib * kMib;
@@ -99,7 +117,7 @@ Result<uint64_t> QemuControl::SetMemory(uint64_t memory_mib, Deadline deadline) 
                             .arguments = {{"path", std::string(kPluggedPath) + kPluggedMemoryDevice},
                                           {"property", "requested-size"},
                                           {"value", plugged}}},
-                           deadline),
+                           Deadline::After(kAnswerTime)),
           "plug memory");
   for (;;) {
     uint64_t changes = 0;
