@@ -64,7 +64,7 @@ TEST_F(ContainerTest, CapabilitiesUserGroupsAndNoNewPrivileges) {
   oci::Spec spec = ShellSpec("id -u; id -g; id -G; grep -E 'Cap|NoNewPrivs' /proc/self/status; umask; env");
   spec.process->user.uid = 1000;
   spec.process->user.gid = 1001;
-  spec.process->user.additional_gids = {5, 1002};
+  spec.process->user.additional_gids = {1002, 5, 1002};
   spec.process->user.umask = 0027;
   const std::vector<std::string> ambient{"CAP_NET_BIND_SERVICE"};
   spec.process->capabilities =

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace kata::jail {
@@ -22,7 +23,10 @@ constexpr linux::CapabilitySet kAdmin = linux::CapabilityBit(21);  // CAP_SYS_AD
 // By system call: the C library would make all its threads change together, and look for them by a list that
 // is of no meaning in a cloned process.
 Status SetIds(uid_t uid, gid_t gid, const std::vector<uint32_t>& groups) {
-  const std::vector<gid_t> list(groups.begin(), groups.end());
+  std::vector<gid_t> list(groups.begin(), groups.end());
+  // The kernel would keep, and show, twice what an engine names twice: of the user's and of those asked for.
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
   // A user namespace may forbid setgroups(2); that matters only to somebody who asks for groups.
   if (syscall(SYS_setgroups, list.size(), list.data()) < 0 && !(list.empty() && errno == EPERM)) {
     return SysError("set supplementary groups");

@@ -72,6 +72,7 @@ SECURITY = Case("security", [
     # Podman's / may be written to by nobody but a root with all rights, also by that of a user namespace.
     Step("{run} --rm --uidmap 0:10000:5000 --gidmap 0:10000:5000 {image} " + script("mkdir /made; stat -c '%u %a' / /made"),
          only="podman"),
+    Step("{run} --rm --user user --group-add extra --group-add 55 {image} id"),
     # Podman makes none.
     Step("{run} --rm --user user -w /made/here {image} pwd", podman_code=126, contains="/made/here"),
     Step("cat > {dir}/profile.json", host=True, input="""{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
