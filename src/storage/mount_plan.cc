@@ -163,9 +163,23 @@ class Planner {
     return PassBind(mount, place);
   }
 
+  // What Podman gives to a container with systemd on a host with version 1, a writable hierarchy of systemd's
+  // own, is in the guest with its version 2 the one hierarchy that is mounted already.
+  bool OpenCgroups(const oci::Mount& mount) {
+    const std::string destination = oci::CleanAbsolutePath(mount.destination);
+    if (destination == kCgroups || !IsAtOrBelow(destination, kCgroups)) return false;
+    const auto whole = std::find_if(plan_.mounts.begin(), plan_.mounts.end(), [](const oci::Mount& other) {
+      return other.type == "cgroup" && oci::CleanAbsolutePath(other.destination) == kCgroups;
+    });
+    if (whole == plan_.mounts.end()) return false;
+    if (!IsReadOnly(mount)) std::erase(whole->options, "ro");
+    return true;
+  }
+
   // Control groups are the container's own: those of the guest limit it, and the agent has one beside it.
   Status AddSys(const oci::Mount& mount, const std::string& place) {
     if (IsAtOrBelow(place, kCgroups)) {
+      if (OpenCgroups(mount)) return {};
       plan_.mounts.push_back(KernelMount(mount, "cgroup", mount.destination));
       return {};
     }

@@ -132,6 +132,19 @@ TEST(MountPlanTest, ProcessesAndControlGroupsAreTheContainersOwn) {
   }
 }
 
+TEST(MountPlanTest, SystemdsControlGroupsAreTheOneHierarchyOfTheGuest) {
+  const auto plan = [](const char* access) {
+    return Plan({MakeMount("/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "ro"}),
+                 MakeMount("/sys/fs/cgroup/systemd", "bind", "/sys/fs/cgroup/systemd", {"bind", access})});
+  };
+  ASSERT_OK_AND_ASSIGN(const MountPlan open, plan("nodev"));
+  ASSERT_EQ(open.mounts.size(), 1u);
+  EXPECT_THAT(open.mounts[0].options, ElementsAre("nosuid"));
+  ASSERT_OK_AND_ASSIGN(const MountPlan closed, plan("ro"));
+  ASSERT_EQ(closed.mounts.size(), 1u);
+  EXPECT_THAT(closed.mounts[0].options, ElementsAre("nosuid", "ro"));
+}
+
 TEST(MountPlanTest, SharedMemoryIsATmpfsOfTheGuest) {
   ASSERT_OK_AND_ASSIGN(const MountPlan sized,
                        Plan(MakeMount("/dev/shm", "bind", "/engine/shm", {"rbind", "ro"})));

@@ -73,6 +73,9 @@ SECURITY = Case("security", [
     Step("{run} --rm --uidmap 0:10000:5000 --gidmap 0:10000:5000 {image} " + script("mkdir /made; stat -c '%u %a' / /made"),
          only="podman"),
     Step("{run} --rm --user user --group-add extra --group-add 55 {image} id"),
+    # Version 1 has a hierarchy of systemd's own.
+    Step("{run} --rm --systemd always {image} " + script(
+        "d=/sys/fs/cgroup; [ ! -e $d/systemd ] || d=$d/systemd; mkdir $d/unit && echo $container; rmdir $d/unit"), only="podman"),
     # Podman makes none.
     Step("{run} --rm --user user -w /made/here {image} pwd", podman_code=126, contains="/made/here"),
     Step("cat > {dir}/profile.json", host=True, input="""{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
