@@ -275,6 +275,9 @@ void Container::StartInGuest(AgentClient& agent, Reply<pid_t> reply) {
         self->starting_ = false;
         if (status) {
           self->OnStarted(std::move(reply));
+        } else if (status.error().code() == Code::kDeadlineExceeded) {
+          // It may run all the same, and whoever could not start it does not come back to end it.
+          self->KillThenReply(std::move(status).error(), std::move(reply));
         } else {
           self->ReplyError(std::move(status).error(), std::move(reply));
         }
@@ -310,11 +313,15 @@ void Container::OnStarted(Reply<pid_t> reply) {
 void Container::OnPoststartDone(const Status& status, Reply<pid_t> reply) {
   if (status) {
     reply(init_->shim_pid());
-    return;
+  } else {
+    KillThenReply(status.error(), std::move(reply));
   }
+}
+
+void Container::KillThenReply(Error error, Reply<pid_t> reply) {
   KillWholeContainer();
   auto shared = std::make_shared<Reply<pid_t>>(std::move(reply));
-  init_->Wait([shared, error = status.error()](const ProcessExit&) { (*shared)(error); });
+  init_->Wait([shared, error = std::move(error)](const ProcessExit&) { (*shared)(error); });
 }
 
 void Container::CancelHooks() {
@@ -397,8 +404,7 @@ void Container::KillWholeContainer() {
     return;
   }
   Kill("", SIGKILL, /*all=*/true, [self = shared_from_this()](const Status& status) {
-    if (!status)
-      LogFailure("a container that has lost its kata-shim was not killed", self->id(), status.error());
+    if (!status) LogFailure("a container was not killed", self->id(), status.error());
   });
 }
 

@@ -153,6 +153,8 @@ class Container : public std::enable_shared_from_this<Container> {
   void StartInGuest(AgentClient& agent, Reply<pid_t> reply);
   void OnStarted(Reply<pid_t> reply);
   void OnPoststartDone(const Status& status, Reply<pid_t> reply);
+  // Replies when init has ended.
+  void KillThenReply(Error error, Reply<pid_t> reply);
   // The steps of the first of updates_: the host and all that grows, the guest, then all that shrinks. What
   // the last steps fail at takes the first ones back.
   struct UpdateJob;

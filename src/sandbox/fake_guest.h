@@ -45,6 +45,7 @@ class FakeGuestScript {
     bool no_hotplug = false;     // the machine takes no further devices
     bool fixed_size = false;     // nor processors or memory
     bool create_hangs = false;   // never answers CreateContainer
+    bool start_late = false;     // starts a container, and says that the time was over
     bool exec_hangs = false;     // ExecProcess is answered when this is so no more
     bool signal_hangs = false;   // never answers SignalProcess, nor does it what it is asked for
     bool undead = false;         // answers SignalProcess, but does not do what it is asked for
@@ -455,6 +456,7 @@ class FakeAgent {
           if (call.deadline) script_->SetStartLimit(call.deadline->Remaining());
           const auto start = [&]() -> Result<Empty> {
             TRY(Find(request.container_id(), ""))->Run();
+            if (script_->behaviour().start_late) return Error(Code::kDeadlineExceeded, "too late");
             return Empty();
           };
           responder.Respond(start());

@@ -83,6 +83,15 @@ TEST_F(SilentGuestTest, AMachineThatTheHostKeepsFromRunningIsLeftAlone) {
   EXPECT_EQ(process.AwaitExit(), 255);
 }
 
+TEST_F(SilentGuestTest, WhatMayHaveStartedAfterAllIsEnded) {
+  ClientProcess process = Attach();
+  ASSERT_OK(Create({"sleep"}));
+  script_->Set({.start_late = true});
+  EXPECT_THAT(Start(), IsError(Code::kDeadlineExceeded, "too late"));
+  EXPECT_EQ(process.AwaitExit(), 137);
+  EXPECT_OK(Delete());
+}
+
 TEST_F(SilentGuestTest, SigkillTakesTheMachineAlong) {
   ClientProcess process = Run({"sleep"});
   script_->Set({.signal_hangs = true});
