@@ -726,6 +726,8 @@ void Sandbox::Erase(const std::shared_ptr<Container>& container) {
   if (auto callbacks = when_erased_.extract(container)) {
     for (const std::function<void()>& callback : callbacks.mapped()) callback();
   }
+  // The others may have ended while this one was being created.
+  EndUnusedGuest();
   if (IsCreating()) return;
   for (const std::function<void()>& callback : std::exchange(when_idle_, {})) callback();
 }

@@ -81,6 +81,20 @@ TEST_F(SandboxPodTest, DeletionOfACancelledCreationWaitsForItsEnd) {
   client.join();
 }
 
+TEST_F(SandboxPodTest, TheMachineEndsAfterACreationThatFailsAsTheLast) {
+  AddHook("createRuntime", "echo begun >> $D/trace; while test ! -e $D/go; do sleep 0.01; done; exit 1");
+  ClientProcess second = Attach("", "c2");
+  std::thread killer([&] {
+    AwaitTrace("begun\n");
+    EXPECT_OK(Kill(SIGTERM));
+    EXPECT_EQ(first_->AwaitExit(), 143);
+    EXPECT_OK(WriteFileAtomic(dir_->path() + "/go", ""));
+  });
+  EXPECT_THAT(Create({"sleep"}, "c2"), IsErrorCode(Code::kAborted));
+  killer.join();
+  AwaitEvent("stop");
+}
+
 // By the time its client is seen to have gone, another one may have made a container with the same id.
 TEST_F(SandboxPodTest, ALaterContainerWithTheSameIdIsLeftAlone) {
   ClientProcess second = Attach("", "c2");
