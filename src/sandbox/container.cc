@@ -480,7 +480,7 @@ void Container::BeginUpdate() {
 // The host's limit of memory comes before the machine grows: it must hold the larger one, and never kills one
 // that is yet to shrink.
 Status Container::PrepareHost(UpdateJob& job) {
-  context_.sizer->Set(id(), job.plan.result);
+  context_.sizer->Change(id(), job.plan.result);
   oci::Resources others = job.plan.changes;
   others.memory.reset();
   const cgroup::Limits limits = cgroup::PlanLimits(cgroup_.unified(), others, {});
@@ -512,7 +512,7 @@ void Container::UpdateGuest(std::shared_ptr<UpdateJob> job) {
 }
 
 void Container::TakeBackUpdate(std::shared_ptr<UpdateJob> job, Error error) {
-  context_.sizer->Set(id(), resources_);
+  context_.sizer->Change(id(), resources_);
   context_.workers.Post(
       [self = shared_from_this(), job = std::move(job), error = std::move(error)]() mutable {
         job->host.Undo();

@@ -15,6 +15,13 @@ void MachineSizer::Set(const std::string& container_id, const oci::Resources& re
   containers_[container_id] = resources;
 }
 
+void MachineSizer::Change(const std::string& container_id, const oci::Resources& resources) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = containers_.find(container_id); found != containers_.end()) {
+    found->second = resources;
+  }
+}
+
 void MachineSizer::Forget(const std::string& container_id) {
   const std::lock_guard lock(mutex_);
   containers_.erase(container_id);

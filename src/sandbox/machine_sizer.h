@@ -27,6 +27,8 @@ class MachineSizer {
   // What `container_id` may use, in place of what it might before; empty resources are no limits. The machine
   // is left as it is.
   void Set(const std::string& container_id, const oci::Resources& resources);
+  // Likewise, but nothing for one that is not known (any more).
+  void Change(const std::string& container_id, const oci::Resources& resources);
   void Forget(const std::string& container_id);
   // As set; none for a container that is not known.
   oci::Resources limits(const std::string& container_id) const;
