@@ -74,7 +74,7 @@ Status EnsureEnded(const sandbox::ProcessId& process, seconds grace, std::string
 
 }  // namespace
 
-Result<Container> Container::Open(const GlobalOptions& globals, const std::string& id) {
+Result<Container> Container::Open(const GlobalOptions& globals, const std::string& id, bool for_removal) {
   sandbox::StateDirectory directory = TRY(sandbox::StateDirectory::Open(globals.root, id));
   sandbox::ContainerState state;
   if (Result<sandbox::ContainerState> read = directory.ReadState()) {
@@ -94,7 +94,8 @@ Result<Container> Container::Open(const GlobalOptions& globals, const std::strin
   Result<UniqueFd> connection = server_directory.ConnectTask();
   if (connection) {
     server = std::make_unique<TaskClient>(std::move(*connection));
-  } else if (connection.error().code() != Code::kUnavailable) {
+  } else if (connection.error().code() != Code::kUnavailable &&
+             !(for_removal && connection.error().code() == Code::kDeadlineExceeded)) {
     return std::move(connection).error().Wrap("connect to the sandbox server");
   }
   return Container(std::move(directory), std::move(server_directory), std::move(state), std::move(server));

@@ -17,8 +17,10 @@ namespace kata::cli {
 class Container {
  public:
   // kNotFound: "container 'ID': container does not exist". A container whose state cannot be read is opened
-  // too: it can be deleted.
-  static Result<Container> Open(const GlobalOptions& globals, const std::string& id);
+  // too: it can be deleted. `for_removal`: also one whose server takes no connection, as if it had none; who
+  // removes it ends that by force.
+  static Result<Container> Open(const GlobalOptions& globals, const std::string& id,
+                                bool for_removal = false);
 
   const sandbox::StateDirectory& directory() const { return directory_; }
   // Of the sandbox that the container is in: where the server's sockets are.
@@ -26,7 +28,7 @@ class Container {
   const std::string& id() const { return directory_.id(); }
   // As it was when the container was opened; empty members if it cannot be read.
   const sandbox::ContainerState& state() const { return state_; }
-  // nullptr when no server runs.
+  // nullptr when no server runs, or none that can be spoken to.
   TaskClient* server() { return server_.get(); }
   // Leaves the server to others.
   void Disconnect() { server_.reset(); }

@@ -29,7 +29,7 @@ bool HasLostStandIn(Container& container) {
 }
 
 Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
-  Result<Container> opened = Container::Open(globals, id);
+  Result<Container> opened = Container::Open(globals, id, /*for_removal=*/force);
   if (!opened) {
     if (force && opened.error().code() == Code::kNotFound) return {};
     return std::move(opened).error();

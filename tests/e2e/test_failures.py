@@ -18,12 +18,12 @@ class Failures(KataTest):
         self.kata("start", container)
         return container
 
-    def kill_process(self, name):
+    def kill_process(self, name, number=signal.SIGKILL):
         pids = [pid for pid, command in processes_with(self.marker) if name in command.split(" ")[0]]
         self.assertTrue(pids, f"no {name} runs: {processes_with(self.marker)}")
         for pid in pids:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
             except ProcessLookupError:
                 pass
 
@@ -134,6 +134,21 @@ class Failures(KataTest):
         container = self.running_container()
         self.stop_vmm(container)
         self.kata("delete", "--force", container)
+
+    def test_delete_force_ends_a_server_that_hangs_with_many_clients(self):
+        container = self.running_container()
+        self.kill_process("containerd-shim-kata-v2", signal.SIGSTOP)
+        with contextlib.ExitStack() as clients:
+            for _ in range(1000):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                try:
+                    client.connect(os.path.join(self.root, container, "task.sock"))
+                except BlockingIOError:
+                    break
+            else:
+                self.fail("the server's backlog has no end")
+            self.kata("delete", "--force", container)
 
     def test_a_server_with_more_clients_than_it_takes_is_not_taken_for_stopped(self):
         container = self.running_container()
