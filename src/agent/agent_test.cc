@@ -346,6 +346,35 @@ TEST_F(AgentTest, TermEndsAnInitThatIsNotTheFirstOfItsPidNamespace) {
   EXPECT_EQ(Wait("c2", "c2").value_or(-1), 143);
 }
 
+TEST_F(AgentTest, StartsThatTakeLongKeepNothingElseFromBeingDone) {
+  std::vector<std::future<Status>> starts;
+  for (int i = 0; i < 6; ++i) {
+    grpc::CreateContainerRequest request = ShellRequest(fmt::format("slow{}", i), "exit 3");
+    grpc::Hook& hook = *request.mutable_oci()->mutable_hooks()->add_startcontainer();
+    hook.set_path("/bin/sh");
+    for (const char* word : {"sh", "-c", "until test -e /tmp/go; do sleep 0.05; done"}) hook.add_args(word);
+    ASSERT_OK(Create(request));
+    starts.push_back(std::async(std::launch::async, [&, id = request.container_id()]() -> Status {
+      TRY(Call("StartContainer", For<grpc::StartContainerRequest>(id)));
+      return {};
+    }));
+  }
+  ASSERT_OK(Run("c1", "exec sleep 1000"));
+  ASSERT_OK(Exec("c1", "e1", "exit 4"));
+  EXPECT_EQ(Wait("c1", "e1").value_or(-1), 4);
+  // One that has been begun is not begun again, and can be ended.
+  EXPECT_THAT(Call("StartContainer", For<grpc::StartContainerRequest>("slow0")),
+              IsErrorCode(Code::kFailedPrecondition));
+  ASSERT_OK(Remove("slow0"));
+  EXPECT_NE(starts[0].wait_for(std::chrono::seconds(30)), std::future_status::timeout);
+  ASSERT_OK(WriteFileAtomic(rootfs_ + "/tmp/go", ""));
+  for (size_t i = 1; i < starts.size(); ++i) {
+    EXPECT_OK(starts[i].get());
+    const std::string id = fmt::format("slow{}", i);
+    EXPECT_EQ(Wait(id, id).value_or(-1), 3);
+  }
+}
+
 TEST_F(AgentTest, KillWithoutProcessReachesAll) {
   ASSERT_OK(Run("c1", "sleep 1000"));
   ASSERT_OK(Exec("c1", "e1", "trap '' TERM; echo ready; sleep 1000"));

@@ -1,6 +1,7 @@
 #include "agent/container.h"
 
 #include <csignal>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -76,8 +77,8 @@ Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const
 }
 
 // Failing poststart hooks do not stop what runs already (OCI runtime specification).
-Status StartAndRunHooks(ContainerParts& parts) {
-  TRY(parts.jail->Start());
+Status FinishStartAndRunHooks(ContainerParts& parts) {
+  TRY(parts.jail->FinishStart());
   parts.hook_state.status = "running";
   if (Status status = RunHooks(parts.hooks->poststart, parts.hook_state); !status) {
     log::Warning("poststart", {{"container", parts.id}, {"error", status.error().message()}});
@@ -149,7 +150,32 @@ void Container::RunStep(std::move_only_function<Status(ContainerParts&)> step, S
 
 void Container::Start(StatusCallback callback) {
   if (Status status = CheckUsable(true); !status) return callback(std::move(status));
-  RunStep(StartAndRunHooks, std::move(callback));
+  auto starting = std::make_shared<std::optional<jail::StartingProgram>>();
+  RunStep(
+      [starting](ContainerParts& parts) -> Status {
+        *starting = TRY(parts.jail->BeginStart());
+        return {};
+      },
+      [self = shared_from_this(), starting, callback = std::move(callback)](Status status) mutable {
+        if (!status) return callback(std::move(status));
+        self->AwaitStart(std::move(**starting), std::move(callback));
+      });
+}
+
+// On the loop thread, as startContainer hooks may take hours.
+void Container::AwaitStart(jail::StartingProgram starting, StatusCallback callback) {
+  start_ = std::make_unique<PendingStart>(PendingStart{
+      asio::posix::stream_descriptor(context_.loop.context(), starting.answer.Release()),
+      asio::steady_timer(context_.loop.context(), starting.deadline.time()), std::move(callback)});
+  const auto finish = [weak = weak_from_this()](const asio::error_code& error) {
+    const std::shared_ptr<Container> self = weak.lock();
+    if (error || !self || !self->start_) return;
+    StatusCallback start_callback = std::move(self->start_->callback);
+    self->start_.reset();
+    self->RunStep(FinishStartAndRunHooks, std::move(start_callback));
+  };
+  start_->answer.async_wait(asio::posix::stream_descriptor::wait_read, finish);
+  start_->timer.async_wait(finish);
 }
 
 void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback callback) {

@@ -1,6 +1,7 @@
 // A container: its processes, and what can be done to it as a whole.
 #pragma once
 
+#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
@@ -75,6 +76,13 @@ class Container : public std::enable_shared_from_this<Container> {
     std::unique_ptr<asio::steady_timer> timer;
   };
 
+  // The gate is open, and init runs its startContainer hooks.
+  struct PendingStart {
+    asio::posix::stream_descriptor answer;
+    asio::steady_timer timer;
+    StatusCallback callback;
+  };
+
   Container(Context context, ContainerParts parts, oci::Process process);
   bool running() const { return !init_->ended(); }
   // kFailedPrecondition unless init runs and the container is neither being removed nor, with `unpaused`,
@@ -83,6 +91,7 @@ class Container : public std::enable_shared_from_this<Container> {
   void KillAll();
   void InitEnded();
   void TearDown();
+  void AwaitStart(jail::StartingProgram starting, StatusCallback callback);
   void AdoptExec(const std::string& exec_id, Result<StartedExec> exec, StatusCallback callback);
   // Runs `step` on the container, which has its jail, as a job and tells its outcome.
   void RunStep(std::move_only_function<Status(ContainerParts&)> step, StatusCallback callback);
@@ -99,6 +108,7 @@ class Container : public std::enable_shared_from_this<Container> {
   std::shared_ptr<Process> init_;
   std::map<std::string, std::shared_ptr<Process>> execs_;  // null while it is being started
   std::map<std::string, std::unique_ptr<asio::steady_timer>> forget_timers_;
+  std::unique_ptr<PendingStart> start_;
   bool paused_ = false;
   bool oom_killed_ = false;
   bool removing_ = false;

@@ -182,6 +182,7 @@ class Container::Impl {
   UniqueFd pidfd;  // a copy that stays when init is taken
   UniqueFd terminal;
   SyncChannel channel;
+  bool gate_is_open = false;
 };
 
 Container::Container(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -205,10 +206,25 @@ Result<std::unique_ptr<Container>> Container::Create(const oci::Spec& spec, cons
 }
 
 Status Container::Start() {
-  if (!impl_->channel.valid())
+  const StartingProgram starting = TRY(BeginStart());
+  TRY(WaitFd(starting.answer.get(), POLLIN, starting.deadline, "the container's program"));
+  return FinishStart();
+}
+
+Result<StartingProgram> Container::BeginStart() {
+  if (!impl_->channel.valid() || impl_->gate_is_open)
     return MakeError(Code::kFailedPrecondition, "the container has been started before");
-  const std::chrono::seconds hooks = oci::TimeLimit(impl_->spec.hooks.start_container);
-  Status started = OpenGate(impl_->channel, Deadline::After(kStartTimeout + hooks));
+  UniqueFd answer(fcntl(impl_->channel.fd(), F_DUPFD_CLOEXEC, 3));
+  if (!answer) return SysError("duplicate the channel to the container's process");
+  const auto deadline = Deadline::After(kStartTimeout + oci::TimeLimit(impl_->spec.hooks.start_container));
+  TRY(OpenGate(impl_->channel));
+  impl_->gate_is_open = true;
+  return StartingProgram{std::move(answer), deadline};
+}
+
+Status Container::FinishStart() {
+  Status started = AwaitProgram(impl_->channel, Deadline::After(std::chrono::seconds(0)));
+  impl_->channel.Close();
   if (!started) TRY(impl_->CheckMemoryLimit());
   return started;
 }
@@ -241,7 +257,8 @@ Result<StartedProcess> Container::Exec(const oci::Process& process, const ExecOp
   LaunchedProcess launched =
       TRY(Launch(request, options.stdio, std::move(fds), options.self_executable, options.deadline));
   TRY(impl_->ApplyLimits(launched.process.pid(), process));
-  TRY(OpenGate(launched.channel, options.deadline));
+  TRY(OpenGate(launched.channel));
+  TRY(AwaitProgram(launched.channel, options.deadline));
   return StartedProcess{std::move(launched.process), std::move(launched.terminal)};
 }
 

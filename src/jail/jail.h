@@ -67,6 +67,12 @@ struct StartedProcess {
   UniqueFd terminal;  // the master; invalid without a terminal
 };
 
+// A container whose gate is open, but whose program does not run yet.
+struct StartingProgram {
+  UniqueFd answer;  // readable when it is clear whether it does
+  Deadline deadline;
+};
+
 // One container: its init process (held at the gate until Start), its cgroup, its namespaces by fd.
 // Not thread safe. Destruction kills what still runs in the container and removes the cgroup.
 class Container {
@@ -81,6 +87,9 @@ class Container {
   // started before. Errors of hooks and execve arrive here; init has ended then. Blocks as long as the hooks
   // run.
   Status Start();
+  // The same in two steps that do not block. Between them the caller waits for the answer until its deadline.
+  Result<StartingProgram> BeginStart();
+  Status FinishStart();
 
   // Another process in the container's namespaces and cgroup, with init's capabilities and umask where it has
   // none of its own. Runs at once. kInvalidArgument for a cgroup

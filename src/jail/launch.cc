@@ -105,8 +105,12 @@ Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, st
   return launched;
 }
 
-Status OpenGate(SyncChannel& channel, Deadline deadline) {
+Status OpenGate(SyncChannel& channel) {
   TRY_CTX(channel.Send(SyncChannel::Type::kStart), "start container process");
+  return {};
+}
+
+Status AwaitProgram(SyncChannel& channel, Deadline deadline) {
   const SyncChannel::Message message = TRY_CTX(channel.Receive(deadline), "start container process");
   channel.Close();
   if (message.type == SyncChannel::Type::kError) return SyncChannel::DecodeError(message.text);

@@ -25,7 +25,8 @@ struct LaunchedProcess {
 Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, std::map<int, int> fds,
                                const std::string& self_executable, Deadline deadline);
 
-// Opens the gate and waits until the program runs. Closes the channel.
-Status OpenGate(SyncChannel& channel, Deadline deadline);
+Status OpenGate(SyncChannel& channel);
+// Waits, after that, until the program runs. Closes the channel.
+Status AwaitProgram(SyncChannel& channel, Deadline deadline);
 
 }  // namespace kata::jail
