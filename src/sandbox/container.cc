@@ -448,6 +448,7 @@ void Container::Resume(Reply<void> reply) {
 
 struct Container::UpdateJob {
   ResourcesUpdate plan;
+  std::shared_ptr<void> size_kept;  // until the guest has the new limits, or the old ones hold again
   linux::KnobChanges host;  // of the control groups there, but for memory
 };
 
@@ -480,6 +481,7 @@ void Container::BeginUpdate() {
 // The host's limit of memory comes before the machine grows: it must hold the larger one, and never kills one
 // that is yet to shrink.
 Status Container::PrepareHost(UpdateJob& job) {
+  job.size_kept = context_.sizer->KeepFromShrinking();
   context_.sizer->Change(id(), job.plan.result);
   oci::Resources others = job.plan.changes;
   others.memory.reset();
@@ -506,6 +508,7 @@ void Container::UpdateGuest(std::shared_ptr<UpdateJob> job) {
     }
     job->host.Keep();
     self->resources_ = std::move(job->plan.result);
+    job->size_kept.reset();
     self->FinishUpdate({});
     self->context_.workers.Post([self]() mutable { ShrinkHost(std::move(self)); });
   });
@@ -513,6 +516,7 @@ void Container::UpdateGuest(std::shared_ptr<UpdateJob> job) {
 
 void Container::TakeBackUpdate(std::shared_ptr<UpdateJob> job, Error error) {
   context_.sizer->Change(id(), resources_);
+  job->size_kept.reset();
   context_.workers.Post(
       [self = shared_from_this(), job = std::move(job), error = std::move(error)]() mutable {
         job->host.Undo();

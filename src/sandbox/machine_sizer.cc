@@ -34,12 +34,25 @@ oci::Resources MachineSizer::limits(const std::string& container_id) const {
 }
 
 MachineSize MachineSizer::wanted() const {
+  const std::lock_guard lock(mutex_);
+  return WantedLocked();
+}
+
+MachineSize MachineSizer::WantedLocked() const {
   std::vector<oci::Resources> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [container_id, resources] : containers_) all.push_back(resources);
-  }
+  for (const auto& [container_id, resources] : containers_) all.push_back(resources);
   return SizeMachine(config_.hypervisor, all);
+}
+
+std::shared_ptr<void> MachineSizer::KeepFromShrinking() {
+  const std::lock_guard lock(mutex_);
+  return keeper_;
+}
+
+std::optional<MachineSize> MachineSizer::WantedToShrinkTo() const {
+  const std::lock_guard lock(mutex_);
+  if (keeper_.use_count() > 1) return std::nullopt;
+  return WantedLocked();
 }
 
 void MachineSizer::SetHome(const std::string& container_id, cgroup::HostCgroup cgroup) {
@@ -96,7 +109,9 @@ void MachineSizer::ShrinkMachine() {
   constexpr std::chrono::milliseconds kPause{10};
   MachineSize last;
   for (int idle = 0; idle < kMaxIdleRounds;) {
-    const std::optional<MachineSize> size = guest_->Shrink(wanted());
+    const std::optional<MachineSize> target = WantedToShrinkTo();
+    if (!target) return;
+    const std::optional<MachineSize> size = guest_->Shrink(*target);
     if (!size) return;
     idle = *size == last ? idle + 1 : 0;
     last = *size;

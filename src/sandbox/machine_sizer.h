@@ -34,6 +34,8 @@ class MachineSizer {
   oci::Resources limits(const std::string& container_id) const;
   // How large the machine should be.
   MachineSize wanted() const;
+  // Until the last copy has gone the machine does not shrink: what is set does not hold in the guest yet.
+  std::shared_ptr<void> KeepFromShrinking();
   // What a machine takes of the host that is as large as it is, or as it should be where that is more.
   cgroup::Overhead overhead() const;
 
@@ -60,6 +62,10 @@ class MachineSizer {
   };
   Home home() const;
   void ShrinkMachine();
+  // nullopt: not now. The end of what keeps it is followed by another Shrink.
+  std::optional<MachineSize> WantedToShrinkTo() const;
+  // REQUIRES: mutex_ is held.
+  MachineSize WantedLocked() const;
   // REQUIRES: host_memory_mutex_ is held.
   Status ApplyOnHost(const cgroup::HostCgroup& cgroup,
                      const std::optional<oci::MemoryResources>& memory) const;
@@ -69,6 +75,7 @@ class MachineSizer {
   mutable std::mutex mutex_;
   std::map<std::string, oci::Resources> containers_;
   Home home_;
+  const std::shared_ptr<void> keeper_ = std::make_shared<int>();  // copies are given out under mutex_
   std::mutex host_memory_mutex_;  // one change of the host's limits of memory at a time
 };
 
