@@ -449,7 +449,7 @@ void Container::Resume(Reply<void> reply) {
 struct Container::UpdateJob {
   ResourcesUpdate plan;
   std::shared_ptr<void> size_kept;  // until the guest has the new limits, or the old ones hold again
-  linux::KnobChanges host;  // of the control groups there, but for memory
+  linux::KnobChanges host;          // of the control groups there, but for memory
 };
 
 void Container::Update(const oci::Resources& resources, Reply<void> reply) {

@@ -32,8 +32,8 @@ struct DevicePlan {
 using DiskProbe = std::function<Result<HostDisk>(int64_t major, int64_t minor)>;
 
 // Character devices that mean the same in every kernel are the guest's own. Others of the host cannot be
-// passed: an error that names the device, as is the first disk that is too many; but for a container that may use all devices. Engines give such a
-// one (--privileged) all nodes of the host; it gets the guest's.
+// passed: an error that names the device, as is the first disk that is too many; but for a container that may
+// use all devices. Engines give such a one (--privileged) all nodes of the host; it gets the guest's.
 Result<DevicePlan> PlanDevices(const oci::Linux& linux, const DiskProbe& probe);
 
 // By the host's /sys and /dev.

@@ -20,8 +20,8 @@ struct ServerOptions {
   UniqueFd attach_socket;  // listening; attach.h
   MachineFactory machine_factory;
   UniqueFd host_mount_namespace;  // that hooks run in; not valid: this process's own
-  // A client must have attached by then, else the server ends and removes the state directory. Before it does,
-  // the client waits for systemd, half a minute at most.
+  // A client must have attached by then, else the server ends and removes the state directory. Before it
+  // does, the client waits for systemd, half a minute at most.
   std::chrono::milliseconds idle_timeout{60000};
   Patience patience;
 };
