@@ -683,7 +683,8 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
 }
 
 void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<void()> done) {
-  auto erase = [self = shared_from_this(), container, done = std::move(done)] {
+  // `container` as a copy that can be moved on: of a reference to const it would stay here, too.
+  auto erase = [self = shared_from_this(), container = container, done = std::move(done)] {
     self->Erase(container);
     done();
   };
