@@ -332,10 +332,11 @@ void Container::TearDown() {
     *self->parts_ = ContainerParts{};
     TearDownContainer(self->context_.storages, std::move(parts));
     return [self] {
+      // Who is told that it is gone finds nothing of it, and may make another one with its id.
+      if (self->on_removed_) std::exchange(self->on_removed_, {})();
       for (PendingRemoval& pending : std::exchange(self->removals_, {})) {
         if (pending.callback) pending.callback({});
       }
-      if (self->on_removed_) std::exchange(self->on_removed_, {})();
     };
   });
 }
