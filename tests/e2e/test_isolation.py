@@ -53,7 +53,7 @@ for name, take in kinds.items():
         os.close(r)
         count = 0
         try:
-            while count < (30000 if name == "file" else 5000):
+            while count < (60000 if name == "file" else 5000):
                 take()
                 count += 1
             why = "enough"
@@ -63,7 +63,6 @@ for name, take in kinds.items():
         os.close(w)
         time.sleep(100000)
     os.close(w)
-    # Nothing comes from one that the kernel has killed for its memory: its files are closed then.
     sys.stdout.write(os.read(r, 1000).decode())
     os.close(r)
 print("all taken", flush=True)
@@ -226,7 +225,7 @@ class Isolation(KataTest):
         """What the kernel counts for all together, or for the user root wherever it is, must not be used up by one."""
         bundle = self.bundle("python3", "-c", HOARD, env=["PATH=/usr/bin:/bin"])
         bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 200000, "soft": 200000}]
-        bundle.config["linux"]["resources"] = {"memory": {"limit": 128 << 20}}
+        bundle.config["linux"]["resources"] = {"memory": {"limit": 256 << 20}}
         for path in ("/usr", "/lib", "/lib64"):
             if os.path.exists(path):
                 bundle.add_mount(destination=path, type="bind", source=path, options=["rbind", "ro"])
@@ -234,7 +233,7 @@ class Isolation(KataTest):
         wait_until(lambda: "all taken" in self.read_output(container), "the files to be open", harness.COMMAND_TIMEOUT_S)
         taken = dict(line.split(": ", 1) for line in self.read_output(container).splitlines() if ": " in line)
         # The kernel by itself would stop a guest of this size at half of that.
-        self.assertEqual(taken["file"], "30000 (enough)")
+        self.assertEqual(taken["file"], "60000 (enough)")
         # By processes that may be given no more than any other container's: without CAP_SYS_ADMIN.
         for flags in ([], ["--tty"]):
             result = self.kata("exec", *flags, container, "sh", "-c", "cat /etc/group | head -n1; mknod /tmp/p p; echo works",
