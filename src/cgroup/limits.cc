@@ -67,7 +67,8 @@ void PlanMemory(bool unified, const oci::MemoryResources& memory, const Overhead
 // too late for those who wait. The container's own limit holds in the guest.
 int64_t HostQuota(int64_t quota_us, uint64_t period_us) {
   constexpr int64_t kDefaultPeriodUs = 100'000;  // the kernel's
-  if (quota_us <= 0) return quota_us;
+  constexpr int64_t kLeastUs = 1000;             // with less the kernel refuses it, and shall
+  if (quota_us < kLeastUs) return quota_us;
   return std::max(quota_us, (period_us != 0 ? static_cast<int64_t>(period_us) : kDefaultPeriodUs) / 10);
 }
 
