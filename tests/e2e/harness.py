@@ -92,7 +92,7 @@ def cgroups_with(marker):
 
 
 def files_with(marker):
-    """Where programs keep what is to be gone after a while; the tests' own directories are a level below."""
+    """Where programs keep what is to be gone after a while."""
     return [path for pattern in ("/run/*{}*", "/run/*/*{}*", "/run/*/*/*{}*", "/tmp/*{}*", "/var/tmp/*{}*", "/dev/shm/*{}*")
             for path in glob.glob(pattern.format(marker))]
 
@@ -282,7 +282,8 @@ class KataTest(unittest.TestCase):
         left += [f"cgroup {c}" for c in cgroups_with(self.marker)]
         if os.path.isdir(self.root):
             left += [f"state directory {name}" for name in os.listdir(self.root)]
-        left += [f"file {path}" for path in files_with(self.marker) if path != self.dir]
+        left += [f"file {path}" for path in files_with(self.marker)
+                 if path != self.dir and not path.startswith(self.dir + "/")]
         # Engines have files of their own there.
         left += [f"temporary file {name}" for name in os.listdir(self.temporary) if name.startswith("kata")]
         return left
