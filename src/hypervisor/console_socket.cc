@@ -4,15 +4,10 @@
 
 #include <asio/buffer.hpp>
 #include <asio/write.hpp>
-#include <cerrno>
-#include <chrono>
 #include <utility>
 
 namespace kata::hypervisor {
 namespace {
-
-// Before the next try when descriptors or memory have run out.
-constexpr std::chrono::milliseconds kPause{100};
 
 Status Assign(asio::posix::stream_descriptor& descriptor, UniqueFd fd) {
   asio::error_code error;
@@ -32,46 +27,24 @@ void CloseQuietly(asio::posix::stream_descriptor& descriptor) {
 Result<std::shared_ptr<ConsoleSocket>> ConsoleSocket::Create(EventLoop& loop, UniqueFd listener,
                                                              UniqueFd console) {
   std::shared_ptr<ConsoleSocket> socket(new ConsoleSocket(loop));
-  // Between the wait and accept(2) a connection may be gone again.
-  TRY(SetNonBlocking(listener.get(), true));
-  TRY(Assign(socket->listener_, std::move(listener)));
   TRY(Assign(socket->console_, std::move(console)));
+  const auto take = [weak = socket->weak_from_this()](UniqueFd stream, const sockaddr_storage& /*peer*/,
+                                                      const Acceptor::Place& /*place*/) {
+    if (const auto self = weak.lock()) self->TakeConnection(std::move(stream));
+  };
+  socket->acceptor_ = TRY(Acceptor::Create(loop, std::move(listener), take));
   return socket;
 }
 
-ConsoleSocket::ConsoleSocket(EventLoop& loop)
-    : loop_(loop), listener_(loop.context()), console_(loop.context()), pause_(loop.context()) {}
+ConsoleSocket::ConsoleSocket(EventLoop& loop) : loop_(loop), console_(loop.context()) {}
 
-void ConsoleSocket::Start() {
-  AwaitConnection();
-}
-
-void ConsoleSocket::AwaitConnection() {
-  listener_.async_wait(asio::posix::stream_descriptor::wait_read,
-                       [self = shared_from_this()](const asio::error_code& error) {
-                         if (!error) self->Accept();
-                       });
-}
-
-void ConsoleSocket::Accept() {
-  UniqueFd fd(accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid() && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-    pause_.expires_after(kPause);
-    pause_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-      if (!error) self->AwaitConnection();
-    });
-    return;
-  }
-  if (fd.valid()) {
-    DropConnection();
-    auto connection =
-        std::make_shared<Connection>(Connection{asio::posix::stream_descriptor(loop_.context()), {}});
-    if (Assign(connection->stream, std::move(fd))) {
-      connection_ = std::move(connection);
-      ReadConnection();
-    }
-  }
-  AwaitConnection();
+void ConsoleSocket::TakeConnection(UniqueFd stream) {
+  DropConnection();
+  auto connection =
+      std::make_shared<Connection>(Connection{asio::posix::stream_descriptor(loop_.context()), {}});
+  if (!Assign(connection->stream, std::move(stream))) return;
+  connection_ = std::move(connection);
+  ReadConnection();
 }
 
 void ConsoleSocket::ReadConnection() {
@@ -97,9 +70,8 @@ void ConsoleSocket::Show(std::string_view bytes) {
 }
 
 void ConsoleSocket::Close() {
-  CloseQuietly(listener_);
+  acceptor_.reset();
   CloseQuietly(console_);
-  pause_.cancel();
   DropConnection();
 }
 

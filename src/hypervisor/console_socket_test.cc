@@ -27,7 +27,6 @@ class ConsoleSocketTest : public test::LeakCheckedTest {
     ASSERT_OK(SetNonBlocking(console.second.get(), true));
     ASSERT_OK_AND_ASSIGN(
         socket_, ConsoleSocket::Create(thread_.loop(), std::move(listener), std::move(console.second)));
-    thread_.loop().Post([this] { socket_->Start(); });
   }
   void TearDown() override {
     thread_.loop().RunAndWait([this] { socket_->Close(); });

@@ -107,7 +107,6 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
   };
   process_ = std::make_unique<SupervisedProcess>(loop_, std::move(watch));
   TRY(process_->Start(std::move(command)));
-  if (console_socket_) loop_.Post([socket = console_socket_] { socket->Start(); });
   return std::move(control.first);
 }
 
