@@ -17,14 +17,10 @@
 
 namespace kata::hypervisor {
 
+// The channels to the agent that the VMM can have.
 struct Capabilities {
-  bool virtio_fs = false;
-  bool virtio_9p = false;
-  bool block_hotplug = false;
   bool serial_channel = false;  // agent over virtio-serial
   bool vhost_vsock = false;
-  bool hybrid_vsock = false;
-  uint32_t max_vcpus = 1;
 };
 
 // How to start the VMM: what to execute and what it inherits.

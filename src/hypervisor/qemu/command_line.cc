@@ -372,15 +372,7 @@ class CommandLine {
 }  // namespace
 
 Capabilities QemuDriver::capabilities() const {
-  Capabilities capabilities;
-  capabilities.virtio_fs = true;
-  capabilities.virtio_9p = true;
-  capabilities.block_hotplug = true;
-  capabilities.serial_channel = true;
-  capabilities.vhost_vsock = true;
-  capabilities.hybrid_vsock = false;
-  capabilities.max_vcpus = kMaxVcpus;
-  return capabilities;
+  return {.serial_channel = true, .vhost_vsock = true};
 }
 
 Result<LaunchPlan> QemuDriver::Plan(const VmSpec& spec) const {
