@@ -25,7 +25,6 @@ struct Virtio9pDevice {
   std::string id;
   std::string tag;
   std::string path;  // on the host
-  bool multidevs_remap = true;
 };
 
 struct BlockDevice {

@@ -86,7 +86,6 @@ Status Virtiofsd::Impl::Launch(VirtiofsdKind kind, const VirtiofsdOptions& optio
   command.new_session = true;  // a Ctrl-C at our terminal is for us to handle
   // Follows the thread that spawns, not the process (prctl(2)).
   command.parent_death_signal = SIGKILL;
-  command.namespace_fds = options.namespace_fds;
   command.cgroup_procs_fds = options.cgroup_procs_fds;
   // It makes files as the user of the guest whom they shall belong to, and is told neither of the user's
   // further groups nor of a right to go past permissions; the guest's kernel has looked at these before it

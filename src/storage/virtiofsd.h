@@ -38,12 +38,9 @@ struct VirtiofsdOptions {
   // The Rust daemon's options; for QEMU's they are translated, those without a counterpart refused. A
   // --sandbox among them replaces the default, "namespace".
   std::vector<std::string> extra_args;
-  // Extended attributes: file capabilities (security.capability) need them.
-  bool xattr = true;
   bool debug = false;  // it tells of all that it does
   // On the loop thread, for each line of its stderr.
   LineCallback on_error_line;
-  std::vector<int> namespace_fds;     // joined before exec (borrowed)
   std::vector<int> cgroup_procs_fds;  // (borrowed)
 };
 

@@ -196,7 +196,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
     args.push_back(std::move(option));
   };
   // What is mounted below the shared directory has inode numbers of its own, which collide with each other in
-  // the guest unless each mount is a file system there too.
+  // the guest unless each mount is a file system there too. File capabilities are extended attributes
+  // (security.capability).
   if (kind == VirtiofsdKind::kQemu) {
     if (options.shared_directory.find(',') != std::string::npos) {
       return InvalidOption(options.shared_directory, "qemu's virtiofsd allows no comma")
@@ -206,14 +207,14 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
     add_option("source=" + options.shared_directory);
     add_option("cache=" + QemuCache(options.cache));
     if (!Has(extra, "announce_submounts")) add_option("announce_submounts");
-    if (options.xattr && !Has(extra, "xattr")) add_option("xattr");
+    if (!Has(extra, "xattr")) add_option("xattr");
     if (!Has(extra, "sandbox")) add_option("sandbox=namespace");
     if (!Has(extra, "log_level")) add_option(options.debug ? "log_level=debug" : "log_level=warn");
   } else {
     args.push_back("--shared-dir=" + options.shared_directory);
     args.push_back("--cache=" + options.cache);
     if (!Has(extra, "--announce-submounts")) args.emplace_back("--announce-submounts");
-    if (options.xattr && !Has(extra, "--xattr")) args.emplace_back("--xattr");
+    if (!Has(extra, "--xattr")) args.emplace_back("--xattr");
     if (!Has(extra, "--sandbox")) args.emplace_back("--sandbox=namespace");
     if (!Has(extra, "--log-level"))
       args.emplace_back(options.debug ? "--log-level=debug" : "--log-level=warn");

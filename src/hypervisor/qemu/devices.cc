@@ -116,11 +116,13 @@ Device Describe(const Virtio9pDevice& spec, const std::vector<std::string>& /*fd
   device.backend_kind = BackendKind::kFsdev;
   device.backend_id = spec.id + ".fsdev";
   // security_model=none passes ownership through where the VMM may set it, and does not fail where it may
-  // not.
-  device.backend = {
-      {"driver", "local"}, {"id", device.backend_id}, {"path", spec.path}, {"security_model", "none"}};
-  // Without remap files of two host file systems below one share can show the same inode number to the guest.
-  if (spec.multidevs_remap) device.backend["multidevs"] = "remap";
+  // not. Without remap files of two host file systems below one share can show the same inode number to the
+  // guest.
+  device.backend = {{"driver", "local"},
+                    {"id", device.backend_id},
+                    {"path", spec.path},
+                    {"security_model", "none"},
+                    {"multidevs", "remap"}};
   device.frontend = {{"driver", "virtio-9p-pci"},
                      {"id", spec.id},
                      {"fsdev", device.backend_id},
