@@ -45,8 +45,6 @@ class Reaper {
     Reaper* reaper_;
   };
 
-  uint64_t orphans_reaped() const { return orphans_reaped_; }
-
  private:
   struct Child;
   void AwaitSignal();
@@ -60,7 +58,6 @@ class Reaper {
   std::map<pid_t, std::shared_ptr<Child>> children_;
   std::mutex holds_mutex_;
   int holds_ = 0;
-  uint64_t orphans_reaped_ = 0;
 };
 
 }  // namespace kata::agent

@@ -286,13 +286,6 @@ Status Container::Resume(Deadline deadline) {
   return impl_->cgroup.Thaw(deadline);
 }
 
-Status Container::KillAll() {
-  if (impl_->cgroup.valid()) return impl_->cgroup.Kill();
-  // Without a cgroup the end of init ends its pid namespace.
-  if (HasEnded(impl_->pidfd.get())) return {};
-  return SignalPidfd(impl_->pidfd.get(), SIGKILL);
-}
-
 Status Container::SignalAll(int signal) {
   if (!impl_->cgroup.valid()) return SignalPidfd(impl_->pidfd.get(), signal);
   const bool paused = TRY(impl_->cgroup.ReadNumber("cgroup.freeze")) != 0;
@@ -304,11 +297,6 @@ Status Container::SignalAll(int signal) {
   Status sent = impl_->SignalProcesses(signal);
   if (!paused) TRY(impl_->cgroup.Thaw(Deadline::After(kFreezeTimeout)));
   return sent;
-}
-
-Result<std::vector<pid_t>> Container::Processes() const {
-  TRY(impl_->NeedCgroup());
-  return impl_->cgroup.Processes();
 }
 
 Status Container::Update(const oci::Resources& resources) {

@@ -4,6 +4,7 @@
 
 #include "jail/container_fixture_test.h"
 #include "jail/request.h"
+#include "linux/cgroup2.h"
 #include "linux/mountinfo.h"
 
 namespace kata::jail {
@@ -124,11 +125,11 @@ TEST_F(RunningContainerTest, ExecWithTerminal) {
   EXPECT_EQ(result.output, "/dev/pts/0\r\n20 70\r\nopen\r\n");
 }
 
-TEST_F(RunningContainerTest, KillAllEndsInitAndExecIsRefusedThen) {
+TEST_F(RunningContainerTest, EndsWithInitAndRefusesToExecThen) {
   ASSERT_OK_AND_ASSIGN(const auto container, StartSleeper(ShellSpec(""), Options()));
   ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("sleep 1000"), {}));
   ChildProcess child = std::move(started.process);
-  ASSERT_OK(container->KillAll());
+  ASSERT_OK(SignalPidfd(container->init_pidfd(), SIGKILL));
   const Deadline deadline = Deadline::After(std::chrono::seconds(30));
   // First: the init of a pid namespace cannot be reaped before the others in it.
   ASSERT_OK_AND_ASSIGN(const ExitStatus child_status, child.Wait(deadline));
@@ -171,7 +172,8 @@ TEST_F(ContainerCgroupTest, HoldsAllProcessesPausesAndKills) {
   EXPECT_EQ(container->cgroup_directory(), root_ + Parent() + "/c1");
   ASSERT_OK_AND_ASSIGN(StartedProcess started, container->Exec(ShellProcess("exec sleep 1000"), {}));
   ChildProcess child = std::move(started.process);
-  ASSERT_OK_AND_ASSIGN(const std::vector<pid_t> pids, container->Processes());
+  ASSERT_OK_AND_ASSIGN(const linux::CgroupDir cgroup, linux::CgroupDir::Open(container->cgroup_directory()));
+  ASSERT_OK_AND_ASSIGN(const std::vector<pid_t> pids, cgroup.Processes());
   EXPECT_THAT(pids, testing::UnorderedElementsAre(container->init_pid(), child.pid()));
   ASSERT_OK(container->Pause(deadline));
   EXPECT_THAT(container->Exec(ShellProcess("true"), {}),
@@ -179,7 +181,7 @@ TEST_F(ContainerCgroupTest, HoldsAllProcessesPausesAndKills) {
   ASSERT_OK(container->Resume(deadline));
   EXPECT_OK(Exec(*container, ShellProcess("true")));
   ASSERT_OK(container->Pause(deadline));
-  ASSERT_OK(container->KillAll());
+  ASSERT_OK(cgroup.Kill());
   ASSERT_OK(child.Wait(deadline));
   ASSERT_OK_AND_ASSIGN(const ExitStatus status, container->TakeInit().Wait(deadline));
   EXPECT_EQ(status.signal, SIGKILL);

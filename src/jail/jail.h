@@ -107,13 +107,9 @@ class Container {
   // cgroup.freeze; blocks until the kernel reports it done or the deadline passes.
   Status Pause(Deadline deadline);
   Status Resume(Deadline deadline);
-  // SIGKILL to every process of the container at once (cgroup.kill), also while paused.
-  Status KillAll();
   // A signal to every process of the container while all stand still, so that none is born past it. A paused
   // container stays so. Without a cgroup to init alone. Blocks for seconds at most.
   Status SignalAll(int signal);
-  // pids of all processes in the container's cgroup, in the caller's pid namespace.
-  Result<std::vector<pid_t>> Processes() const;
   // Applies limits to the cgroup; absent members are left as they are.
   Status Update(const oci::Resources& resources);
   // The cgroup's directory, empty when none was made.

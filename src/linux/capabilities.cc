@@ -78,24 +78,6 @@ CapabilitySet KernelCapabilities() {
   return known;
 }
 
-Result<CapabilitySets> GetCapabilities() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  if (syscall(SYS_capget, &header, data) < 0) return SysError("read capabilities");
-  const auto join = [](uint32_t low, uint32_t high) { return CapabilitySet{high} << 32 | low; };
-  CapabilitySets sets;
-  sets.effective = join(data[0].effective, data[1].effective);
-  sets.permitted = join(data[0].permitted, data[1].permitted);
-  sets.inheritable = join(data[0].inheritable, data[1].inheritable);
-  for (int i = 0; i < 64; ++i) {
-    const int bounding = prctl(PR_CAPBSET_READ, i, 0, 0, 0);
-    if (bounding < 0) break;
-    if (bounding == 1) sets.bounding |= CapabilityBit(i);
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0) == 1) sets.ambient |= CapabilityBit(i);
-  }
-  return sets;
-}
-
 Status LimitBoundingSet(CapabilitySet keep) {
   for (int i = 0; i < 64; ++i) {
     const int present = prctl(PR_CAPBSET_READ, i, 0, 0, 0);

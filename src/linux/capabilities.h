@@ -1,4 +1,4 @@
-// Capabilities (capabilities(7)): names, and the five sets of the calling thread.
+// Capabilities (capabilities(7)): names, and the five sets that a thread has.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,6 @@ struct CapabilitySets {
   CapabilitySet ambient = 0;
   bool operator==(const CapabilitySets&) const = default;
 };
-
-Result<CapabilitySets> GetCapabilities();
 
 // Drops from the bounding set what `keep` lacks (needs CAP_SETPCAP).
 Status LimitBoundingSet(CapabilitySet keep);

@@ -220,23 +220,22 @@ Status CgroupDir::Write(const std::string& name, std::string_view value) const {
          Status();
 }
 
-Status CgroupDir::WaitEvent(const std::string& key, uint64_t value, Deadline deadline) const {
+Status CgroupDir::WaitFrozen(bool frozen, Deadline deadline) const {
+  const std::string wanted = frozen ? "frozen 1" : "frozen 0";
   const UniqueFd events = TRY_CTX(OpenAt(fd_.get(), "cgroup.events", O_RDONLY), "cgroup '{}'", directory_);
   for (;;) {
     // A read re-arms the notification, so no change between read and poll is lost.
     char buffer[256];
     const ssize_t n = pread(events.get(), buffer, sizeof(buffer), 0);
     if (n < 0) return SysError("cgroup '{}': read 'cgroup.events'", directory_);
-    const std::string wanted = fmt::format("{} {}\n", key, value);
-    if (std::string_view(buffer, static_cast<size_t>(n)).find(wanted) != std::string_view::npos) return {};
-    TRY_CTX(WaitFd(events.get(), POLLPRI, deadline, fmt::format("'{} {}'", key, value)), "cgroup '{}'",
-            directory_);
+    if (std::string_view(buffer, static_cast<size_t>(n)).contains(wanted + "\n")) return {};
+    TRY_CTX(WaitFd(events.get(), POLLPRI, deadline, fmt::format("'{}'", wanted)), "cgroup '{}'", directory_);
   }
 }
 
 Status CgroupDir::SetFrozen(bool frozen, Deadline deadline) const {
   TRY(Write("cgroup.freeze", frozen ? "1" : "0"));
-  return WaitEvent("frozen", frozen ? 1 : 0, deadline);
+  return WaitFrozen(frozen, deadline);
 }
 
 Status CgroupDir::Freeze(Deadline deadline) const {
@@ -257,10 +256,6 @@ Result<bool> CgroupDir::Populated() const {
   const std::map<std::string, uint64_t> events = TRY(ReadKeyedNumbers("cgroup.events"));
   const auto found = events.find("populated");
   return found != events.end() && found->second != 0;
-}
-
-Status CgroupDir::WaitEmpty(Deadline deadline) const {
-  return WaitEvent("populated", 0, deadline);
 }
 
 Result<std::vector<pid_t>> CgroupDir::Processes() const {

@@ -53,7 +53,6 @@ class CgroupDir {
   Status Kill() const;
   // Whether a process lives here or below.
   Result<bool> Populated() const;
-  Status WaitEmpty(Deadline deadline) const;
   // Processes here and below, in the pid namespace of the caller.
   Result<std::vector<pid_t>> Processes() const;
   // How often the OOM killer ended a process here or below (memory.events: oom_kill); 0 without memory
@@ -65,8 +64,7 @@ class CgroupDir {
  private:
   CgroupDir(std::string directory, UniqueFd fd) : directory_(std::move(directory)), fd_(std::move(fd)) {}
   Status SetFrozen(bool frozen, Deadline deadline) const;
-  // Waits until `key` of cgroup.events is `value`.
-  Status WaitEvent(const std::string& key, uint64_t value, Deadline deadline) const;
+  Status WaitFrozen(bool frozen, Deadline deadline) const;
 
   std::string directory_;
   UniqueFd fd_;

@@ -31,12 +31,6 @@ Result<PtyPair> OpenPtyAt(int devpts_dirfd) {
   return PairFromMaster(TRY(OpenAt2(devpts_dirfd, "ptmx", O_RDWR | O_NOCTTY, resolve)));
 }
 
-Result<unsigned> PtyNumber(int master_fd) {
-  unsigned number = 0;
-  if (ioctl(master_fd, TIOCGPTN, &number) < 0) return SysError("read pseudo-terminal number");
-  return number;
-}
-
 Result<WindowSize> GetWindowSize(int tty_fd) {
   winsize size{};
   if (ioctl(tty_fd, TIOCGWINSZ, &size) < 0) return SysError("read window size");

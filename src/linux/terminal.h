@@ -24,8 +24,6 @@ Result<PtyPair> OpenPty(const std::string& ptmx_path = "/dev/ptmx");
 // The same from the devpts instance whose root directory is `devpts_dirfd`, which may be somebody else's:
 // what is mounted over its ptmx, or a link there, is refused.
 Result<PtyPair> OpenPtyAt(int devpts_dirfd);
-// N of the slave's name /dev/pts/N (TIOCGPTN).
-Result<unsigned> PtyNumber(int master_fd);
 
 struct WindowSize {
   uint16_t rows = 0;

@@ -39,7 +39,6 @@ class Endpoint {
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
-  int interface_index() const { return interface_.index; }
   int tap_index() const { return tap_index_; }
   const std::string& interface_name() const { return interface_.name; }
   // "02:42:ac:11:00:02": the card of the guest has the interface's, as the network knows no other.

@@ -104,7 +104,6 @@ TEST_F(EndpointTest, TcFilterPassesFramesBothWays) {
     const size_t links = CountLinks(socket);
     ASSERT_OK_AND_ASSIGN(auto endpoint,
                          Endpoint::Join(socket, eth0, "tap0_kata", {.model = Model::kTcFilter, .queues = 1}));
-    EXPECT_EQ(endpoint->interface_index(), eth0.index);
     EXPECT_EQ(endpoint->hardware_address(), kAddress);
     ASSERT_EQ(endpoint->tap_fds().size(), 1u);
     ASSERT_OK_AND_ASSIGN(const Link tap, socket.FindLink("tap0_kata"));
