@@ -3,13 +3,13 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <utility>
 
 #include "base/acceptor.h"
 #include "base/log.h"
 #include "base/utf8.h"
-#include "linux/unix_socket.h"
 #include "proto/ttrpc.pb.h"
 #include "ttrpc/connection.h"
 
@@ -72,7 +72,7 @@ class LoopGate {
 // One connection and its calls.
 struct Peer {
   std::shared_ptr<Connection> connection;
-  CallContext context;  // what is the same for all its calls
+  uint64_t id = 0;
   uint32_t last_stream_id = 0;
   std::map<uint32_t, size_t> calls_in_flight;  // stream: bytes of its request
   size_t request_bytes_in_flight = 0;
@@ -161,15 +161,9 @@ void RawResponder::Respond(Result<std::string> payload) {
 void Server::Impl::Serve(UniqueFd stream, std::function<void(uint64_t)> on_closed) {
   if (stopped_) return;
   const auto peer = std::make_shared<Peer>();
-  peer->context.connection_id = ++last_connection_id_;
-  // Other families than AF_UNIX give uid -1; a process of an outer pid namespace gives pid 0.
-  const Result<ucred> credentials = linux::PeerCredentials(stream.get());
-  if (credentials && credentials->uid != static_cast<uid_t>(-1)) {
-    peer->context.peer_pid = credentials->pid > 0 ? credentials->pid : -1;
-    peer->context.peer_uid = static_cast<int>(credentials->uid);
-  }
+  peer->id = ++last_connection_id_;
   peer->on_closed = std::move(on_closed);
-  const uint64_t id = peer->context.connection_id;
+  const uint64_t id = peer->id;
   peer->connection = std::make_shared<Connection>(
       loop_, std::move(stream), kLimits,
       Connection::Callbacks{.on_frame =
@@ -225,8 +219,7 @@ void Server::Impl::OnFrame(uint64_t connection_id, Frame frame) {
 }
 
 void Server::Impl::Call(Peer& peer, uint32_t stream_id, const std::string& data) {
-  RawResponder responder(
-      std::make_shared<RawResponder::Impl>(gate_, weak_from_this(), peer.context.connection_id, stream_id));
+  RawResponder responder(std::make_shared<RawResponder::Impl>(gate_, weak_from_this(), peer.id, stream_id));
   ::ttrpc::Request request;
   if (!request.ParseFromString(data)) {
     responder.Respond(Error(Code::kInvalidArgument, "the ttrpc request does not parse"));
@@ -237,13 +230,12 @@ void Server::Impl::Call(Peer& peer, uint32_t stream_id, const std::string& data)
     responder.Respond(std::move(handler).error());
     return;
   }
-  CallContext context = peer.context;
+  CallContext context{.deadline = {}, .connection_id = peer.id};
   if (request.timeout_nano() > 0) {
     context.deadline = Deadline::After(std::chrono::nanoseconds(request.timeout_nano()));
   }
-  for (const ::ttrpc::KeyValue& entry : request.metadata()) context.metadata[entry.key()] = entry.value();
   try {
-    (**handler)(std::move(context), std::move(*request.mutable_payload()), std::move(responder));
+    (**handler)(context, std::move(*request.mutable_payload()), std::move(responder));
   } catch (const std::exception& exception) {
     // The responder went with the handler's arguments and has answered.
     log::Debug("exception in a ttrpc handler", {{"method", request.method()}, {"what", exception.what()}});

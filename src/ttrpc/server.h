@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,10 +48,6 @@ class Responder {
 
 struct CallContext {
   std::optional<Deadline> deadline;  // from timeout_nano; nullopt: the caller waits for ever
-  std::map<std::string, std::string> metadata;
-  // The peer's credentials on a unix socket (SO_PEERCRED); -1 elsewhere.
-  int peer_pid = -1;
-  int peer_uid = -1;
   uint64_t connection_id = 0;
 };
 
