@@ -29,30 +29,19 @@ inline constexpr std::string_view kResourcesTypeUrl =
 // vsock ports on which the guest listens when an agent option asks for it.
 inline constexpr uint32_t kLogPort = 1025;           // JSON lines
 inline constexpr uint32_t kDebugConsolePort = 1026;  // a shell on a pty for each connection
-inline constexpr uint32_t kPassFdPort = 1027;        // one connection for each standard stream
-// vsock port on which the host listens for spans.
-inline constexpr uint32_t kTracePort = 10240;
 
 // virtio-serial port of the agent's channel where the host has no vsock.
 inline constexpr std::string_view kAgentSerialPort = "agent.channel.0";
 
 // Bytes of data that one ReadStdout, ReadStderr or WriteStdin call carries.
 inline constexpr uint32_t kStreamChunkBytes = 32u << 10;
-// Bytes of data that one CopyFile call carries.
-inline constexpr uint32_t kCopyFileChunkBytes = 1u << 20;
 
 // --- options of the agent that the host writes on the kernel command line ---
 
 inline constexpr std::string_view kOptionServerAddress = "agent.server_addr";
 inline constexpr std::string_view kOptionLog = "agent.log";
-inline constexpr std::string_view kOptionLogPort = "agent.log_vport";
 inline constexpr std::string_view kOptionDebugConsole = "agent.debug_console";
 inline constexpr std::string_view kOptionDebugConsolePort = "agent.debug_console_vport";
-inline constexpr std::string_view kOptionDevMode = "agent.devmode";
-inline constexpr std::string_view kOptionTrace = "agent.trace";
-inline constexpr std::string_view kOptionHotplugTimeout = "agent.hotplug_timeout";
-inline constexpr std::string_view kOptionContainerPipeSize = "agent.container_pipe_size";
-inline constexpr std::string_view kOptionPassFdPort = "agent.passfd_listener_port";
 
 // --- directories in the guest ---
 
@@ -67,12 +56,9 @@ inline constexpr std::string_view kGuestSandboxDirectory = "/run/kata-containers
 inline constexpr std::string_view kGuestBundlesDirectory = "/run/kata-containers/sandbox/bundles";
 inline constexpr std::string_view kGuestShmDirectory = "/run/kata-containers/sandbox/shm";
 inline constexpr std::string_view kGuestResolvConf = "/run/kata-containers/sandbox/resolv.conf";
-inline constexpr std::string_view kGuestEphemeralDirectory = "/run/kata-containers/sandbox/ephemeral";
 // Below it a directory for each container that tells when it is ready, with a socket of this name.
 inline constexpr std::string_view kGuestNotifyDirectory = "/run/kata-containers/sandbox/notify";
 inline constexpr std::string_view kNotifySocketName = "notify.sock";
-inline constexpr std::string_view kGuestStorageDirectory = "/run/kata-containers/sandbox/storage";
-inline constexpr std::string_view kGuestNamespaceDirectory = "/var/run/sandbox-ns";
 
 // --- storages ---
 
@@ -84,7 +70,6 @@ inline constexpr std::string_view kStorageVirtioFs = "virtio-fs";
 inline constexpr std::string_view kStorage9p = "9p";
 inline constexpr std::string_view kStorageBlock = "blk";
 inline constexpr std::string_view kStorageMmioBlock = "mmioblk";
-inline constexpr std::string_view kStorageCcwBlock = "blk-ccw";
 inline constexpr std::string_view kStorageScsi = "scsi";
 inline constexpr std::string_view kStorageNvdimm = "nvdimm";
 inline constexpr std::string_view kStorageOverlay = "overlayfs";
@@ -102,13 +87,9 @@ inline constexpr std::string_view kFsType9p = "9p";
 // Device.type.
 inline constexpr std::string_view kDeviceBlock = "blk";
 inline constexpr std::string_view kDeviceMmioBlock = "mmioblk";
-inline constexpr std::string_view kDeviceCcwBlock = "blk-ccw";
 inline constexpr std::string_view kDeviceScsi = "scsi";
 inline constexpr std::string_view kDeviceNvdimm = "nvdimm";
-inline constexpr std::string_view kDeviceVfioPci = "vfio-pci";                // /dev/vfio/N in the container
 inline constexpr std::string_view kDeviceVfioPciGuestKernel = "vfio-pci-gk";  // driven by the guest's kernel
-inline constexpr std::string_view kDeviceVfioAp = "vfio-ap";
-inline constexpr std::string_view kDeviceVfioApColdPlug = "vfio-ap-cold";
 
 // --- others ---
 
