@@ -181,7 +181,6 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   for (const grpc::Device& device : options.devices) *request.add_devices() = device;
   request.set_bundle(options.bundle);
   request.set_null_stdin(options.null_stdin);
-  request.set_sandbox_pidns(JoinsNamespace(spec, "pid"));
   return request;
 }
 

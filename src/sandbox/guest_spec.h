@@ -43,7 +43,7 @@ Status CheckGuestSeccomp(const oci::Spec& spec);
 // path leads to must be one of its type: else the specification means something else than it says.
 Status CheckNamespacePaths(const oci::Spec& spec);
 
-// MakeGuestSpec and what goes with it in the request.
+// MakeGuestSpec and what goes with it in the request, but for what the container shares with others.
 grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
                                                         const GuestSpecOptions& options);
 

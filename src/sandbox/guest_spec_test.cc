@@ -100,14 +100,17 @@ TEST(GuestHostName, IsTheHostsWhereThereIsNone) {
   EXPECT_EQ(GuestHostName(spec), "box");
 }
 
-TEST(MakeCreateContainerRequest, SharesTheSandboxsPidNamespaceWhereTheSpecNamesOne) {
-  oci::Spec spec = HostSpec();
-  EXPECT_FALSE(MakeCreateContainerRequest(spec, Options()).sandbox_pidns());
-  spec.linux->namespaces[0].path = "/proc/1/ns/pid";
-  const grpc::CreateContainerRequest request = MakeCreateContainerRequest(spec, Options());
-  EXPECT_TRUE(request.sandbox_pidns());
+TEST(MakeCreateContainerRequest, NamesTheContainerAndItsInit) {
+  const grpc::CreateContainerRequest request = MakeCreateContainerRequest(HostSpec(), Options());
   EXPECT_EQ(request.container_id(), "c1");
   EXPECT_EQ(request.exec_id(), "c1");
+}
+
+TEST(JoinsNamespace, WhereTheSpecNamesOne) {
+  oci::Spec spec = HostSpec();
+  EXPECT_FALSE(JoinsNamespace(spec, "pid"));
+  spec.linux->namespaces[0].path = "/proc/1/ns/pid";
+  EXPECT_TRUE(JoinsNamespace(spec, "pid"));
 }
 
 TEST(MakeVmSpec, FollowsTheConfiguration) {
