@@ -90,8 +90,7 @@ Status DebugConsole::Serve(UniqueFd connection) {
   linux::PtyPair pty = TRY(linux::OpenPty());
   ChildProcess shell = TRY(StartShell(pty.slave.get()));
   pty.slave.Reset();
-  UniqueFd pidfd(fcntl(shell.pidfd(), F_DUPFD_CLOEXEC, 3));
-  if (!pidfd.valid()) return SysError("duplicate a pidfd");
+  UniqueFd pidfd = TRY(DuplicateFd(shell.pidfd()));
   TRY(reaper_.Watch(std::move(shell), [](ExitStatus status) {
     log::Info("debug console: the shell ended", {{"status", status.Describe()}});
   }));

@@ -1,7 +1,5 @@
 #include "agent/process.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -14,8 +12,7 @@ namespace kata::agent {
 Result<std::shared_ptr<Process>> Process::Adopt(EventLoop& loop, Reaper& reaper, std::string description,
                                                 ChildProcess child, StdioEnds stdio) {
   std::shared_ptr<Process> process(new Process(std::move(description), child.pid()));
-  process->pidfd_ = UniqueFd(fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 3));
-  if (!process->pidfd_.valid()) return SysError("duplicate the pidfd of {}", process->description_);
+  process->pidfd_ = TRY_CTX(DuplicateFd(child.pidfd()), "{}", process->description_);
   if (stdio.terminal.valid()) {
     UniqueFd for_output = TRY(stdio.terminal.Duplicate());
     UniqueFd for_input = TRY(stdio.terminal.Duplicate());

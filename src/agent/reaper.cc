@@ -1,6 +1,5 @@
 #include "agent/reaper.h"
 
-#include <fcntl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,8 +56,7 @@ Reaper::Hold::~Hold() {
 Status Reaper::Watch(ChildProcess child, ExitCallback callback) {
   const pid_t pid = child.pid();
   // Asio closes the descriptor it is given, the ChildProcess its own.
-  UniqueFd pidfd(fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 3));
-  if (!pidfd.valid()) return SysError("watch process {}", pid);
+  UniqueFd pidfd = TRY_CTX(DuplicateFd(child.pidfd()), "watch process {}", pid);
   auto entry =
       std::make_shared<Child>(std::move(child), loop_.context(), std::move(pidfd), std::move(callback));
   children_[pid] = entry;

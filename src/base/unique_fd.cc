@@ -8,8 +8,12 @@
 namespace kata {
 
 Result<UniqueFd> UniqueFd::Duplicate() const {
-  const int copy = fcntl(fd_, F_DUPFD_CLOEXEC, 3);
-  if (copy < 0) return SysError("duplicate file descriptor {}", fd_);
+  return DuplicateFd(fd_);
+}
+
+Result<UniqueFd> DuplicateFd(int fd) {
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return SysError("duplicate file descriptor {}", fd);
   return UniqueFd(copy);
 }
 

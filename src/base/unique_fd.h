@@ -44,6 +44,9 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+// UniqueFd::Duplicate for a descriptor that is somebody else's.
+Result<UniqueFd> DuplicateFd(int fd);
+
 // A close of a UniqueFd's number behind its back must not compile.
 void close(const UniqueFd&) = delete;
 

@@ -1,6 +1,5 @@
 #include "hypervisor/vm.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -91,9 +90,8 @@ Result<UniqueFd> Vm::Impl::Launch(const LaunchPlan& plan) {
   command.cgroup_procs_fds = options_.cgroup_procs_fds;
 
   if (options_.console_listener_fd >= 0) {
-    UniqueFd listener(fcntl(options_.console_listener_fd, F_DUPFD_CLOEXEC, 3));
-    if (!listener.valid()) return SysError("duplicate the socket of the console");
-    console_socket_ = TRY(ConsoleSocket::Create(loop_, std::move(listener), TRY(console.first.Duplicate())));
+    console_socket_ = TRY(ConsoleSocket::Create(loop_, TRY(DuplicateFd(options_.console_listener_fd)),
+                                                TRY(console.first.Duplicate())));
   }
   SupervisedProcess::Options watch{.name = "vmm"};
   watch.streams.push_back({std::move(console.first), [weak = weak_from_this()](std::string_view bytes) {

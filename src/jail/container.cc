@@ -1,5 +1,4 @@
 // Container: the agent's handle of one container.
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 
@@ -97,9 +96,7 @@ class Container::Impl {
     terminal = std::move(launched.terminal);
     channel = std::move(launched.channel);
     pid = init.pid();
-    const int copy = fcntl(init.pidfd(), F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) return SysError("duplicate pidfd");
-    pidfd.Reset(copy);
+    pidfd = TRY(DuplicateFd(init.pidfd()));
     if ((namespaces & CLONE_NEWCGROUP) != 0) {
       cgroup_namespace = TRY(linux::NamespaceFd::OfProcess(pid, CLONE_NEWCGROUP));
     }
@@ -214,8 +211,7 @@ Status Container::Start() {
 Result<StartingProgram> Container::BeginStart() {
   if (!impl_->channel.valid() || impl_->gate_is_open)
     return MakeError(Code::kFailedPrecondition, "the container has been started before");
-  UniqueFd answer(fcntl(impl_->channel.fd(), F_DUPFD_CLOEXEC, 3));
-  if (!answer) return SysError("duplicate the channel to the container's process");
+  UniqueFd answer = TRY(DuplicateFd(impl_->channel.fd()));
   const auto deadline = Deadline::After(kStartTimeout + oci::TimeLimit(impl_->spec.hooks.start_container));
   TRY(OpenGate(impl_->channel));
   impl_->gate_is_open = true;

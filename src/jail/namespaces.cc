@@ -1,7 +1,6 @@
 // Planning, joining and configuring namespaces.
 #include "jail/namespaces.h"
 
-#include <fcntl.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -97,9 +96,7 @@ Status JoinNamespaces(const NamespacePlan& plan) {
     if (join.clone_flag == CLONE_NEWCGROUP) continue;
     linux::NamespaceFd fd;
     if (join.path.empty()) {
-      const int copy = fcntl(join.sandbox_fd, F_DUPFD_CLOEXEC, 3);
-      if (copy < 0) return SysError("duplicate namespace of the sandbox");
-      fd = TRY(linux::NamespaceFd::FromFd(UniqueFd(copy), join.clone_flag));
+      fd = TRY(linux::NamespaceFd::FromFd(TRY(DuplicateFd(join.sandbox_fd)), join.clone_flag));
     } else {
       fd = TRY(linux::NamespaceFd::FromPath(join.path, join.clone_flag));
     }
