@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -16,7 +13,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <string_view>
 #include <thread>
 
@@ -25,6 +21,7 @@
 #include "base/unique_fd.h"
 #include "linux/cgroup2.h"
 #include "linux/mounts.h"
+#include "linux/netlink/route.h"
 #include "linux/rlimits.h"
 
 namespace kata::agent {
@@ -114,17 +111,6 @@ void FillStandardStreams() {
   }
 }
 
-Status BringLoopbackUp() {
-  const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return SysError("open a socket");
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  if (ioctl(fd.get(), SIOCGIFFLAGS, &request) != 0) return SysError("read the flags of 'lo'");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return SysError("bring 'lo' up");
-  return {};
-}
-
 Status SetHostName() {
   const Result<std::string> text = ReadFile("/etc/hostname", 4096);
   std::string name = text ? text->substr(0, text->find('\n')) : std::string();
@@ -170,7 +156,7 @@ Result<std::vector<std::string>> BootGuest() {
 
   std::vector<std::string> problems;
   for (const EarlyLink& link : kEarlyLinks) Note(problems, LinkEarly(link));
-  Note(problems, BringLoopbackUp());
+  Note(problems, linux::BringUpLoopback());
   Note(problems, SetHostName());
   return problems;
 }

@@ -1,16 +1,13 @@
 // Planning, joining and configuring namespaces.
 #include "jail/namespaces.h"
 
-#include <net/if.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/file.h"
 #include "base/unique_fd.h"
+#include "linux/netlink/route.h"
 #include "oci/id_map.h"
 
 namespace kata::jail {
@@ -27,17 +24,6 @@ int SandboxFd(int clone_flag, const SandboxNamespaces& sandbox) {
     default:
       return -1;
   }
-}
-
-Status BringUpLoopback() {
-  const UniqueFd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket_fd) return SysError("create socket");
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  if (ioctl(socket_fd.get(), SIOCGIFFLAGS, &request) < 0) return SysError("read flags of 'lo'");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (ioctl(socket_fd.get(), SIOCSIFFLAGS, &request) < 0) return SysError("bring up 'lo'");
-  return {};
 }
 
 Status SetNames(const oci::Spec& spec) {
@@ -168,7 +154,7 @@ Stage StageOf(const NamespacePlan& plan, int clone_flag) {
 Status ConfigureNamespaces(const oci::Spec& spec, const NamespacePlan& plan, Stage stage) {
   // Never the agent's own name.
   if (stage != Stage::kAgents && StageOf(plan, CLONE_NEWUTS) == stage) TRY(SetNames(spec));
-  if (stage == Stage::kNew && plan.Creates(CLONE_NEWNET)) TRY(BringUpLoopback());
+  if (stage == Stage::kNew && plan.Creates(CLONE_NEWNET)) TRY(linux::BringUpLoopback());
   if (!spec.linux) return {};
   for (const auto& [name, value] : spec.linux->sysctl) {
     const std::string path = TRY(SysctlPath(name));

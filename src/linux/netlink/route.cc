@@ -316,4 +316,9 @@ Status RouteSocket::ReplaceNeighbor(const Neighbor& neighbor) {
   return {};
 }
 
+Status BringUpLoopback() {
+  RouteSocket socket = TRY(RouteSocket::Open());
+  return socket.SetLinkFlags(TRY(socket.FindLink("lo")).index, IFF_UP, 0);
+}
+
 }  // namespace kata::linux

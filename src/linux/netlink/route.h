@@ -115,6 +115,9 @@ class RouteSocket {
   std::chrono::milliseconds timeout_;
 };
 
+// Of the calling thread's network namespace.
+Status BringUpLoopback();
+
 // --- one message of a dump, for RouteSocket and the fuzzer; nullopt for entries that are of no interest ---
 
 Result<Link> ParseLink(std::string_view payload);
