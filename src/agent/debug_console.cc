@@ -78,7 +78,7 @@ Result<std::string> DebugConsole::FindShell() {
 Result<ChildProcess> DebugConsole::StartShell(int terminal_fd) {
   Command command;
   command.program = TRY(FindShell());
-  command.environment = {"TERM=linux", "HOME=/", "PATH=/usr/sbin:/sbin:/usr/bin:/bin"};
+  command.environment = {"TERM=linux", "HOME=/", fmt::format("PATH={}", kGuestProgramPath)};
   command.working_directory = "/";
   command.stdin_fd = command.stdout_fd = command.stderr_fd = terminal_fd;
   command.new_session = true;

@@ -11,13 +11,12 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/scope_exit.h"
+#include "base/take_field.h"
 #include "base/unique_fd.h"
 
 namespace kata::agent {
 namespace {
 
-constexpr const char* kDirectories[] = {"/usr/sbin", "/sbin", "/usr/bin", "/bin"};
-constexpr char kPath[] = "PATH=/usr/sbin:/sbin:/usr/bin:/bin";
 constexpr size_t kMaxOutputBytes = 4u << 20;
 constexpr size_t kMaxErrorBytes = 1024;
 
@@ -77,7 +76,8 @@ std::string OneLine(std::string text) {
 }  // namespace
 
 Result<std::string> FindGuestProgram(std::string_view name) {
-  for (const char* directory : kDirectories) {
+  for (std::string_view rest = kGuestProgramPath; !rest.empty();) {
+    const std::string_view directory = TakeField(rest, ':');
     std::string path = fmt::format("{}/{}", directory, name);
     if (access(path.c_str(), X_OK) == 0) return path;
   }
@@ -92,7 +92,7 @@ Result<std::string> RunGuestProgram(const GuestProgram& program, Deadline deadli
   const bool has_path =
       std::any_of(program.environment.begin(), program.environment.end(),
                   [](const std::string& variable) { return variable.starts_with("PATH="); });
-  if (!has_path) command.environment->push_back(kPath);
+  if (!has_path) command.environment->push_back(fmt::format("PATH={}", kGuestProgramPath));
   PipeEnds input = TRY(MakePipe());
   PipeEnds output = TRY(MakePipe());
   PipeEnds error = TRY(MakePipe());

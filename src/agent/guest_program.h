@@ -11,7 +11,10 @@
 
 namespace kata::agent {
 
-// The path of `name` in one of the usual directories; kUnimplemented "the guest has no program '<name>'".
+// The directories where they are, as a PATH names them.
+inline constexpr std::string_view kGuestProgramPath = "/usr/sbin:/sbin:/usr/bin:/bin";
+
+// The path of `name` in one of these directories; kUnimplemented "the guest has no program '<name>'".
 Result<std::string> FindGuestProgram(std::string_view name);
 
 struct GuestProgram {

@@ -238,8 +238,7 @@ Error DescribeFailure(const Command& command, const ChildFailure& failure) {
 std::vector<std::string> ExecutableCandidates(const std::string& program) {
   if (program.contains('/')) return {program};
   const char* path = getenv("PATH");
-  std::string_view rest =
-      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest = path != nullptr ? path : kDefaultSearchPath;
   std::vector<std::string> candidates;
   for (;;) {
     const size_t colon = rest.find(':');

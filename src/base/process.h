@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/deadline.h"
@@ -14,6 +15,10 @@
 #include "base/unique_fd.h"
 
 namespace kata {
+
+// Where programs are looked up by whoever has no PATH.
+inline constexpr std::string_view kDefaultSearchPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 struct ExitStatus {
   int code = 0;    // of exit(), when signal is 0

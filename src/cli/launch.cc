@@ -36,8 +36,7 @@ bool IsExecutable(const std::string& path) {
 // The directories of PATH, absolute ones only: a privileged program does not look in the working directory.
 std::vector<std::string> PathDirectories() {
   const char* path = getenv("PATH");
-  std::string_view rest =
-      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest = path != nullptr ? path : kDefaultSearchPath;
   std::vector<std::string> directories;
   while (!rest.empty()) {
     const std::string_view directory = TakeField(rest, ':');

@@ -9,14 +9,12 @@
 #include <cctype>
 #include <string_view>
 
+#include "base/process.h"
 #include "base/take_field.h"
 #include "jail/accounts.h"
 
 namespace kata::jail {
 namespace {
-
-// As a shell that is told nothing.
-constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // 0 or why it cannot be executed; EISDIR, which execve has no word for, lets a search go on.
 int CheckExecutable(const std::string& path) {
@@ -55,7 +53,7 @@ Result<std::string> FindExecutable(const std::string& program, const std::vector
     return program;
   }
   bool denied = false;
-  std::string_view rest = Find(environment, "PATH=", kDefaultPath);
+  std::string_view rest = Find(environment, "PATH=", kDefaultSearchPath);
   while (!rest.empty()) {
     const std::string_view directory = TakeField(rest, ':');
     std::string path = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
