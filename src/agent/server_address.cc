@@ -1,6 +1,6 @@
 #include "agent/server_address.h"
 
-#include <charconv>
+#include "base/parse_number.h"
 
 namespace kata::agent {
 
@@ -16,11 +16,10 @@ Result<ServerAddress> ParseServerAddress(std::string_view text) {
     return ServerAddress{ServerAddress::Kind::kSerial, 0, std::string(text.substr(kSerial.size()))};
   }
   if (text.starts_with(kVsock) && text.rfind(':') > kVsock.size()) {
-    const std::string_view port = text.substr(text.rfind(':') + 1);
     ServerAddress address;
     if (text.starts_with(kHostVsock)) address.kind = ServerAddress::Kind::kHostVsock;
-    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
-    if (error == std::errc() && end == port.data() + port.size() && address.port > 0) return address;
+    address.port = ParseNumber<uint32_t>(text.substr(text.rfind(':') + 1)).value_or(0);
+    if (address.port > 0) return address;
   }
   return MakeError(Code::kInvalidArgument,
                    "server address '{}': expected vsock://CID:PORT, unix:///PATH or serial://NAME", text);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/parse_number.h"
 #include "base/take_field.h"
 #include "linux/cgroup2.h"
 
@@ -82,13 +83,6 @@ void ReadHugePages(const CgroupDir& cgroup, grpc::CgroupStats& stats) {
   }
 }
 
-std::optional<uint64_t> ParseNumber(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 struct IoKey {
   std::string_view key;
   const char* operation;
@@ -101,13 +95,13 @@ constexpr IoKey kIoKeys[] = {
 
 void ParseIoLine(std::string_view line, grpc::BlkioStats& stats) {
   std::string_view device = TakeField(line, ' ');
-  const std::optional<uint64_t> major_number = ParseNumber(TakeField(device, ':'));
-  const std::optional<uint64_t> minor_number = ParseNumber(device);
+  const std::optional<uint64_t> major_number = ParseNumber<uint64_t>(TakeField(device, ':'));
+  const std::optional<uint64_t> minor_number = ParseNumber<uint64_t>(device);
   if (!major_number || !minor_number) return;
   while (!line.empty()) {
     std::string_view word = TakeField(line, ' ');
     const std::string_view key = TakeField(word, '=');
-    const std::optional<uint64_t> value = ParseNumber(word);
+    const std::optional<uint64_t> value = ParseNumber<uint64_t>(word);
     if (!value) continue;
     for (const IoKey& known : kIoKeys) {
       if (known.key != key) continue;
@@ -128,7 +122,7 @@ void ParsePressureLine(std::string_view line, grpc::PressureData& data) {
     double percent = 0;
     const bool is_percent =
         std::from_chars(word.data(), word.data() + word.size(), percent).ec == std::errc();
-    if (key == "total") data.set_total(ParseNumber(word).value_or(0));
+    if (key == "total") data.set_total(ParseNumber<uint64_t>(word).value_or(0));
     if (!is_percent) continue;
     if (key == "avg10") data.set_avg10(percent);
     if (key == "avg60") data.set_avg60(percent);

@@ -2,11 +2,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <chrono>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/parse_number.h"
 #include "cli/bundle.h"
 #include "cli/commands.h"
 #include "cli/container.h"
@@ -25,12 +25,9 @@ constexpr std::chrono::seconds kAttachTimeout{15};
 constexpr std::chrono::hours kPauseLimit{24};
 
 Result<uint32_t> ParseId(std::string_view text, std::string_view flag) {
-  uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return MakeError(Code::kInvalidArgument, "{}: expected UID[:GID] in numbers", flag);
-  }
-  return id;
+  const std::optional<uint32_t> id = ParseNumber<uint32_t>(text);
+  if (!id) return MakeError(Code::kInvalidArgument, "{}: expected UID[:GID] in numbers", flag);
+  return *id;
 }
 
 Status SetUser(const std::string& text, oci::User& user) {

@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <charconv>
 #include <limits>
 #include <optional>
 
 #include "base/file.h"
+#include "base/parse_number.h"
 #include "base/take_field.h"
 #include "linux/rooted_path.h"
 
@@ -18,11 +18,8 @@ constexpr size_t kMaxFileBytes = 1u << 20;
 
 // The highest number means "none" to the kernel.
 std::optional<uint32_t> ParseId(std::string_view text) {
-  uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  const bool whole = error == std::errc() && !text.empty() && end == text.data() + text.size();
-  if (!whole || id == std::numeric_limits<uint32_t>::max()) return std::nullopt;
-  return id;
+  const std::optional<uint32_t> id = ParseNumber<uint32_t>(text);
+  return id == std::numeric_limits<uint32_t>::max() ? std::nullopt : id;
 }
 
 // name:password:uid:gid:real name:home:shell

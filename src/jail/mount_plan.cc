@@ -6,22 +6,17 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/take_field.h"
+
 namespace kata::jail {
 namespace {
 
 std::vector<std::pair<std::string, std::string>> SplitParameters(std::string_view data) {
   std::vector<std::pair<std::string, std::string>> parameters;
   while (!data.empty()) {
-    const size_t comma = data.find(',');
-    const std::string_view word = data.substr(0, comma);
-    const size_t equals = word.find('=');
-    if (equals == std::string_view::npos) {
-      parameters.emplace_back(word, "");
-    } else {
-      parameters.emplace_back(word.substr(0, equals), word.substr(equals + 1));
-    }
-    if (comma == std::string_view::npos) break;
-    data.remove_prefix(comma + 1);
+    std::string_view value = TakeField(data, ',');
+    const std::string_view name = TakeField(value, '=');
+    parameters.emplace_back(name, value);
   }
   return parameters;
 }

@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include <charconv>
 #include <functional>
 #include <limits>
 #include <memory>
 #include <thread>
 
 #include "base/file.h"
+#include "base/parse_number.h"
+#include "base/take_field.h"
 #include "linux/rooted_path.h"
 
 namespace kata::linux {
@@ -32,12 +33,6 @@ std::vector<std::string> SplitWords(std::string_view text, char separator) {
     text.remove_prefix(end + 1);
   }
   return words;
-}
-
-template <typename T>
-bool ParseNumber(std::string_view text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 // Gives children of `directory` its controllers. A controller may refuse (busy with processes of the
@@ -109,9 +104,9 @@ Status AddProcesses(int cgroup_fd, std::vector<pid_t>& pids) {
   // A cgroup may vanish while it is read.
   if (!text && (text.error().sys_errno() == ENOENT || text.error().sys_errno() == ENODEV)) return {};
   for (const std::string& line : SplitWords(TRY(std::move(text)), '\n')) {
-    pid_t pid = 0;
     // 0 stands for a process outside of the reader's pid namespace.
-    if (ParseNumber(line, pid) && pid > 0) pids.push_back(pid);
+    const pid_t pid = ParseNumber<pid_t>(line).value_or(0);
+    if (pid > 0) pids.push_back(pid);
   }
   return {};
 }
@@ -193,23 +188,21 @@ Result<std::string> CgroupDir::Read(const std::string& name) const {
 
 Result<uint64_t> CgroupDir::ReadNumber(const std::string& name) const {
   const std::string text = TRY(Read(name));
-  uint64_t value = 0;
   if (text == "max") return std::numeric_limits<uint64_t>::max();
-  if (!ParseNumber(text, value)) {
+  const std::optional<uint64_t> value = ParseNumber<uint64_t>(text);
+  if (!value) {
     return MakeError(Code::kInternal, "cgroup '{}': '{}' holds no number: '{}'", directory_, name,
                      text.substr(0, 64));
   }
-  return value;
+  return *value;
 }
 
 Result<std::map<std::string, uint64_t>> CgroupDir::ReadKeyedNumbers(const std::string& name) const {
   std::map<std::string, uint64_t> values;
   for (const std::string& line : SplitWords(TRY(Read(name)), '\n')) {
-    const size_t space = line.find(' ');
-    uint64_t value = 0;
-    if (space != std::string::npos && ParseNumber(std::string_view(line).substr(space + 1), value)) {
-      values[line.substr(0, space)] = value;
-    }
+    std::string_view number = line;
+    const std::string_view key = TakeField(number, ' ');
+    if (const auto value = ParseNumber<uint64_t>(number)) values[std::string(key)] = *value;
   }
   return values;
 }

@@ -1,14 +1,17 @@
 #include "linux/cpu_list.h"
 
-#include <charconv>
+#include <optional>
 #include <string_view>
+
+#include "base/parse_number.h"
+#include "base/take_field.h"
 
 namespace kata::linux {
 namespace {
 
-bool ParseCpu(std::string_view text, int& cpu) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
-  return error == std::errc() && end == text.data() + text.size() && cpu >= 0 && cpu < CPU_SETSIZE;
+std::optional<int> ParseCpu(std::string_view text) {
+  const std::optional<int> cpu = ParseNumber<int>(text);
+  return cpu && *cpu >= 0 && *cpu < CPU_SETSIZE ? cpu : std::nullopt;
 }
 
 }  // namespace
@@ -18,17 +21,14 @@ Result<cpu_set_t> ParseCpuList(const std::string& list) {
   CPU_ZERO(&set);
   std::string_view rest = list;
   while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    const std::string_view range = rest.substr(0, comma);
+    const std::string_view range = TakeField(rest, ',');
     const size_t dash = range.find('-');
-    int first = 0;
-    int last = 0;
-    const bool valid =
-        ParseCpu(range.substr(0, dash), first) &&
-        (dash == std::string_view::npos ? (last = first, true) : ParseCpu(range.substr(dash + 1), last));
-    if (!valid || first > last) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
-    for (int cpu = first; cpu <= last; ++cpu) CPU_SET(cpu, &set);
-    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+    const std::optional<int> first = ParseCpu(range.substr(0, dash));
+    const std::optional<int> last = dash == std::string_view::npos ? first : ParseCpu(range.substr(dash + 1));
+    if (!first || !last || *first > *last) {
+      return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+    }
+    for (int cpu = *first; cpu <= *last; ++cpu) CPU_SET(cpu, &set);
   }
   if (CPU_COUNT(&set) == 0) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
   return set;

@@ -1,9 +1,9 @@
 // Parser of mountinfo lines.
 #include "linux/mountinfo.h"
 
-#include <charconv>
-
 #include "base/file.h"
+#include "base/parse_number.h"
+#include "base/take_field.h"
 
 namespace kata::linux {
 namespace {
@@ -12,18 +12,11 @@ Error Malformed(std::string_view what) {
   return MakeError(Code::kInvalidArgument, "parse mountinfo: {}", what);
 }
 
-// Cuts the next field off `rest`; fields are separated by exactly one space.
-std::string_view NextField(std::string_view& rest) {
-  const size_t end = rest.find(' ');
-  const std::string_view field = rest.substr(0, end);
-  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-  return field;
-}
-
 template <typename T>
-bool ParseNumber(std::string_view text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
+bool ReadNumber(std::string_view text, T& value) {
+  const std::optional<T> number = ParseNumber<T>(text);
+  if (number) value = *number;
+  return number.has_value();
 }
 
 bool IsOctal(char c) {
@@ -49,10 +42,7 @@ std::string Unescape(std::string_view text) {
 
 bool HasWord(std::string_view list, std::string_view word) {
   while (!list.empty()) {
-    const size_t end = list.find(',');
-    if (list.substr(0, end) == word) return true;
-    if (end == std::string_view::npos) break;
-    list.remove_prefix(end + 1);
+    if (TakeField(list, ',') == word) return true;
   }
   return false;
 }
@@ -70,30 +60,29 @@ Result<MountInfo> ParseMountInfoLine(std::string_view line) {
   if (line.size() > kMaxMountInfoLine) return Malformed("line too long");
   if (!line.empty() && line.back() == '\n') line.remove_suffix(1);
   MountInfo info;
+  // Fields are separated by exactly one space.
   std::string_view rest = line;
-  if (!ParseNumber(NextField(rest), info.id)) return Malformed("mount id");
-  if (!ParseNumber(NextField(rest), info.parent_id)) return Malformed("parent id");
-  const std::string_view device = NextField(rest);
-  const size_t colon = device.find(':');
-  if (colon == std::string_view::npos || !ParseNumber(device.substr(0, colon), info.major) ||
-      !ParseNumber(device.substr(colon + 1), info.minor)) {
+  if (!ReadNumber(TakeField(rest, ' '), info.id)) return Malformed("mount id");
+  if (!ReadNumber(TakeField(rest, ' '), info.parent_id)) return Malformed("parent id");
+  std::string_view device = TakeField(rest, ' ');
+  if (!ReadNumber(TakeField(device, ':'), info.major) || !ReadNumber(device, info.minor)) {
     return Malformed("device number");
   }
-  info.root = Unescape(NextField(rest));
-  info.mount_point = Unescape(NextField(rest));
-  info.options = NextField(rest);
+  info.root = Unescape(TakeField(rest, ' '));
+  info.mount_point = Unescape(TakeField(rest, ' '));
+  info.options = TakeField(rest, ' ');
   if (info.root.empty() || info.mount_point.empty() || info.options.empty())
     return Malformed("too few fields");
   for (;;) {
     if (rest.empty()) return Malformed("separator missing");
-    const std::string_view field = NextField(rest);
+    const std::string_view field = TakeField(rest, ' ');
     if (field == "-") break;
     info.optional_fields.emplace_back(field);
   }
-  info.fs_type = Unescape(NextField(rest));
+  info.fs_type = Unescape(TakeField(rest, ' '));
   if (info.fs_type.empty()) return Malformed("file system type");
   // An empty source is legal: mount("", ...) leaves two spaces in a row.
-  info.source = Unescape(NextField(rest));
+  info.source = Unescape(TakeField(rest, ' '));
   info.super_options = rest;
   return info;
 }
@@ -101,11 +90,8 @@ Result<MountInfo> ParseMountInfoLine(std::string_view line) {
 Result<std::vector<MountInfo>> ParseMountInfo(std::string_view text) {
   std::vector<MountInfo> mounts;
   while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
+    const std::string_view line = TakeField(text, '\n');
     if (!line.empty()) mounts.push_back(TRY(ParseMountInfoLine(line)));
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
   }
   return mounts;
 }

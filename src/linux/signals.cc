@@ -2,10 +2,11 @@
 #include "linux/signals.h"
 
 #include <cctype>
-#include <charconv>
 #include <csignal>
 #include <optional>
 #include <utility>
+
+#include "base/parse_number.h"
 
 namespace kata::linux {
 namespace {
@@ -50,13 +51,6 @@ constexpr std::pair<std::string_view, int> kSignals[] = {
     {"RTMAX", kLastSignal},
 };
 
-std::optional<int> ParseInt(std::string_view text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 // `name` without "SIG", upper case.
 std::optional<int> FindByName(std::string_view name) {
   for (const auto& [known, number] : kSignals) {
@@ -65,7 +59,7 @@ std::optional<int> FindByName(std::string_view name) {
   const bool from_min = name.starts_with("RTMIN+");
   const bool from_max = name.starts_with("RTMAX-");
   if (!from_min && !from_max) return std::nullopt;
-  const std::optional<int> offset = ParseInt(name.substr(6));
+  const std::optional<int> offset = ParseNumber<int>(name.substr(6));
   if (!offset || *offset < 0 || *offset > kLastSignal - kFirstRealTimeSignal) return std::nullopt;
   return from_min ? kFirstRealTimeSignal + *offset : kLastSignal - *offset;
 }
@@ -76,7 +70,7 @@ Result<int> ParseSignal(std::string_view text) {
   if (text.size() <= 32) {
     std::string name;
     for (const char c : text) name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    std::optional<int> number = ParseInt(name);
+    std::optional<int> number = ParseNumber<int>(name);
     if (!number) number = FindByName(name.starts_with("SIG") ? std::string_view(name).substr(3) : name);
     if (number && *number >= 1 && *number <= kLastSignal) return *number;
   }

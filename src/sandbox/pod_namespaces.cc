@@ -3,8 +3,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include <charconv>
-
+#include "base/parse_number.h"
 #include "linux/namespaces.h"
 
 namespace kata::sandbox {
@@ -40,10 +39,7 @@ pid_t ProcessOfNamespace(std::string_view path) {
   constexpr std::string_view kProc = "/proc/";
   if (!path.starts_with(kProc)) return 0;
   path.remove_prefix(kProc.size());
-  const std::string_view digits = path.substr(0, path.find('/'));
-  pid_t pid = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
-  return error == std::errc() && end == digits.data() + digits.size() ? pid : 0;
+  return ParseNumber<pid_t>(path.substr(0, path.find('/'))).value_or(0);
 }
 
 bool IsKataShim(pid_t pid) {

@@ -1,8 +1,7 @@
 #include "agent/device/pci_path.h"
 
-#include <charconv>
-
 #include "base/file.h"
+#include "base/parse_number.h"
 
 namespace kata::agent {
 namespace {
@@ -15,11 +14,8 @@ constexpr unsigned kMaxBus = 0xff;
 constexpr size_t kMaxSlots = 16;
 
 std::optional<unsigned> ParseHex(std::string_view text, unsigned max) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value > max)
-    return std::nullopt;
-  return value;
+  const std::optional<unsigned> value = ParseNumber<unsigned>(text, 16);
+  return value && *value <= max ? value : std::nullopt;
 }
 
 Result<PciPath::Slot> ParseSlot(std::string_view text) {

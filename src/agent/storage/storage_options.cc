@@ -6,19 +6,17 @@
 #include <charconv>
 #include <limits>
 
+#include "base/parse_number.h"
 #include "base/take_field.h"
 #include "linux/mounts.h"
 
 namespace kata::agent {
 namespace {
 
-Result<uint32_t> ParseNumber(std::string_view word, std::string_view digits, int base) {
-  uint32_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size()) {
-    return MakeError(Code::kInvalidArgument, "option '{}': not a number", word);
-  }
-  return value;
+Result<uint32_t> ParseOption(std::string_view word, std::string_view digits, int base) {
+  const std::optional<uint32_t> value = ParseNumber<uint32_t>(digits, base);
+  if (!value) return MakeError(Code::kInvalidArgument, "option '{}': not a number", word);
+  return *value;
 }
 
 }  // namespace
@@ -30,9 +28,9 @@ Result<StorageOptions> ParseStorageOptions(const grpc::Storage& storage, bool ta
   for (const std::string& word : storage.options()) {
     const std::string_view text = word;
     if (text.starts_with(kGroup)) {
-      options.group = TRY(ParseNumber(word, text.substr(kGroup.size()), 10));
+      options.group = TRY(ParseOption(word, text.substr(kGroup.size()), 10));
     } else if (take_mode && text.starts_with(kMode)) {
-      const uint32_t mode = TRY(ParseNumber(word, text.substr(kMode.size()), 8));
+      const uint32_t mode = TRY(ParseOption(word, text.substr(kMode.size()), 8));
       if (mode > 07777) return MakeError(Code::kInvalidArgument, "option '{}': not a file mode", word);
       options.mode = mode;
     } else {

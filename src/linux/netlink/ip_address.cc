@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/parse_number.h"
+
 namespace kata::linux {
 namespace {
 
@@ -53,12 +55,11 @@ Result<IpPrefix> IpPrefix::Parse(const std::string& text) {
   prefix.address = TRY(IpAddress::Parse(text.substr(0, slash)));
   prefix.length = static_cast<uint8_t>(prefix.address.bits());
   if (slash == std::string::npos) return prefix;
-  const char* const begin = text.data() + slash + 1;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(begin, end, prefix.length);
-  if (begin == end || error != std::errc() || rest != end || prefix.length > prefix.address.bits()) {
+  const std::optional<uint8_t> length = ParseNumber<uint8_t>(std::string_view(text).substr(slash + 1));
+  if (!length || *length > prefix.address.bits()) {
     return MakeError(Code::kInvalidArgument, "'{}' has no valid prefix length", text);
   }
+  prefix.length = *length;
   return prefix;
 }
 
