@@ -254,9 +254,13 @@ class KataTest(unittest.TestCase):
     def wait_status(self, container_id, status):
         wait_until(lambda: self.state(container_id)["status"] == status, f"container status {status}")
 
-    def vmm_pid(self, container_id):
+    def saved_state(self, container_id):
+        """What the sandbox server has written down of the container, beyond what `state` tells."""
         with open(os.path.join(self.root, container_id, "state.json"), encoding="utf-8") as f:
-            return json.load(f)["vmm"]["pid"]
+            return json.load(f)
+
+    def vmm_pid(self, container_id):
+        return self.saved_state(container_id)["vmm"]["pid"]
 
     def log_tail(self):
         try:

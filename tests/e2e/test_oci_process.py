@@ -109,8 +109,7 @@ class OciProcess(KataTest):
         self.kata("start", container)
         self.kata("exec", "--detach", "--pid-file", self.pid_file("exec"), container, "sleep", "1000",
                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
-            state = json.load(f)
+        state = self.saved_state(container)
         processes = {name: state[name]["pid"] for name in ("shim", "server", "vmm")}
         processes["exec"] = self.pid("exec")
         for name, pid in processes.items():

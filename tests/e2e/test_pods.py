@@ -1,6 +1,5 @@
 """Containers of one pod, created as an engine does: what they share and what they have for themselves."""
 
-import json
 import os
 import signal
 import subprocess
@@ -76,14 +75,17 @@ class Pods(KataTest):
                     self.kata("create", "--bundle", bundle.path, self.new_id(), check=False,
                               stdout=subprocess.DEVNULL), f"{kind} namespace", path)
 
-    def host_memory_limit(self, container):
-        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
-            directories = json.load(f)["cgroups"].values()
-        for path in [os.path.join(d, name) for d in directories for name in ("memory.limit_in_bytes", "memory.max")]:
+    def host_memory_file(self, container, *names):
+        """Of the container's control groups on the host the file that goes by one of these names."""
+        directories = self.saved_state(container)["cgroups"].values()
+        for path in [os.path.join(d, name) for d in directories for name in names]:
             if os.path.exists(path):
                 with open(path, encoding="utf-8") as f:
-                    return int(f.read())
+                    return f.read()
         return self.fail("no memory control group")
+
+    def host_memory_limit(self, container):
+        return int(self.host_memory_file(container, "memory.limit_in_bytes", "memory.max"))
 
     def test_limit_of_the_vmm_follows_the_machine(self):
         self.kata("update", "--memory", str(128 << 20), self.pause)
@@ -133,13 +135,8 @@ class Pods(KataTest):
 
     def oom_kills(self, container):
         """As engines see them: in its control group on the host."""
-        with open(os.path.join(self.root, container, "state.json"), encoding="utf-8") as f:
-            directories = json.load(f)["cgroups"].values()
-        for path in [os.path.join(d, name) for d in directories for name in ("memory.oom_control", "memory.events")]:
-            if os.path.exists(path):
-                with open(path, encoding="utf-8") as f:
-                    return int(dict(line.split() for line in f)["oom_kill"])
-        return self.fail("no memory control group")
+        lines = self.host_memory_file(container, "memory.oom_control", "memory.events").splitlines()
+        return int(dict(line.split() for line in lines)["oom_kill"])
 
     def test_an_oom_kill_beside_many(self):
         memory = {"limit": 40 << 20, "swap": 40 << 20}

@@ -33,8 +33,7 @@ class Update(KataTest):
         return {l.split(" ", 1)[0]: (l.split(" ", 1) + [""])[1] for l in lines}
 
     def host_limits(self):
-        with open(os.path.join(self.root, self.container, "state.json"), encoding="utf-8") as f:
-            directories = json.load(f)["cgroups"].values()
+        directories = self.saved_state(self.container)["cgroups"].values()
         limits = {}
         for path in {os.path.join(d, name) for d in directories for name in HOST_FILES}:
             if os.path.exists(path):
