@@ -25,6 +25,13 @@ class Networks(Containers):
         self.assert_answers(self.engine_command(("exec", client, "wget", "-q", "-O", "-", url)), f"'{client}' to fetch {url}",
                             expected)
 
+    def assert_all_fetch(self, network, address, url):
+        """Each of these containers from itself and the others."""
+        urls = {name: url.format(self.networks_of(name)[network][address]) for name in ("one", "two", "three")}
+        for client in urls:
+            for server in urls:
+                self.assert_fetches(client, urls[server], server)
+
     def assert_published(self, url, expected):
         self.assert_answers(self.inside("busybox", "wget", "-q", "-O", "-", url), f"an answer at {url}", expected)
 
@@ -97,10 +104,7 @@ class Networks(Containers):
     def test_traffic_on_the_default_bridge(self):
         for name, runtime in (("one", "kata"), ("two", "runc"), ("three", "kata")):
             self.serve(name, runtime, *(("-p", "127.0.0.1:8085:80") if name == "three" else ()))
-        address = {name: self.networks_of(name)["bridge"]["IPAddress"] for name in ("one", "two", "three")}
-        for client in address:
-            for server in address:
-                self.assert_fetches(client, f"http://{address[server]}/", server)
+        self.assert_all_fetch("bridge", "IPAddress", "http://{}/")
         self.assert_published("http://127.0.0.1:8085/", "three")
 
     def test_traffic_over_ipv6(self):
@@ -108,10 +112,7 @@ class Networks(Containers):
         self.serve("one", "kata", "--network", "six", "-p", "[::1]:8080:80")
         self.serve("two", "runc", "--network", "six")
         self.serve("three", "kata", "--network", "six")
-        address = {name: self.networks_of(name)["six"]["GlobalIPv6Address"] for name in ("one", "two", "three")}
-        for client in address:
-            for server in address:
-                self.assert_fetches(client, f"http://[{address[server]}]/", server)
+        self.assert_all_fetch("six", "GlobalIPv6Address", "http://[{}]/")
         self.assert_published("http://[::1]:8080/", "one")
 
     def test_names_after_a_network_has_gone_and_come(self):
