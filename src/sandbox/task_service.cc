@@ -9,6 +9,7 @@
 #include "proto/task.pb.h"
 #include "proto/wellknown.pb.h"
 #include "protocol/constants.h"
+#include "sandbox/container_method.h"
 
 namespace kata::sandbox {
 namespace {
@@ -80,6 +81,17 @@ Reply<void> EmptyReply(Responder<Empty> responder) {
   };
 }
 
+// Answers with the pid.
+template <typename Response>
+Reply<pid_t> PidReply(Responder<Response> responder) {
+  return [responder = std::move(responder)](Result<pid_t> pid) mutable {
+    if (!pid) return responder.Respond(std::move(pid).error());
+    Response response;
+    response.set_pid(static_cast<uint32_t>(*pid));
+    responder.Respond(response);
+  };
+}
+
 Result<task::StateResponse> GetState(const Sandbox& sandbox, const task::StateRequest& request) {
   const Target target = TRY(FindTarget(sandbox, request.id(), request.exec_id()));
   task::StateResponse response;
@@ -119,37 +131,15 @@ void RegisterLifecycle(ttrpc::Server& server, const std::string& service,
           responder.Respond(Error(Code::kUnimplemented, "root file systems are mounted by the caller"));
           return;
         }
-        sandbox->Create(request.id(), request.bundle(), request.notify(),
-                        [responder = std::move(responder)](Result<pid_t> pid) mutable {
-                          if (!pid) {
-                            responder.Respond(std::move(pid).error());
-                            return;
-                          }
-                          task::CreateTaskResponse response;
-                          response.set_pid(static_cast<uint32_t>(*pid));
-                          responder.Respond(response);
-                        });
+        sandbox->Create(request.id(), request.bundle(), request.notify(), PidReply(std::move(responder)));
       });
-  server.Handle<task::StartRequest, task::StartResponse>(
-      service, "Start",
-      [sandbox](const CallContext&, const task::StartRequest& request,
-                Responder<task::StartResponse> responder) {
-        auto reply = [responder = std::move(responder)](Result<pid_t> pid) mutable {
-          if (!pid) {
-            responder.Respond(std::move(pid).error());
-            return;
-          }
-          task::StartResponse response;
-          response.set_pid(static_cast<uint32_t>(*pid));
-          responder.Respond(response);
-        };
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        if (!container) {
-          reply(Error(container.error()));
-        } else if (request.exec_id().empty()) {
-          (*container)->Start(std::move(reply));
+  HandleContainer<task::StartRequest, task::StartResponse>(
+      server, service, "Start", sandbox,
+      [](Container& container, const task::StartRequest& request, Responder<task::StartResponse> responder) {
+        if (request.exec_id().empty()) {
+          container.Start(PidReply(std::move(responder)));
         } else {
-          (*container)->StartExec(request.exec_id(), std::move(reply));
+          container.StartExec(request.exec_id(), PidReply(std::move(responder)));
         }
       });
   server.Handle<task::DeleteRequest, task::DeleteResponse>(
@@ -189,64 +179,38 @@ void RegisterControl(ttrpc::Server& server, const std::string& service,
         sandbox->Kill(request.id(), request.exec_id(), static_cast<int>(request.signal()), request.all(),
                       EmptyReply(std::move(responder)));
       });
-  server.Handle<task::PauseRequest, Empty>(
-      service, "Pause",
-      [sandbox](const CallContext&, const task::PauseRequest& request, Responder<Empty> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        Reply<void> reply = EmptyReply(std::move(responder));
-        if (container) {
-          (*container)->Pause(std::move(reply));
-        } else {
-          reply(Error(container.error()));
-        }
+  HandleContainer<task::PauseRequest, Empty>(
+      server, service, "Pause", sandbox,
+      [](Container& container, const task::PauseRequest&, Responder<Empty> responder) {
+        container.Pause(EmptyReply(std::move(responder)));
       });
-  server.Handle<task::ResumeRequest, Empty>(
-      service, "Resume",
-      [sandbox](const CallContext&, const task::ResumeRequest& request, Responder<Empty> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        Reply<void> reply = EmptyReply(std::move(responder));
-        if (container) {
-          (*container)->Resume(std::move(reply));
-        } else {
-          reply(Error(container.error()));
-        }
+  HandleContainer<task::ResumeRequest, Empty>(
+      server, service, "Resume", sandbox,
+      [](Container& container, const task::ResumeRequest&, Responder<Empty> responder) {
+        container.Resume(EmptyReply(std::move(responder)));
       });
-  server.Handle<task::UpdateTaskRequest, Empty>(
-      service, "Update",
-      [sandbox](const CallContext&, const task::UpdateTaskRequest& request, Responder<Empty> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
+  HandleContainer<task::UpdateTaskRequest, Empty>(
+      server, service, "Update", sandbox,
+      [](Container& container, const task::UpdateTaskRequest& request, Responder<Empty> responder) {
         const Result<oci::Resources> resources = oci::ParseResources(request.resources().value());
-        Reply<void> reply = EmptyReply(std::move(responder));
-        if (!container) {
-          reply(Error(container.error()));
-        } else if (!resources) {
-          reply(Error(resources.error()).Wrap("resources"));
-        } else {
-          (*container)->Update(*resources, std::move(reply));
-        }
+        if (!resources) return responder.Respond(Error(resources.error()).Wrap("resources"));
+        container.Update(*resources, EmptyReply(std::move(responder)));
       });
 }
 
 void RegisterTerminal(ttrpc::Server& server, const std::string& service,
                       const std::shared_ptr<Sandbox>& sandbox) {
-  server.Handle<task::ResizePtyRequest, Empty>(
-      service, "ResizePty",
-      [sandbox](const CallContext&, const task::ResizePtyRequest& request, Responder<Empty> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        Reply<void> reply = EmptyReply(std::move(responder));
-        if (container) {
-          (*container)->Resize(request.exec_id(), request.height(), request.width(), std::move(reply));
-        } else {
-          reply(Error(container.error()));
-        }
+  HandleContainer<task::ResizePtyRequest, Empty>(
+      server, service, "ResizePty", sandbox,
+      [](Container& container, const task::ResizePtyRequest& request, Responder<Empty> responder) {
+        container.Resize(request.exec_id(), request.height(), request.width(),
+                         EmptyReply(std::move(responder)));
       });
-  server.Handle<task::CloseIORequest, Empty>(
-      service, "CloseIO",
-      [sandbox](const CallContext&, const task::CloseIORequest& request, Responder<Empty> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        Status status = container ? Status() : Status(Error(container.error()));
-        if (container && request.stdin()) status = (*container)->CloseInput(request.exec_id());
-        EmptyReply(std::move(responder))(std::move(status));
+  HandleContainer<task::CloseIORequest, Empty>(
+      server, service, "CloseIO", sandbox,
+      [](Container& container, const task::CloseIORequest& request, Responder<Empty> responder) {
+        EmptyReply(std::move(responder))(request.stdin() ? container.CloseInput(request.exec_id())
+                                                         : Status());
       });
 }
 
@@ -275,17 +239,11 @@ void RegisterQueries(ttrpc::Server& server, const std::string& service,
           shared->Respond(response);
         });
       });
-  server.Handle<task::PidsRequest, task::PidsResponse>(
-      service, "Pids",
-      [sandbox](const CallContext&, const task::PidsRequest& request,
-                Responder<task::PidsResponse> responder) {
-        const Result<std::shared_ptr<Container>> container = sandbox->FindContainer(request.id());
-        if (!container) {
-          responder.Respond(Error(container.error()));
-          return;
-        }
+  HandleContainer<task::PidsRequest, task::PidsResponse>(
+      server, service, "Pids", sandbox,
+      [](Container& container, const task::PidsRequest&, Responder<task::PidsResponse> responder) {
         task::PidsResponse response;
-        for (const pid_t pid : (*container)->ShimPids()) {
+        for (const pid_t pid : container.ShimPids()) {
           response.add_processes()->set_pid(static_cast<uint32_t>(pid));
         }
         responder.Respond(response);
