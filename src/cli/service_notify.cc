@@ -28,6 +28,11 @@ Error Cancelled() {
   return Error(Code::kCancelled, "the wait for the container to be ready was ended");
 }
 
+Error NotifySocketError(Error cause) {
+  // "Unavailable" would mean that the container's server is.
+  return std::move(cause).Wrap("NOTIFY_SOCKET").WithCode(Code::kFailedPrecondition);
+}
+
 // The container has gone, or its server is of a release that does not know of this.
 bool IsEnd(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kNotFound ||
@@ -45,8 +50,7 @@ Result<ServiceManager> ServiceManager::Connect(const std::string& address) {
   Result<UniqueFd> socket = address.starts_with('@')
                                 ? linux::ConnectUnixAbstract(address.substr(1))
                                 : linux::ConnectUnix(address, SOCK_DGRAM, Deadline::After(kSendTime));
-  // "Unavailable" would mean that the container's server is.
-  if (!socket) return std::move(socket).error().Wrap("NOTIFY_SOCKET").WithCode(Code::kFailedPrecondition);
+  if (!socket) return NotifySocketError(std::move(socket).error());
   return ServiceManager(std::move(*socket));
 }
 
@@ -54,7 +58,7 @@ Status ServiceManager::TellReady(const std::string& line, pid_t pid, int stop_fd
                                  milliseconds patience) const {
   for (const std::string& message : {line + "\n", fmt::format("MAINPID={}\n", pid)}) {
     Status sent = linux::SendUnixMessage(socket_.get(), message, {}, Deadline::After(kSendTime));
-    if (!sent) return std::move(sent).error().Wrap("NOTIFY_SOCKET").WithCode(Code::kFailedPrecondition);
+    if (!sent) return NotifySocketError(std::move(sent).error());
   }
   return AwaitNotice(stop_fd, patience);
 }
@@ -64,7 +68,7 @@ Status ServiceManager::AwaitNotice(int stop_fd, milliseconds patience) const {
   PipeEnds barrier = TRY(MakePipe());
   Status sent =
       linux::SendUnixMessage(socket_.get(), "BARRIER=1", {barrier.write.get()}, Deadline::After(kSendTime));
-  if (!sent) return std::move(sent).error().Wrap("NOTIFY_SOCKET").WithCode(Code::kFailedPrecondition);
+  if (!sent) return NotifySocketError(std::move(sent).error());
   barrier.write.Reset();
   const Deadline deadline = Deadline::After(patience);
   for (;;) {
