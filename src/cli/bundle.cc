@@ -36,7 +36,8 @@ Status CheckDirectory(const std::string& path) {
   return {};
 }
 
-Status CheckSections(const oci::Spec& spec) {
+Status CheckSpec(const oci::Spec& spec) {
+  TRY(oci::Validate(spec));
   const char* missing = !spec.process ? "process" : !spec.root ? "root" : !spec.linux ? "linux" : nullptr;
   if (missing != nullptr) return MakeError(Code::kInvalidArgument, "{}: it is missing", missing);
   return {};
@@ -134,9 +135,7 @@ Result<Bundle> LoadBundle(const std::string& path) {
   TRY_CTX(CheckDirectory(bundle.path), "open bundle");
 
   bundle.spec = TRY(ReadSpec(bundle.path));
-  const std::string file = bundle.path + kSpecFile;
-  TRY_CTX(oci::Validate(bundle.spec), "read specification '{}'", file);
-  TRY_CTX(CheckSections(bundle.spec), "read specification '{}'", file);
+  TRY_CTX(CheckSpec(bundle.spec), "read specification '{}{}'", bundle.path, kSpecFile);
   TRY(CheckHostNamespaces(*bundle.spec.linux));
   TRY(CheckOthersNamespaces(bundle.spec));
 
