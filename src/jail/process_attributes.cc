@@ -16,20 +16,12 @@
 #include <utility>
 
 #include "base/file.h"
+#include "jail/find_by_name.h"
 #include "linux/cpu_list.h"
 #include "linux/rlimits.h"
 
 namespace kata::jail {
 namespace {
-
-template <typename T, size_t N>
-Result<T> FindByName(const std::pair<std::string_view, T> (&table)[N], const std::string& name,
-                     std::string_view what) {
-  for (const auto& [known, value] : table) {
-    if (known == name) return value;
-  }
-  return MakeError(Code::kInvalidArgument, "unknown {} '{}'", what, name);
-}
 
 constexpr std::pair<std::string_view, uint32_t> kPolicies[] = {
     {"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},       {"SCHED_BATCH", 3},

@@ -24,6 +24,7 @@
 
 #include "base/file.h"
 #include "base/unique_fd.h"
+#include "jail/find_by_name.h"
 #include "jail/jail.h"
 #include "oci/seccomp_names.h"
 
@@ -49,15 +50,6 @@ constexpr std::pair<std::string_view, unsigned> kFlags[] = {
     // Concerns notification only; harmless without it.
     {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0},
 };
-
-template <typename T, size_t N>
-Result<T> FindByName(const std::pair<std::string_view, T> (&table)[N], const std::string& name,
-                     std::string_view what) {
-  for (const auto& [known, value] : table) {
-    if (known == name) return value;
-  }
-  return MakeError(Code::kInvalidArgument, "seccomp: unknown {} '{}'", what, name);
-}
 
 Result<uint32_t> ParseAction(const std::string& name, std::optional<uint32_t> errno_ret) {
   const uint32_t error = errno_ret.value_or(EPERM);
@@ -108,7 +100,7 @@ Result<scmp_arg_cmp> ParseArgument(const oci::SeccompArg& arg) {
     return MakeError(Code::kInvalidArgument, "seccomp: argument index {} is above 5", arg.index);
   scmp_arg_cmp comparison{};
   comparison.arg = arg.index;
-  comparison.op = TRY(FindByName(kOperators, arg.op, "operator"));
+  comparison.op = TRY_CTX(FindByName(kOperators, arg.op, "operator"), "seccomp");
   comparison.datum_a = arg.value;
   comparison.datum_b = arg.value_two;
   return comparison;
@@ -214,7 +206,7 @@ Result<SeccompFilter> SeccompFilter::Compile(const oci::Seccomp& seccomp) {
   }
   const uint32_t default_action = TRY(ParseAction(seccomp.default_action, seccomp.default_errno_ret));
   unsigned flags = 0;
-  for (const std::string& flag : seccomp.flags) flags |= TRY(FindByName(kFlags, flag, "flag"));
+  for (const std::string& flag : seccomp.flags) flags |= TRY_CTX(FindByName(kFlags, flag, "flag"), "seccomp");
   const ContextPtr context(seccomp_init(default_action), seccomp_release);
   if (!context) return MakeError(Code::kInternal, "seccomp: create filter");
   TRY(AddArchitectures(context.get(), seccomp.architectures));
