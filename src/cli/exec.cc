@@ -155,15 +155,7 @@ class NewProcess {
 
  private:
   Status Attach() {
-    sandbox::AttachRequest attach;
-    attach.id = container_.id();
-    attach.exec_id = exec_id_;
-    attach.terminal = stdio_.terminal;
-    attach.shim_pid = stand_in_.process.pid();
-    attach.channel = std::move(stand_in_.channel);
-    attach.stdin_fd = TRY(stdio_.in.Duplicate());
-    attach.stdout_fd = TRY(stdio_.out.Duplicate());
-    if (!stdio_.terminal) attach.stderr_fd = TRY(stdio_.err.Duplicate());
+    sandbox::AttachRequest attach = TRY(MakeAttachRequest(container_.id(), exec_id_, stand_in_, stdio_));
     UniqueFd socket = TRY(container_.server_directory().ConnectAttach());
     attachment_ = TRY(
         sandbox::Attachment::Attach(std::move(socket), std::move(attach), Deadline::After(kAttachTimeout)));

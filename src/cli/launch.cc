@@ -227,4 +227,18 @@ Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, 
   return StandIn{std::move(child), std::move(channel.first)};
 }
 
+Result<sandbox::AttachRequest> MakeAttachRequest(const std::string& id, const std::string& exec_id,
+                                                 StandIn& stand_in, const Stdio& stdio) {
+  sandbox::AttachRequest attach;
+  attach.id = id;
+  attach.exec_id = exec_id;
+  attach.terminal = stdio.terminal;
+  attach.shim_pid = stand_in.process.pid();
+  attach.channel = std::move(stand_in.channel);
+  attach.stdin_fd = TRY(stdio.in.Duplicate());
+  attach.stdout_fd = TRY(stdio.out.Duplicate());
+  if (!stdio.terminal) attach.stderr_fd = TRY(stdio.err.Duplicate());
+  return attach;
+}
+
 }  // namespace kata::cli

@@ -14,6 +14,7 @@
 #include "cli/console.h"
 #include "linux/namespaces.h"
 #include "oci/spec.h"
+#include "sandbox/attach.h"
 #include "sandbox/state_directory.h"
 
 namespace kata::cli {
@@ -79,5 +80,10 @@ struct StandInPlace {
 // `die_with_us`: it is killed when this program ends, however that happens; else it is left to the engine.
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
                              const Stdio& stdio, const StandInPlace& place, bool die_with_us);
+
+// What the sandbox server is to be told of `stand_in`, whose channel it takes, and of `stdio`, of which it
+// has copies.
+Result<sandbox::AttachRequest> MakeAttachRequest(const std::string& id, const std::string& exec_id,
+                                                 StandIn& stand_in, const Stdio& stdio);
 
 }  // namespace kata::cli

@@ -145,15 +145,7 @@ Status NewContainer::Launch(const Bundle& bundle, const std::string& config_file
 Status NewContainer::CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout) {
   TRY(signals_.CheckInterrupt());
   const log::Step step("create container in the sandbox server", {{"container", request_.id}});
-  sandbox::AttachRequest attach;
-  attach.id = request_.id;
-  attach.terminal = stdio_.terminal;
-  attach.shim_pid = stand_in_.process.pid();
-  attach.channel = std::move(stand_in_.channel);
-  attach.stdin_fd = TRY(stdio_.in.Duplicate());
-  attach.stdout_fd = TRY(stdio_.out.Duplicate());
-  if (!stdio_.terminal) attach.stderr_fd = TRY(stdio_.err.Duplicate());
-
+  sandbox::AttachRequest attach = TRY(MakeAttachRequest(request_.id, "", stand_in_, stdio_));
   Result<UniqueFd> attach_socket = server_directory_.ConnectAttach();
   if (!attach_socket) return Explain(std::move(attach_socket).error());
   Result<sandbox::Attachment> attachment = sandbox::Attachment::Attach(
