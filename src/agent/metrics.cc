@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/take_field.h"
 #include "linux/mountinfo.h"
 
 namespace kata::agent {
@@ -53,17 +54,6 @@ class MetricsText {
   std::string text_;
 };
 
-std::vector<std::string_view> Words(std::string_view line, std::string_view separators = " \t") {
-  std::vector<std::string_view> words;
-  size_t begin = 0;
-  while ((begin = line.find_first_not_of(separators, begin)) != std::string_view::npos) {
-    const size_t end = std::min(line.find_first_of(separators, begin), line.size());
-    words.push_back(line.substr(begin, end - begin));
-    begin = end;
-  }
-  return words;
-}
-
 uint64_t Number(std::string_view text) {
   uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
@@ -73,7 +63,8 @@ uint64_t Number(std::string_view text) {
 // A file of /proc as lines; empty if it cannot be read.
 struct ProcFile {
   ProcFile(const std::string& root, std::string_view name)
-      : text(ReadFile(fmt::format("{}/{}", root, name)).value_or(std::string())), lines(Words(text, "\n")) {}
+      : text(ReadFile(fmt::format("{}/{}", root, name)).value_or(std::string())),
+        lines(SplitWords(text, "\n")) {}
   ProcFile(const ProcFile&) = delete;
   std::string text;
   std::vector<std::string_view> lines;
@@ -97,7 +88,7 @@ std::string SnakeCase(std::string_view name) {
 std::vector<std::string_view> StatFields(std::string_view text) {
   const size_t end_of_name = text.rfind(')');
   if (end_of_name == std::string_view::npos) return {};
-  return Words(text.substr(end_of_name + 1), " \n");
+  return SplitWords(text.substr(end_of_name + 1), " \n");
 }
 
 // Clock ticks after a time in seconds, in seconds.
@@ -157,7 +148,7 @@ void AddStatus(const std::string& proc_root, MetricsText& out) {
   out.Family("kata_agent_proc_status", "gauge", "Memory in kB and context switches of the agent.");
   const ProcFile status(proc_root, "self/status");
   for (const std::string_view line : status.lines) {
-    const std::vector<std::string_view> words = Words(line, ": \t");
+    const std::vector<std::string_view> words = SplitWords(line, ": \t");
     const bool memory = words.size() == 3 && words[2] == "kB";
     if (!memory && !(words.size() == 2 && words[0].ends_with("ctxt_switches"))) continue;
     std::string item(words[0]);
@@ -167,7 +158,7 @@ void AddStatus(const std::string& proc_root, MetricsText& out) {
   out.Family("kata_agent_io_stat", "gauge", "Input and output of the agent.");
   const ProcFile io(proc_root, "self/io");
   for (const std::string_view line : io.lines) {
-    const std::vector<std::string_view> words = Words(line, ": ");
+    const std::vector<std::string_view> words = SplitWords(line, ": ");
     if (words.size() != 2) continue;
     std::string item(words[0]);
     std::erase(item, '_');
@@ -177,7 +168,7 @@ void AddStatus(const std::string& proc_root, MetricsText& out) {
 
 void AddLoad(const std::string& proc_root, MetricsText& out) {
   const ProcFile load(proc_root, "loadavg");
-  const std::vector<std::string_view> words = Words(load.text, " \n/");
+  const std::vector<std::string_view> words = SplitWords(load.text, " \n/");
   if (words.size() < 5) return;
   out.Family("kata_guest_load", "gauge", "Load of the guest.");
   out.Item("load1", words[0]);
@@ -195,7 +186,7 @@ void AddCpu(const std::string& proc_root, MetricsText& out) {
   const ProcFile stat(proc_root, "stat");
   for (const std::string_view line : stat.lines) {
     if (!line.starts_with("cpu")) continue;
-    const std::vector<std::string_view> words = Words(line);
+    const std::vector<std::string_view> words = SplitWords(line, " \t");
     const std::string_view cpu = words[0] == "cpu" ? "total" : words[0].substr(3);
     for (size_t i = 0; i < std::size(kItems) && i + 1 < words.size(); ++i) {
       out.Item("cpu", cpu, kItems[i], words[i + 1]);
@@ -207,14 +198,14 @@ void AddMemory(const std::string& proc_root, MetricsText& out) {
   out.Family("kata_guest_meminfo", "gauge", "Memory of the guest in bytes; huge pages in pages.");
   const ProcFile memory(proc_root, "meminfo");
   for (const std::string_view line : memory.lines) {
-    const std::vector<std::string_view> words = Words(line, ": ");
+    const std::vector<std::string_view> words = SplitWords(line, ": ");
     if (words.size() < 2) continue;
     out.Item(SnakeCase(words[0]), fmt::format("{}", Number(words[1]) * (words.size() > 2 ? 1024 : 1)));
   }
   out.Family("kata_guest_vm_stat", "gauge", "Virtual memory statistics of the guest.");
   const ProcFile vm(proc_root, "vmstat");
   for (const std::string_view line : vm.lines) {
-    const std::vector<std::string_view> words = Words(line);
+    const std::vector<std::string_view> words = SplitWords(line, " \t");
     if (words.size() == 2) out.Item(words[0], words[1]);
   }
 }
@@ -229,8 +220,8 @@ void AddNetwork(const std::string& proc_root, MetricsText& out) {
   for (const std::string_view line : network.lines) {
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;  // the two lines of the head
-    const std::vector<std::string_view> name = Words(line.substr(0, colon));
-    const std::vector<std::string_view> values = Words(line.substr(colon + 1));
+    const std::vector<std::string_view> name = SplitWords(line.substr(0, colon), " \t");
+    const std::vector<std::string_view> values = SplitWords(line.substr(colon + 1), " \t");
     if (name.size() != 1) continue;
     for (size_t i = 0; i < std::size(kItems) && i < values.size(); ++i) {
       out.Item("interface", name[0], kItems[i], values[i]);
@@ -260,7 +251,7 @@ void AddDisks(const std::string& proc_root, MetricsText& out) {
   out.Family("kata_guest_diskstat", "gauge", "Input and output of the guest's disks.");
   const ProcFile disks(proc_root, "diskstats");
   for (const std::string_view line : disks.lines) {
-    const std::vector<std::string_view> words = Words(line);
+    const std::vector<std::string_view> words = SplitWords(line, " \t");
     for (size_t i = 0; i < std::size(kItems) && i + 3 < words.size(); ++i) {
       out.Item("disk", words[2], kItems[i], words[i + 3]);
     }

@@ -7,23 +7,10 @@
 #include "base/take_field.h"
 
 namespace kata::cli {
-namespace {
-
-std::vector<std::string_view> SplitWords(std::string_view line) {
-  std::vector<std::string_view> words;
-  for (size_t begin = 0; (begin = line.find_first_not_of(' ', begin)) != std::string_view::npos;) {
-    const size_t end = std::min(line.find(' ', begin), line.size());
-    words.push_back(line.substr(begin, end - begin));
-    begin = end;
-  }
-  return words;
-}
-
-}  // namespace
 
 Result<std::string> SelectProcesses(std::string_view ps_output, const std::vector<pid_t>& pids) {
   const std::string_view title = TakeField(ps_output, '\n');
-  const std::vector<std::string_view> columns = SplitWords(title);
+  const std::vector<std::string_view> columns = SplitWords(title, " ");
   const auto column = std::ranges::find(columns, "PID");
   if (column == columns.end()) {
     return Error(Code::kInvalidArgument, "what ps was asked for has no column PID");
@@ -32,7 +19,7 @@ Result<std::string> SelectProcesses(std::string_view ps_output, const std::vecto
   std::string text = std::string(title) + "\n";
   while (!ps_output.empty()) {
     const std::string_view line = TakeField(ps_output, '\n');
-    const std::vector<std::string_view> words = SplitWords(line);
+    const std::vector<std::string_view> words = SplitWords(line, " ");
     pid_t pid = 0;
     if (index >= words.size()) continue;
     std::from_chars(words[index].data(), words[index].data() + words[index].size(), pid);
