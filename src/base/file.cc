@@ -42,6 +42,15 @@ Result<const dirent*> NextEntry(DIR* dir, const std::string& path) {
   }
 }
 
+// `path` for messages.
+Result<std::vector<std::string>> ListEntries(UniqueFd directory, const std::string& path) {
+  const UniqueDir dir = TRY(OpenDirStream(std::move(directory), path));
+  std::vector<std::string> names;
+  while (const dirent* entry = TRY(NextEntry(dir.get(), path))) names.emplace_back(entry->d_name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 // A directory directly below `dirfd`, unless it is a symbolic link or a mount point. RESOLVE_NO_XDEV refuses
 // any mount point (EXDEV), also a bind mount of the same file system, which a comparison of st_dev would not
 // notice.
@@ -291,11 +300,11 @@ Status RemoveTree(const std::string& path) {
 }
 
 Result<std::vector<std::string>> ListDirectory(const std::string& path) {
-  UniqueDir dir = TRY(OpenDirStream(TRY(Open(path, O_RDONLY | O_DIRECTORY)), path));
-  std::vector<std::string> names;
-  while (const dirent* entry = TRY(NextEntry(dir.get(), path))) names.emplace_back(entry->d_name);
-  std::sort(names.begin(), names.end());
-  return names;
+  return ListEntries(TRY(Open(path, O_RDONLY | O_DIRECTORY)), path);
+}
+
+Result<std::vector<std::string>> ListDirectory(int directory_fd) {
+  return ListEntries(TRY(OpenAt(directory_fd, ".", O_RDONLY | O_DIRECTORY)), ".");
 }
 
 Status WaitFd(int fd, short events, Deadline deadline, std::string_view what) {

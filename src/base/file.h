@@ -47,6 +47,8 @@ bool PathExists(const std::string& path);
 Status RemoveTree(const std::string& path);
 // Names in a directory without "." and "..", sorted.
 Result<std::vector<std::string>> ListDirectory(const std::string& path);
+// The same of one that is open, whatever has been read of it so far.
+Result<std::vector<std::string>> ListDirectory(int directory_fd);
 
 // Waits until one of `events` (POLLIN ...) is there or the deadline passes (kDeadlineExceeded: "wait for
 // <what>").

@@ -1,7 +1,6 @@
 // A copy by descriptors, so that nothing outside of the source can be reached.
 #include "jail/copy_up.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -9,9 +8,7 @@
 #include <unistd.h>
 
 #include <climits>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "base/file.h"
 #include "base/unique_fd.h"
@@ -111,22 +108,9 @@ Status CopyLink(int source_dir, int target_dir, const std::string& name, const s
   return CopyOwnerAndTimes(info, target_dir, name);
 }
 
-Result<std::vector<std::string>> Names(int directory) {
-  UniqueFd copy = TRY(OpenAt(directory, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(copy.get()), closedir);
-  if (!stream) return SysError("read directory");
-  (void)copy.Release();
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(stream.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  return names;
-}
-
 Status CopyDirectory(int source, int target, int depth) {
   if (depth > kMaxDepth) return MakeError(Code::kResourceExhausted, "copy directory: nested too deep");
-  for (const std::string& name : TRY(Names(source))) {
+  for (const std::string& name : TRY(ListDirectory(source))) {
     struct stat info{};
     if (fstatat(source, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0)
       return SysError("read status of '{}'", name);
