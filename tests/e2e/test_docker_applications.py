@@ -15,7 +15,7 @@ HOST_PROGRAMS = ("-v", "/usr:/usr:ro", "-v", "/etc/alternatives:/etc/alternative
                  "-e", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin")
 
 
-class Postgres(DockerTest):
+class Database:
     """Debian's PostgreSQL, its data on a volume."""
 
     USER = "101:101"
@@ -80,7 +80,7 @@ class Postgres(DockerTest):
         self.assertIn("database system was not properly shut down", self.docker("logs", "db").stderr)
 
 
-class DockerInDocker(DockerTest):
+class DockerInside:
     """The commands are those of docs/docker.md; the programs come from the host instead of an image."""
 
     START = """
@@ -182,6 +182,14 @@ volumes: {{data: {{}}, pages: {{}}}}
         wait_until(lambda: self.compose("logs", "--no-color", "worker").count("working") == 2, "the second start's output")
         self.compose("down", "--timeout", "1", "--volumes")
         self.assertEqual(self.docker("ps", "--all", "--quiet").stdout + self.docker("volume", "ls", "--quiet").stdout, "")
+
+
+class Postgres(Database, DockerTest):
+    pass
+
+
+class DockerInDocker(DockerInside, DockerTest):
+    pass
 
 
 class Compose(ComposedApplication, DockerTest):

@@ -43,7 +43,7 @@ class Daemon(Containers):
         self.assertTrue(out.endswith("x\n"), out)
 
 
-class DockerSmallDisk(DockerTest):
+class SmallDisk:
     """With a disk for the daemon's data that is full soon."""
 
     def start_daemon(self):
@@ -129,6 +129,10 @@ class Restored(Containers):
 
 
 class DockerFailures(Failures, BrokenSettings, Daemon, Restored, DockerTest):
+    pass
+
+
+class DockerSmallDisk(SmallDisk, DockerTest):
     pass
 
 
