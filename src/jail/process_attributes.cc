@@ -130,7 +130,13 @@ Status ApplyPersonality(const oci::Personality& personality_spec) {
 }
 
 Status SetCpuAffinity(const std::string& list) {
-  const cpu_set_t set = TRY(linux::ParseCpuList(list));
+  const linux::CpuSet cpus = TRY(linux::ParseCpuList(list));
+  // The guest has far fewer than this set holds.
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (cpus.test(cpu)) CPU_SET(cpu, &set);
+  }
   if (sched_setaffinity(0, sizeof(set), &set) < 0) return SysError("set CPU affinity '{}'", list);
   return {};
 }

@@ -1,36 +1,71 @@
 #include "linux/cpu_list.h"
 
+#include <charconv>
 #include <optional>
 #include <string_view>
-
-#include "base/parse_number.h"
-#include "base/take_field.h"
 
 namespace kata::linux {
 namespace {
 
-std::optional<int> ParseCpu(std::string_view text) {
-  const std::optional<int> cpu = ParseNumber<int>(text);
-  return cpu && *cpu >= 0 && *cpu < CPU_SETSIZE ? cpu : std::nullopt;
+// `used` of each `group` processors from `first` to `last`.
+struct Range {
+  size_t first, last;
+  size_t used = 1, group = 1;
+};
+
+// Takes the number at the beginning of `text` off.
+std::optional<size_t> TakeNumber(std::string_view& text) {
+  size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return number;
+}
+
+bool TakeSign(std::string_view& text, char sign) {
+  if (!text.starts_with(sign)) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+// "7", "0-3", "0-31:2/8".
+std::optional<Range> ParseRange(std::string_view text) {
+  const std::optional<size_t> first = TakeNumber(text);
+  if (!first) return std::nullopt;
+  Range range{*first, *first};
+  if (TakeSign(text, '-')) {
+    const std::optional<size_t> last = TakeNumber(text);
+    if (!last) return std::nullopt;
+    range.last = *last;
+    if (TakeSign(text, ':')) {
+      const std::optional<size_t> used = TakeNumber(text);
+      if (!used || !TakeSign(text, '/')) return std::nullopt;
+      const std::optional<size_t> group = TakeNumber(text);
+      if (!group) return std::nullopt;
+      range.used = *used;
+      range.group = *group;
+    }
+  }
+  const bool valid = text.empty() && range.first <= range.last && range.last < CpuSet().size() &&
+                     range.used <= range.group && range.group > 0;
+  return valid ? std::optional(range) : std::nullopt;
 }
 
 }  // namespace
 
-Result<cpu_set_t> ParseCpuList(const std::string& list) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
+Result<CpuSet> ParseCpuList(const std::string& list) {
+  CpuSet set;
   std::string_view rest = list;
   while (!rest.empty()) {
-    const std::string_view range = TakeField(rest, ',');
-    const size_t dash = range.find('-');
-    const std::optional<int> first = ParseCpu(range.substr(0, dash));
-    const std::optional<int> last = dash == std::string_view::npos ? first : ParseCpu(range.substr(dash + 1));
-    if (!first || !last || *first > *last) {
-      return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+    const size_t comma = rest.find(',');
+    const std::optional<Range> range = ParseRange(rest.substr(0, comma));
+    if (!range) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+    for (size_t cpu = range->first; cpu <= range->last; ++cpu) {
+      if ((cpu - range->first) % range->group < range->used) set.set(cpu);
     }
-    for (int cpu = *first; cpu <= *last; ++cpu) CPU_SET(cpu, &set);
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
   }
-  if (CPU_COUNT(&set) == 0) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
+  if (set.none()) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
   return set;
 }
 

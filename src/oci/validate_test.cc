@@ -119,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
                "process.scheduler.deadline: only SCHED_DEADLINE has one"},
         Change{"/process/execCPUAffinity", R"({"initial": "0-1", "final": "7"})", ""},
         Change{"/process/execCPUAffinity", R"({"final": "all"})",
-               "process.execCPUAffinity.final: expected a list of numbers below 1024 such as 0-3,7, found "
+               "process.execCPUAffinity.final: expected a list of numbers below 8192 such as 0-3,7, found "
                "'all'"},
         Change{"/process/ioPriority", R"({"class": "IOPRIO_CLASS_NONE", "priority": 1})",
                "process.ioPriority.class: unknown value 'IOPRIO_CLASS_NONE'"},
@@ -196,9 +196,9 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"/linux/resources/cpu", R"({"idle": 2})",
                "linux.resources.cpu.idle: expected an integer from 0 to 1, found 2"},
         Change{"/linux/resources/cpu", R"({"cpus": "0-"})",
-               "linux.resources.cpu.cpus: expected a list of numbers below 1024 such as 0-3,7, found '0-'"},
+               "linux.resources.cpu.cpus: expected a list of numbers below 8192 such as 0-3,7, found '0-'"},
         Change{"/linux/resources/cpu", R"({"mems": "x"})",
-               "linux.resources.cpu.mems: expected a list of numbers below 1024 such as 0-3,7, found 'x'"},
+               "linux.resources.cpu.mems: expected a list of numbers below 8192 such as 0-3,7, found 'x'"},
         Change{"/linux/resources/blockIO", R"({"weight": 0, "leafWeight": 1000})", ""},
         Change{"/linux/resources/blockIO", R"({"weight": 9})",
                "linux.resources.blockIO.weight: expected an integer from 10 to 1000, found 9"},

@@ -60,7 +60,8 @@ Status CheckRange(JsonPath& path, std::string_view member, const std::optional<T
 // "0-3,7". An absent list is right.
 inline Status CheckCpuList(JsonPath& path, std::string_view member, const std::string& list) {
   if (list.empty() || kata::linux::ParseCpuList(list)) return {};
-  return Invalid(path, member, "expected a list of numbers below 1024 such as 0-3,7, found {}", Quote(list));
+  return Invalid(path, member, "expected a list of numbers below {} such as 0-3,7, found {}",
+                 kata::linux::CpuSet().size(), Quote(list));
 }
 
 // check(element) for each element of a list or check(key, value) for each of a map, with the path leading to

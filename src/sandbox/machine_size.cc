@@ -23,8 +23,8 @@ uint64_t MilliCpusOfQuota(const oci::CpuResources& cpu) {
 
 // 0: no limit, also where it is none that can be read.
 uint64_t MilliCpusOfSet(const oci::CpuResources& cpu) {
-  const Result<cpu_set_t> set = linux::ParseCpuList(cpu.cpus);
-  return set ? static_cast<uint64_t>(CPU_COUNT(&*set)) * 1000 : 0;
+  const Result<linux::CpuSet> set = linux::ParseCpuList(cpu.cpus);
+  return set ? set->count() * 1000 : 0;
 }
 
 // 0: no limit.
