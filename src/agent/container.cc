@@ -37,6 +37,7 @@ struct ExecPlan {
   jail::UserNames user_names;
   std::string cgroup;
   bool null_stdin = false;
+  bool plain_newlines = false;
 };
 
 // What a new process of the container takes over from init's description where the request is silent.
@@ -53,7 +54,8 @@ Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Pr
   ExecPlan plan{.process = std::move(process),
                 .user_names = {},
                 .cgroup = request.cgroup(),
-                .null_stdin = request.null_stdin()};
+                .null_stdin = request.null_stdin(),
+                .plain_newlines = request.plain_newlines()};
   if (request.has_string_user()) plan.user_names = ToUserNames(request.string_user());
   return plan;
 }
@@ -64,6 +66,7 @@ Result<StartedExec> StartExec(jail::Container& jail, const ExecPlan& plan, const
   if (!process.terminal) exec.stdio = TRY(MakePipes(settings.pipe_size_bytes, plan.null_stdin));
   jail::ExecOptions options;
   options.stdio = exec.stdio.ForJail();
+  options.stdio.plain_newlines = plan.plain_newlines;
   options.cgroup = plan.cgroup;
   options.user_names = plan.user_names;
   options.enable_seccomp = jail::SeccompSupported();

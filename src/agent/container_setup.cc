@@ -129,6 +129,7 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   if (request.sandbox_pidns() && shared_pid->fd.valid()) options.pid_namespace_fd = shared_pid->fd.get();
   if (!spec.process->terminal) created.stdio = TRY(MakePipes(settings.pipe_size_bytes, request.null_stdin()));
   options.stdio = created.stdio.ForJail();
+  options.stdio.plain_newlines = request.plain_newlines();
   if (request.has_string_user()) options.user_names = ToUserNames(request.string_user());
   options.enable_seccomp = jail::SeccompSupported();
   options.self_executable = settings.self_executable;

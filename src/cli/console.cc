@@ -20,7 +20,7 @@ constexpr std::chrono::seconds kConsoleSocketTimeout{10};
 constexpr size_t kCopyBytes = 32u << 10;
 
 // Everything passes through unchanged: echo, line editing and Ctrl-C are the work of the terminal in the
-// guest.
+// guest, which also maps new lines if this one would.
 Status MakeRaw(int tty_fd) {
   termios mode{};
   if (tcgetattr(tty_fd, &mode) < 0) return SysError("read terminal mode");
@@ -70,6 +70,8 @@ Result<Stdio> OpenTerminal(const oci::Process& process, const StdioOptions& opti
   stdio.err = TRY(pty.slave.Duplicate());
   stdio.in = std::move(pty.slave);
   if (options.console_socket.empty()) {
+    // As runc, a file gets the lines as they were written.
+    if (!linux::IsTerminal(STDOUT_FILENO)) TRY(linux::KeepNewlines(pty.master.get()));
     stdio.master = std::move(pty.master);
   } else {
     TRY_CTX(SendMaster(options.console_socket, pty.master.get()), "send terminal to console socket '{}'",

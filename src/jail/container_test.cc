@@ -296,6 +296,18 @@ TEST_F(ContainerTest, TerminalIsControllingAndOnTheConsole) {
   EXPECT_EQ(result.output, "/dev/pts/0\r\n33 101\r\nopen\r\nconsole\r\n1000:0:620\r\n");
 }
 
+TEST_F(ContainerTest, TerminalKeepsNewlines) {
+  oci::Spec spec = ShellSpec("tty");
+  spec.process->terminal = true;
+  CreateOptions options = Options();
+  options.stdio.plain_newlines = true;
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<Container> container, Container::Create(spec, options));
+  const UniqueFd terminal = container->TakeTerminal();
+  ASSERT_OK(container->Start());
+  ASSERT_OK_AND_ASSIGN(const RunResult result, Finish(container->TakeInit(), terminal.get()));
+  EXPECT_EQ(result.output, "/dev/pts/0\n");
+}
+
 TEST_F(ContainerTest, TerminalNeedsADevptsOfTheContainer) {
   oci::Spec spec = ShellSpec("tty");
   spec.process->terminal = true;

@@ -23,13 +23,14 @@
 
 namespace kata::jail {
 
-// A process's stdio as the jail inherits it, borrowed until the call returns. Not used for a process with
-// `terminal`, which opens a pseudo-terminal of the container's own devpts: its programs find it by name
-// (ttyname(3)).
+// A process's stdio as the jail inherits it, borrowed until the call returns. The descriptors are not used
+// for a process with `terminal`, which opens a pseudo-terminal of the container's own devpts: its programs
+// find it by name (ttyname(3)).
 struct StdioFds {
   int stdin_fd = -1;  // -1: /dev/null
   int stdout_fd = -1;
   int stderr_fd = -1;
+  bool plain_newlines = false;  // the terminal shows new lines as they are written, without a carriage return
 };
 
 struct CreateOptions {

@@ -7,6 +7,7 @@
 
 #include "jail/namespaces.h"
 #include "jail/sealed_executable.h"
+#include "linux/terminal.h"
 
 namespace kata::jail {
 namespace {
@@ -88,7 +89,8 @@ Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, st
   SocketPairEnds sockets = TRY(MakeSocketPair(SOCK_SEQPACKET));
   fds[kRequestFd] = request_fd.get();
   fds[kSyncFd] = sockets.second.get();
-  const StdioFds inherited = request.spec.process->terminal ? StdioFds() : stdio;
+  const bool terminal = request.spec.process->terminal;
+  const StdioFds inherited = terminal ? StdioFds() : stdio;
   const Command command = MakeCommand(inherited, std::move(fds), TRY(SealedExecutablePath(self_executable)));
   ChildProcess intermediate = TRY_CTX(Spawn(command), "start container set-up");
   sockets.second.Reset();
@@ -99,6 +101,9 @@ Result<LaunchedProcess> Launch(const Request& request, const StdioFds& stdio, st
   TRY(negotiation.Run(deadline));
   launched.process = negotiation.TakeProcess();
   launched.terminal = negotiation.TakeTerminal();
+  if (terminal && stdio.plain_newlines) {
+    TRY_CTX(linux::KeepNewlines(launched.terminal.get()), "set up container process");
+  }
   const ExitStatus status = TRY_CTX(intermediate.Wait(deadline), "container set-up");
   if (status.ShellCode() != 0)
     return MakeError(Code::kInternal, "container set-up ended with {}", status.Describe());

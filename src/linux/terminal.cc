@@ -20,6 +20,12 @@ Result<PtyPair> PairFromMaster(UniqueFd master) {
   return PtyPair{std::move(master), std::move(slave)};
 }
 
+Result<termios> ReadMode(int tty_fd) {
+  termios mode{};
+  if (tcgetattr(tty_fd, &mode) < 0) return SysError("read terminal settings");
+  return mode;
+}
+
 }  // namespace
 
 Result<PtyPair> OpenPty(const std::string& ptmx_path) {
@@ -49,9 +55,19 @@ bool IsTerminal(int fd) {
   return isatty(fd) == 1;
 }
 
+Result<bool> MapsNewlines(int tty_fd) {
+  return (TRY(ReadMode(tty_fd)).c_oflag & ONLCR) != 0;
+}
+
+Status KeepNewlines(int tty_fd) {
+  termios mode = TRY(ReadMode(tty_fd));
+  mode.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+  if (tcsetattr(tty_fd, TCSANOW, &mode) < 0) return SysError("set terminal to keep new lines");
+  return {};
+}
+
 Result<RawTerminal> RawTerminal::Enter(int fd) {
-  termios saved{};
-  if (tcgetattr(fd, &saved) < 0) return SysError("read terminal settings");
+  const termios saved = TRY(ReadMode(fd));
   termios raw = saved;
   cfmakeraw(&raw);
   if (tcsetattr(fd, TCSANOW, &raw) < 0) return SysError("set terminal to raw mode");

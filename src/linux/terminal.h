@@ -34,6 +34,12 @@ Status SetWindowSize(int tty_fd, WindowSize size);
 
 bool IsTerminal(int fd);
 
+// Whether the terminal writes a carriage return before each new line (ONLCR), as a new one does. Of a
+// pseudo-terminal either end tells.
+Result<bool> MapsNewlines(int tty_fd);
+// From now on it does not.
+Status KeepNewlines(int tty_fd);
+
 // Puts a terminal into raw mode and restores it on destruction.
 class RawTerminal {
  public:

@@ -38,6 +38,19 @@ TEST_F(TerminalTest, WindowSizeIsSharedByBothEnds) {
   EXPECT_EQ(size.columns, 132);
 }
 
+TEST_F(TerminalTest, NewlinesAreKeptThroughEitherEnd) {
+  ASSERT_OK_AND_ASSIGN(const PtyPair pty, OpenPty());
+  ASSERT_OK_AND_ASSIGN(const bool before, MapsNewlines(pty.master.get()));
+  EXPECT_TRUE(before);
+  ASSERT_OK(KeepNewlines(pty.master.get()));
+  ASSERT_OK_AND_ASSIGN(const bool after, MapsNewlines(pty.slave.get()));
+  EXPECT_FALSE(after);
+  ASSERT_EQ(write(pty.slave.get(), "hi\n", 3), 3);
+  char buffer[16] = {};
+  ASSERT_EQ(read(pty.master.get(), buffer, sizeof(buffer)), 3);
+  EXPECT_STREQ(buffer, "hi\n");
+}
+
 TEST_F(TerminalTest, RawModeIsRestored) {
   ASSERT_OK_AND_ASSIGN(const PtyPair pty, OpenPty());
   termios before{};

@@ -628,7 +628,8 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
   request.set_exec_id(exec_id);
   *request.mutable_process() = protocol::ToProto(MakeGuestProcess(it->second.description.process));
   request.set_cgroup(it->second.description.cgroup);
-  request.set_null_stdin(it->second.process->null_stdin());
+  request.set_null_stdin(it->second.process->stdio_traits().null_stdin);
+  request.set_plain_newlines(it->second.process->stdio_traits().plain_newlines);
   context_.guest->agent()->ExecProcess(
       request, [self = shared_from_this(), exec_id, reply = std::move(reply),
                 step = log::Step("start process in the guest", {{"container", id()}, {"process", exec_id}})](

@@ -180,7 +180,8 @@ grpc::CreateContainerRequest MakeCreateContainerRequest(const oci::Spec& spec,
   for (const grpc::Storage& storage : options.files.storages) *request.add_storages() = storage;
   for (const grpc::Device& device : options.devices) *request.add_devices() = device;
   request.set_bundle(options.bundle);
-  request.set_null_stdin(options.null_stdin);
+  request.set_null_stdin(options.stdio.null_stdin);
+  request.set_plain_newlines(options.stdio.plain_newlines);
   return request;
 }
 

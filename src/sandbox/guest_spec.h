@@ -10,6 +10,7 @@
 #include "oci/spec.h"
 #include "proto/agent.pb.h"
 #include "sandbox/machine.h"
+#include "sandbox/stdio_traits.h"
 
 namespace kata::sandbox {
 
@@ -19,7 +20,7 @@ struct GuestSpecOptions {
   GuestFiles files;
   std::vector<grpc::Device> devices;  // that were plugged in for it
   bool keep_seccomp = true;           // the agent can filter system calls and the configuration lets it
-  bool null_stdin = false;            // stdin is /dev/null on the host, and shall be there
+  StdioTraits stdio;
 };
 
 // Hooks run on the host, but for those of the point startContainer. The guest has a network of its own, so

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "linux/terminal.h"
 
 namespace kata::sandbox {
 namespace {
@@ -28,6 +29,15 @@ bool IsNullDevice(const UniqueFd& fd) {
          info.st_rdev == makedev(kMemoryMajor, kNullMinor);
 }
 
+StdioTraits TraitsOf(const AttachRequest& attachment) {
+  StdioTraits traits{.null_stdin = IsNullDevice(attachment.stdin_fd)};
+  if (attachment.terminal && attachment.stdout_fd) {
+    const Result<bool> maps = linux::MapsNewlines(attachment.stdout_fd.get());
+    traits.plain_newlines = maps && !*maps;
+  }
+  return traits;
+}
+
 }  // namespace
 
 Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> guest, std::string container_id,
@@ -41,6 +51,7 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
       handlers_(std::move(handlers)),
       terminal_(attachment.terminal),
       shim_pid_(attachment.shim_pid),
+      stdio_traits_(TraitsOf(attachment)),
       channel_(
           watcher, std::move(attachment.channel),
           {.on_signal = [this](int signal) { Signal(signal, IgnoreStatus); },
@@ -50,7 +61,6 @@ Process::Process(EventLoop& loop, FdWatcher& watcher, std::shared_ptr<Guest> gue
              .stdin_fd = std::move(attachment.stdin_fd),
              .stdout_fd = std::move(attachment.stdout_fd),
              .stderr_fd = std::move(attachment.stderr_fd)},
-      null_stdin_(IsNullDevice(stdio_.stdin_fd)),
       drain_timer_(loop.context()),
       self_(std::make_shared<Process*>(this)) {}
 

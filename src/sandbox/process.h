@@ -18,6 +18,7 @@
 #include "sandbox/guest.h"
 #include "sandbox/process_io.h"
 #include "sandbox/shim_channel.h"
+#include "sandbox/stdio_traits.h"
 
 namespace kata::sandbox {
 
@@ -58,8 +59,7 @@ class Process {
 
   State state() const { return state_; }
   bool terminal() const { return terminal_; }
-  // Its stdin on the host is /dev/null, a device that the guest has as well.
-  bool null_stdin() const { return null_stdin_; }
+  StdioTraits stdio_traits() const { return stdio_traits_; }
   pid_t shim_pid() const { return shim_pid_; }
   // Its end is known, though perhaps some of its output is still on its way.
   bool HasEnded() const { return state_ == State::kStopped || pending_exit_; }
@@ -99,9 +99,9 @@ class Process {
   State state_ = State::kCreating;
   bool terminal_;
   pid_t shim_pid_;
+  StdioTraits stdio_traits_;
   ShimChannel channel_;
   Stdio stdio_;  // until the process exists
-  bool null_stdin_;
   std::unique_ptr<ProcessIo> io_;
   bool output_done_ = false;
   bool waiting_ = false;

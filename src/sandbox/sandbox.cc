@@ -194,7 +194,7 @@ struct Sandbox::CreateJob {
   std::string bundle;
   bool terminal;
   bool notify;
-  bool null_stdin;
+  StdioTraits stdio;
   bool boot;
   StateDirectory container_directory;
   ContainerState state;
@@ -358,7 +358,7 @@ Status Sandbox::CreateJob::CreateInGuest(Machine& machine, CreateResult& contain
   options.container_id = container_id;
   options.bundle = bundle;
   options.keep_seccomp = guest->supports_seccomp() && !config.runtime.disable_guest_seccomp;
-  options.null_stdin = null_stdin;
+  options.stdio = stdio;
   options.devices = TRY(AttachDisks(machine, devices, container.disks));
   container.readiness = PrepareReadiness(*agent, container_id, notify, bundle,
                                          sandbox->options_.host_mount_namespace.get(), spec);
@@ -481,7 +481,7 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
                 .bundle = bundle,
                 .terminal = init.terminal(),
                 .notify = notify,
-                .null_stdin = init.null_stdin(),
+                .stdio = init.stdio_traits(),
                 .boot = container_id == id(),
                 .container_directory = container->directory(),
                 .state = container->state(),

@@ -107,6 +107,16 @@ class Terminal(KataTest):
         terminal.wait_for("got input")
         self.assertEqual(process.wait(timeout=harness.COMMAND_TIMEOUT_S), 9)
 
+    def test_files_get_lines_as_they_were_written(self):
+        container = self.create(self.bundle("sleep", "600"))
+        self.kata("start", container)
+        executed = self.kata("exec", "--tty", container, "sh", "-c", "[ -t 1 ] && echo one; echo two")
+        self.assertEqual(executed.stdout, "one\ntwo\n")
+        self.kata("delete", "--force", container)
+        run = self.kata("run", "--bundle", self.terminal_bundle("sh", "-c", "[ -t 1 ] && echo one; echo two").path,
+                        self.new_id())
+        self.assertEqual(run.stdout, "one\ntwo\n")
+
     def test_ctrl_c_reaches_the_foreground_process(self):
         path, listener = self.console_socket()
         container = self.new_id()
@@ -168,8 +178,11 @@ class Terminal(KataTest):
         bundle = self.bundle(*self.silent_process("run"))
         container = self.new_id()
         run = self.start_in_foreground(os.path.join(bundle.rootfs, "tmp/run"), "run", "--bundle", bundle.path, container)
-        execution = self.start_in_foreground(os.path.join(bundle.rootfs, "tmp/exec"), "exec", container,
-                                             *self.silent_process("exec"))
+        # The process may run before the client knows, which takes a signal until then for the end of the start.
+        pid_file = os.path.join(self.dir, "exec.pid")
+        execution = self.start_in_foreground(os.path.join(bundle.rootfs, "tmp/exec"), "exec", "--pid-file", pid_file,
+                                             container, *self.silent_process("exec"))
+        wait_until(lambda: os.path.exists(pid_file), "the client to know", harness.COMMAND_TIMEOUT_S)
         for process in (execution, run):
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=harness.COMMAND_TIMEOUT_S)
