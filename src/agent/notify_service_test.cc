@@ -101,6 +101,29 @@ TEST_F(NotifyServiceTest, AContainerFindsTheSocketWhereTheHostMountsIt) {
   EXPECT_THAT(AwaitReady("c1"), IsErrorCode(Code::kNotFound));
 }
 
+// A bind mount's root shows the whole file system to mount(2).
+TEST_F(NotifyServiceTest, AContainerCannotMakeTheAgentsFilesReadOnly) {
+  ASSERT_OK_AND_ASSIGN(const std::string directory, Listen("c1"));
+  grpc::CreateContainerRequest request = ShellRequest("c1", "mount -o remount,ro /run/notify && exit 7");
+  grpc::Mount& mount = *request.mutable_oci()->add_mounts();
+  mount.set_destination("/run/notify");
+  mount.set_source(directory);
+  mount.set_type("bind");
+  mount.add_options("bind");
+  grpc::LinuxCapabilities& capabilities = *request.mutable_oci()->mutable_process()->mutable_capabilities();
+  for (auto* set : {capabilities.mutable_bounding(), capabilities.mutable_effective(),
+                    capabilities.mutable_permitted()}) {
+    set->Add("CAP_SYS_ADMIN");
+  }
+  ASSERT_OK(Create(request));
+  ASSERT_OK(Call("StartContainer", For<grpc::StartContainerRequest>("c1")));
+  ASSERT_OK_AND_ASSIGN(const int code, Wait("c1", "c1"));
+  EXPECT_EQ(code, 7);
+  ASSERT_OK(Run("c2", "true"));
+  ASSERT_OK(Remove("c1"));
+  EXPECT_FALSE(PathExists(Outside(directory)));
+}
+
 TEST_F(NotifyServiceTest, NothingStaysOfAContainerThatIsNotCreated) {
   // Neither asked for again, nor created in vain.
   ASSERT_OK_AND_ASSIGN(const std::string directory, Listen("c1"));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "linux/mounts.h"
 #include "linux/unix_socket.h"
 #include "protocol/constants.h"
 #include "protocol/ready_line.h"
@@ -26,6 +28,9 @@ constexpr size_t kMaxMessageBytes = 4096;
 // Between two messages: services say little before they are ready, and what a container sends without end
 // shall not be the agent's work.
 constexpr int kPauseMs = 1;
+// Of the file system that holds one socket. It is one of its own because a container with CAP_SYS_ADMIN can
+// make that read-only or fill it, whatever the bind mount that it sees says (mount(2), MS_REMOUNT).
+constexpr char kDirectoryLimits[] = "mode=0755,size=16k,nr_inodes=8";
 
 // Waits until the socket has a message (false: until the pause is over) or nobody wants to know any more,
 // which is the result.
@@ -67,6 +72,8 @@ Status ReadySockets::Listen(const std::string& container_id) {
   TRY(MakeDirectories(entry->directory, 0755));
   entries_[container_id] = entry;
   const auto begin = [&]() -> Status {
+    TRY(linux::Mount("notify", entry->directory, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                     kDirectoryLimits));
     UniqueFd socket = TRY(linux::BindUnix(fmt::format("{}/{}", entry->directory, protocol::kNotifySocketName),
                                           SOCK_DGRAM | SOCK_NONBLOCK, 0777));
     PipeEnds words = TRY(MakePipe());
@@ -114,7 +121,11 @@ Status ReadySockets::Await(const std::string& container_id, uint64_t connection_
 void ReadySockets::Remove(const std::string& container_id) {
   const auto it = entries_.find(container_id);
   if (it == entries_.end()) return;
-  if (Status status = RemoveTree(it->second->directory); !status) {
+  const auto remove = [&]() -> Status {
+    TRY(linux::UnmountAll(it->second->directory));
+    return RemoveTree(it->second->directory);
+  };
+  if (Status status = remove(); !status) {
     log::Warning("a container's socket was not removed", {{"error", status.error().message()}});
   }
   entries_.erase(it);

@@ -26,8 +26,8 @@ class ReadySockets {
   ReadySockets& operator=(const ReadySockets&) = delete;
   ~ReadySockets() { Clear(); }
 
-  // Makes the socket of a container, kNotifySocketName in a directory of its own. kAlreadyExists for the
-  // second one.
+  // Makes the socket of a container, kNotifySocketName in a directory and file system of its own.
+  // kAlreadyExists for the second one.
   Status Listen(const std::string& container_id);
   // Calls back, once, when the container is ready. Of several only the last one to ask gets the answer.
   // kNotFound for a container without a socket.
