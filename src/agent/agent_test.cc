@@ -269,6 +269,36 @@ TEST_F(AgentTest, ExecsRunBesideInit) {
   ASSERT_OK(Exec("c1", "e3", "exit 1"));
 }
 
+TEST_F(AgentTest, AnExecThatIsKilledWhileItStartsDoesNotOutliveThat) {
+  ASSERT_OK(Run("c1", "sleep 1000"));
+  // Signals to all are jobs of the container's, which an exec has to wait for.
+  auto signal_all = For<grpc::SignalProcessRequest>("c1", "");
+  signal_all.set_signal(SIGWINCH);
+  signal_all.set_all(true);
+  std::vector<std::future<Status>> jobs;
+  for (int i = 0; i < 20; ++i) {
+    jobs.push_back(std::async(std::launch::async, [&]() -> Status {
+      TRY(Call("SignalProcess", signal_all));
+      return {};
+    }));
+  }
+  std::future<Status> exec = std::async(std::launch::async, [&] { return Exec("c1", "e1", "sleep 4711"); });
+  // "Not found" until the agent has the request.
+  Status killed;
+  const Deadline deadline = Deadline::After(std::chrono::seconds(60));
+  while (!(killed = Signal("c1", "e1", SIGKILL)) && !deadline.Passed())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_OK(killed);
+  for (std::future<Status>& job : jobs) EXPECT_OK(job.get());
+  const Status started = exec.get();
+  if (!started) {
+    EXPECT_THAT(started, IsError(Code::kCancelled, HasSubstr("killed while it started")));
+    EXPECT_THAT(Wait("c1", "e1"), IsErrorCode(Code::kNotFound));
+  } else {
+    EXPECT_EQ(Wait("c1", "e1").value_or(-1), 128 + SIGKILL) << "the signal came later";
+  }
+}
+
 TEST_F(AgentTest, AnExecEndsThoughItsChildHoldsTheStream) {
   ASSERT_OK(Run("c1", "sleep 1000"));
   ASSERT_OK(Exec("c1", "e1", "sleep 1000 & echo parent"));

@@ -206,6 +206,7 @@ void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback cal
 }
 
 void Container::AdoptExec(const std::string& exec_id, Result<StartedExec> exec, StatusCallback callback) {
+  const bool given_up = given_up_execs_.erase(exec_id) > 0;
   if (!exec) {
     execs_.erase(exec_id);
     return callback(std::move(exec).error());
@@ -217,21 +218,46 @@ void Container::AdoptExec(const std::string& exec_id, Result<StartedExec> exec, 
     execs_.erase(exec_id);
     return callback(std::move(process).error());
   }
+  if (given_up) {
+    execs_.erase(exec_id);
+    (void)(*process)->Signal(SIGKILL);
+    return callback(MakeError(Code::kCancelled, "process '{}' was killed while it started", exec_id));
+  }
   execs_[exec_id] = std::move(*process);
   callback({});
 }
 
-Status Container::Signal(const std::string& exec_id, int signal) {
+void Container::Signal(const std::string& exec_id, int signal, StatusCallback callback) {
   if (exec_id.empty() && signal == SIGKILL) {
     KillAll();
-    return {};
+    return callback({});
   }
-  const std::shared_ptr<Process> process = TRY(FindProcess(exec_id));
-  // Engines stop containers with SIGTERM; where that would not arrive it would only cost the time until
-  // SIGKILL.
-  if (process == init_ && signal == SIGTERM && !init_->ended() && DropsSignal(init_->pid(), SIGTERM))
-    signal = SIGKILL;
-  return process->Signal(signal);
+  const auto starting = execs_.find(exec_id);
+  if (signal == SIGKILL && starting != execs_.end() && starting->second == nullptr) {
+    given_up_execs_.insert(exec_id);
+    return callback({});
+  }
+  const Result<std::shared_ptr<Process>> process = FindProcess(exec_id);
+  if (!process) return callback(Error(process.error()));
+  if (*process == init_ && signal == SIGTERM && !init_->ended() && !looks_at_init_) {
+    return TerminateInit(std::move(callback));
+  }
+  callback((*process)->Signal(signal));
+}
+
+// Engines stop containers with SIGTERM; where that would not arrive it would only cost the time until
+// SIGKILL. The container can make the look at it wait, for example by an execve(2) that closes a file of a
+// FUSE server of its own: /proc/PID/syscall needs exec_update_lock.
+void Container::TerminateInit(StatusCallback callback) {
+  looks_at_init_ = true;
+  context_.jobs.Run([self = shared_from_this(), pid = init_->pid(),
+                     callback = std::move(callback)]() mutable -> Completion {
+    const bool dropped = DropsSignal(pid, SIGTERM);
+    return [self = std::move(self), dropped, callback = std::move(callback)]() mutable {
+      self->looks_at_init_ = false;
+      callback(self->init_->Signal(dropped ? SIGKILL : SIGTERM));
+    };
+  });
 }
 
 void Container::SignalAll(int signal, StatusCallback callback) {

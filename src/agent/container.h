@@ -49,8 +49,9 @@ class Container : public std::enable_shared_from_this<Container> {
   void Start(StatusCallback callback);
   // Runs another process under the id `request.exec_id()`.
   void Exec(const grpc::ExecProcessRequest& request, StatusCallback callback);
-  // To a process; SIGKILL with an empty exec id reaches every process of the container.
-  Status Signal(const std::string& exec_id, int signal);
+  // To a process; SIGKILL with an empty exec id reaches every process of the container, and one that is being
+  // started does not outlive it either.
+  void Signal(const std::string& exec_id, int signal, StatusCallback callback);
   // To every process of the container.
   void SignalAll(int signal, StatusCallback callback);
   void Pause(StatusCallback callback);
@@ -89,6 +90,7 @@ class Container : public std::enable_shared_from_this<Container> {
   // paused.
   Status CheckUsable(bool unpaused) const;
   void KillAll();
+  void TerminateInit(StatusCallback callback);
   void InitEnded();
   void TearDown();
   void AwaitStart(jail::StartingProgram starting, StatusCallback callback);
@@ -107,8 +109,10 @@ class Container : public std::enable_shared_from_this<Container> {
   JobQueue jobs_;
   std::shared_ptr<Process> init_;
   std::map<std::string, std::shared_ptr<Process>> execs_;  // null while it is being started
+  std::set<std::string> given_up_execs_;                   // those that are killed once they have started
   std::map<std::string, std::unique_ptr<asio::steady_timer>> forget_timers_;
   std::unique_ptr<PendingStart> start_;
+  bool looks_at_init_ = false;  // whether it would take a SIGTERM
   bool paused_ = false;
   bool oom_killed_ = false;
   bool removing_ = false;

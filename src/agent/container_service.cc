@@ -38,7 +38,7 @@ void SignalProcess(Container& container, const grpc::SignalProcessRequest& reque
   }
   const int signal = static_cast<int>(request.signal());
   if (request.all() && request.exec_id().empty()) return container.SignalAll(signal, std::move(callback));
-  callback(container.Signal(request.exec_id(), signal));
+  container.Signal(request.exec_id(), signal, std::move(callback));
 }
 
 void UpdateContainer(Container& container, const grpc::UpdateContainerRequest& request,

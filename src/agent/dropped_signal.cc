@@ -43,6 +43,15 @@ bool IsFirstOfItsNamespace(std::string_view status) {
   return numbers && numbers->ends_with("\t1");
 }
 
+// Unless it waits for the signal with rt_sigtimedwait(2).
+bool MayDropSignal(std::string_view status, int signal) {
+  if (!IsFirstOfItsNamespace(status)) return false;
+  for (const char* key : {"SigCgt", "SigIgn", "SigBlk"}) {
+    if (HasSignal(status, key, signal).value_or(true)) return false;
+  }
+  return true;
+}
+
 // nullopt: the process runs, or is none any more.
 std::optional<int64_t> SystemCall(std::string_view text) {
   int64_t number = 0;
@@ -55,10 +64,7 @@ std::optional<int64_t> SystemCall(std::string_view text) {
 
 bool DropsSignal(std::string_view syscall_before, std::string_view status, std::string_view syscall_after,
                  int signal) {
-  if (!IsFirstOfItsNamespace(status)) return false;
-  for (const char* key : {"SigCgt", "SigIgn", "SigBlk"}) {
-    if (HasSignal(status, key, signal).value_or(true)) return false;
-  }
+  if (!MayDropSignal(status, signal)) return false;
   for (const std::string_view text : {syscall_before, syscall_after}) {
     const std::optional<int64_t> number = SystemCall(text);
     if (!number || std::ranges::find(kWaits, *number) != std::end(kWaits)) return false;
@@ -68,6 +74,8 @@ bool DropsSignal(std::string_view syscall_before, std::string_view status, std::
 
 bool DropsSignal(pid_t pid, int signal) {
   const std::string directory = fmt::format("/proc/{}", pid);
+  const Result<std::string> first = ReadFile(directory + "/status");
+  if (!first || !MayDropSignal(*first, signal)) return false;
   const Result<std::string> before = ReadFile(directory + "/syscall");
   const Result<std::string> status = ReadFile(directory + "/status");
   const Result<std::string> after = ReadFile(directory + "/syscall");
