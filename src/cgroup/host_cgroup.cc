@@ -220,7 +220,15 @@ Status HostCgroup::Apply(const std::vector<Setting>& settings, linux::KnobChange
   }
   // Some limits bound each other (memory may not exceed memory and swap together), so that the order depends
   // on what is set now: what was refused is tried again when the others are written.
-  for (const Setting* setting : refused) TRY(write(*setting));
+  for (const Setting* setting : refused) {
+    Status written = write(*setting);
+    if (!written && !setting->fallback.empty()) {
+      Setting asked = *setting;
+      asked.value = setting->fallback;
+      written = write(asked);
+    }
+    TRY(written);
+  }
   return {};
 }
 

@@ -108,6 +108,20 @@ TEST_F(HostCgroupTest, AFrozenOneIsRefused) {
   EXPECT_OK(HostCgroup::Create(hierarchies_, path, "c1"));
 }
 
+TEST_F(HostCgroupTest, AQuotaThatTheGroupAboveDoesNotAllowIsNotRaised) {
+  if (hierarchies_.unified || !hierarchies_.by_name.contains("cpu")) GTEST_SKIP() << "needs cgroup v1";
+  const std::string path = "/" + TestName();
+  ASSERT_OK_AND_ASSIGN(const HostCgroup parent, HostCgroup::Create(hierarchies_, path, "c1"));
+  ASSERT_OK(parent.Apply({{"cpu", "cpu.cfs_quota_us", "5000"}}));
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, path + "/c1", "c1"));
+  oci::Resources resources;
+  resources.cpu = oci::CpuResources{.quota_us = 5000};
+  EXPECT_OK(cgroup_.Apply(PlanLimits(false, resources, {}).when_created));
+  EXPECT_EQ(*ReadFile(cgroup_.directories().at("cpu") + "/cpu.cfs_quota_us"), "5000\n");
+  EXPECT_OK(cgroup_.Remove(Soon()));
+  EXPECT_OK(parent.Remove(Soon()));
+}
+
 // A hierarchy played by a directory: the kernel's files are plain ones.
 class PlayedCgroupTest : public kata::test::LeakCheckedTest {
  protected:

@@ -92,7 +92,12 @@ void PlanCpuTime(bool unified, const oci::CpuResources& cpu, Settings& settings)
   }
   if (set_weight) add("cpu.shares", fmt::format("{}", shares));
   if (period != 0) add("cpu.cfs_period_us", fmt::format("{}", period));
-  if (quota != 0) add("cpu.cfs_quota_us", Number(std::max(quota, kUnlimited)));
+  if (quota != 0) {
+    const int64_t asked = cpu.quota_us.value_or(0);
+    add("cpu.cfs_quota_us", Number(std::max(quota, kUnlimited)));
+    // No group may have more than the one above it (EINVAL), which may have as little as was asked for.
+    if (quota != asked && asked > 0) settings.back().fallback = Number(asked);
+  }
   if (cpu.burst_us) add("cpu.cfs_burst_us", fmt::format("{}", *cpu.burst_us));
 }
 

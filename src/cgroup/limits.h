@@ -22,6 +22,7 @@ struct Setting {
   // Nothing else enforces it; else a host without the controller or the file is no failure, as the guest has
   // the same limit.
   bool required = false;
+  std::string fallback = {};  // where the kernel refuses `value`; empty: none
   bool operator==(const Setting&) const = default;
 };
 

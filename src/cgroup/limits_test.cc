@@ -97,8 +97,9 @@ TEST(Limits, TheMachineHasATenthOfAProcessorAtLeast) {
   resources.cpu = oci::CpuResources{.quota_us = 1000};
   EXPECT_THAT(Describe(PlanLimits(true, resources, kOverhead).when_created), ElementsAre("cpu.max=10000"));
   resources.cpu = oci::CpuResources{.quota_us = 1000, .period_us = 50000};
-  EXPECT_THAT(Describe(PlanLimits(false, resources, kOverhead).when_created),
-              ElementsAre("cpu.cfs_period_us=50000", "cpu.cfs_quota_us=5000"));
+  const Limits v1 = PlanLimits(false, resources, kOverhead);
+  EXPECT_THAT(Describe(v1.when_created), ElementsAre("cpu.cfs_period_us=50000", "cpu.cfs_quota_us=5000"));
+  EXPECT_EQ(v1.when_created[1].fallback, "1000");
   resources.cpu = oci::CpuResources{.quota_us = 999};
   EXPECT_THAT(Describe(PlanLimits(true, resources, kOverhead).when_created), ElementsAre("cpu.max=999"))
       << "is the kernel's to refuse";
