@@ -122,9 +122,7 @@ Status TranslateForQemu(const RustOption& option, std::vector<std::string>& out)
       out.push_back("--" + option.name + value);
       break;
     case Translation::kDashO:
-      out.push_back("-o");
-      out.push_back(WithUnderscores(option.name) + value);
-      break;
+      return AppendDashO(WithUnderscores(option.name) + value, out);
     case Translation::kDropped:
       break;
   }

@@ -88,6 +88,12 @@ TEST(VirtiofsdArgumentsTest, RefusesWhatItDoesNotKnow) {
               IsError(Code::kInvalidArgument, HasSubstr("'source=/': is set by the runtime")));
   EXPECT_THAT(with({"-o", R"(\source=/)"}), IsError(Code::kInvalidArgument, HasSubstr("has a backslash")));
   EXPECT_OK(with({"-o", "xattr,no_posix_lock"}));
+  // Options of the Rust one become such words.
+  EXPECT_THAT(with({"--sandbox=namespace,source=/"}),
+              IsError(Code::kInvalidArgument, HasSubstr("'source=/': is set by the runtime")));
+  EXPECT_THAT(with({"--modcaps", "x,cache=always"}),
+              IsError(Code::kInvalidArgument, HasSubstr("'cache=always': is set by the runtime")));
+  EXPECT_THAT(with({R"(--xattrmap=a\,b)"}), IsError(Code::kInvalidArgument, HasSubstr("has a backslash")));
   EXPECT_THAT(with({"-o"}), IsError(Code::kInvalidArgument, HasSubstr("needs a value")));
   EXPECT_THAT(with({"stray"}), IsError(Code::kInvalidArgument, HasSubstr("is not an option")));
   VirtiofsdOptions options = SomeOptions();
