@@ -84,7 +84,7 @@ Result<Container> Container::Open(const GlobalOptions& globals, const std::strin
   }
   // A container of a pod is served by the server of its sandbox.
   sandbox::StateDirectory server_directory = directory;
-  if (!state.sandbox_id.empty() && state.sandbox_id != id) {
+  if (!state.OwnsServer()) {
     if (Result<sandbox::StateDirectory> other =
             sandbox::StateDirectory::Open(globals.root, state.sandbox_id)) {
       server_directory = std::move(*other);
@@ -160,7 +160,7 @@ Status RemoveContainer(Container& container) {
   if (Result<sandbox::ContainerState> read = container.directory().ReadState()) state = std::move(*read);
   // Removed by somebody else; what was read may be the state of a later container with the same id.
   if (!container.directory().IsCurrent()) return {};
-  const bool owns_server = state.sandbox_id.empty() || state.sandbox_id == container.id();
+  const bool owns_server = state.OwnsServer();
   if (TaskClient* server = container.server(); server != nullptr && owns_server) {
     const Status status = server->Shutdown(container.id(), /*now=*/true);
     if (!status)

@@ -41,7 +41,11 @@ Status Delete(const GlobalOptions& globals, const std::string& id, bool force) {
     // the guest does not let go of it, nobody would come again for what is left.
     (void)container.server()->Wait(id, kKillTimeout);
     status = container.CurrentStatus();
-    if (!status || *status != "stopped") return RemoveContainer(container);
+    if (!status || *status != "stopped") {
+      // Of a pod's machine, which goes on, the server has to take it.
+      if (!container.state().OwnsServer()) (void)container.server()->Delete(id);
+      return RemoveContainer(container);
+    }
   }
   if (!status && !force) return status.error();
   if (status && *status != "stopped" && *status != "created" && !force) {

@@ -75,9 +75,10 @@ struct StandInPlace {
   pid_t init = 0;  // kata-shim of the container's init, whose pid namespace it shares; 0: it is that
 };
 
-// Starts kata-shim with `stdio` in `place`, in a session of its own. Lists of processes show the command line
-// of `process`, for which it stands, and its OOM score is that one's; its environment names the container.
-// `die_with_us`: it is killed when this program ends, however that happens; else it is left to the engine.
+// Starts kata-shim in `place`, in a session of its own, with `stdio` if that is a terminal. Lists of
+// processes show the command line of `process`, for which it stands, and its OOM score is that one's; its
+// environment names the container. `die_with_us`: it is killed when this program ends, however that happens;
+// else it is left to the engine.
 Result<StandIn> StartStandIn(const std::string& id, const std::string& exec_id, const oci::Process& process,
                              const Stdio& stdio, const StandInPlace& place, bool die_with_us);
 

@@ -118,9 +118,7 @@ void Container::SetStatus(ContainerStatus status) {
   for (const std::function<void()>& callback : std::exchange(when_not_paused_, {})) callback();
 }
 
-Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
-                            std::vector<std::string> disks) {
-  disks_ = std::move(disks);
+Status Container::OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm) {
   state_.oci_version = spec.oci_version;
   state_.rootfs = rootfs;
   state_.annotations = spec.annotations;
@@ -649,6 +647,8 @@ void Container::StartExec(const std::string& exec_id, Reply<pid_t> reply) {
           return;
         }
         if (!status) {
+          // It may have been started after all.
+          if (status.error().code() == Code::kDeadlineExceeded) self->KillInGuest(exec_id);
           self->ReplyError(std::move(status).error(), std::move(reply));
           self->handlers_.on_process_exit();
           return;

@@ -95,12 +95,14 @@ class Container : public std::enable_shared_from_this<Container> {
   ContainerEvents& events() { return events_; }
 
   // The guest has made it. Fails when the state cannot be written.
-  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm,
-                   std::vector<std::string> disks);
+  Status OnCreated(const oci::Spec& spec, const std::string& rootfs, ProcessId vmm);
   // The agent listens for the container's word that it is ready: from now on it is among events(), and sent
   // to `monitor_socket` where that is valid.
   void AwaitReady(UniqueFd monitor_socket);
+  // False: it began before.
+  bool BeginRemoval() { return !std::exchange(removing_, true); }
   // Ids of the machine's devices that are there for this container alone.
+  void TakeDisks(std::vector<std::string> disks) { disks_ = std::move(disks); }
   const std::vector<std::string>& disks() const { return disks_; }
   // A process of it was killed in the guest for lack of memory.
   void OnOomKill();
@@ -128,9 +130,9 @@ class Container : public std::enable_shared_from_this<Container> {
   Result<ProcessExit> DeleteExec(const std::string& exec_id);
   // Forgets it when it has ended; until then it is there for those who know its id.
   void ForgetExecAtEnd(const std::string& exec_id);
-  // Ends and forgets it: its kata-shim was killed, or the client that wanted it has gone before it said so.
   // Ends a process of the guest that nobody on the host knows any more.
   void KillInGuest(const std::string& exec_id);
+  // Ends and forgets it: its kata-shim was killed, or the client that wanted it has gone before it said so.
   void AbandonExec(const std::string& exec_id);
 
  private:
@@ -185,6 +187,7 @@ class Container : public std::enable_shared_from_this<Container> {
   Handlers handlers_;
   ContainerStatus status_ = ContainerStatus::kCreating;
   std::vector<std::string> disks_;
+  bool removing_ = false;
   std::unique_ptr<Process> init_;
   bool starting_ = false;
   std::map<std::string, Exec> execs_;

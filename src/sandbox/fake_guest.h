@@ -45,7 +45,8 @@ class FakeGuestScript {
     bool no_hotplug = false;     // the machine takes no further devices
     bool fixed_size = false;     // nor processors or memory
     bool create_hangs = false;   // never answers CreateContainer
-    bool start_late = false;     // starts a container, and says that the time was over
+    bool create_waits = false;   // CreateContainer is answered when this is so no more
+    bool start_late = false;     // starts a container or process, and says that the time was over
     bool exec_hangs = false;     // ExecProcess is answered when this is so no more
     bool signal_hangs = false;   // never answers SignalProcess, nor does it what it is asked for
     bool undead = false;         // answers SignalProcess, but does not do what it is asked for
@@ -441,6 +442,7 @@ class FakeAgent {
             kept_.push_back(std::make_shared<ttrpc::Responder<Empty>>(std::move(responder)));
             return;
           }
+          while (script_->behaviour().create_waits) std::this_thread::sleep_for(std::chrono::milliseconds(1));
           const std::vector<std::string> args = Args(request.oci().process());
           if (args[0] == "nosuch") {
             responder.Respond(Error(Code::kNotFound, "execute 'nosuch': executable file not found in $PATH"));
@@ -514,6 +516,7 @@ class FakeAgent {
           process->Run();
           script_->Record(fmt::format("exec {}/{}", request.container_id(), request.exec_id()));
           while (script_->behaviour().exec_hangs) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          if (script_->behaviour().start_late) return Error(Code::kDeadlineExceeded, "too late");
           return Empty();
         });
     server_->Handle<grpc::SignalProcessRequest, Empty>(
@@ -623,8 +626,11 @@ class FakeMachine : public Machine {
   }
   Result<std::string> AttachDevice(const hypervisor::DeviceSpec& device, Deadline) override {
     if (script_->behaviour().no_hotplug) return Error(Code::kResourceExhausted, "no free pci port");
-    const auto& card = std::get<hypervisor::NetworkDevice>(device);
-    script_->Record(fmt::format("attach {} {} {}", card.id, card.mac, card.tap_fds.size()));
+    if (const auto* card = std::get_if<hypervisor::NetworkDevice>(&device)) {
+      script_->Record(fmt::format("attach {} {} {}", card->id, card->mac, card->tap_fds.size()));
+    } else {
+      script_->Record("attach " + std::get<hypervisor::BlockDevice>(device).id);
+    }
     return std::string("0f/00");
   }
   Status DetachDevice(const std::string& device_id, Deadline) override {

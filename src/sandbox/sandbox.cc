@@ -509,6 +509,8 @@ void Sandbox::Create(const std::string& container_id, const std::string& bundle,
 
 void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,
                            Reply<pid_t> reply) {
+  // Whatever becomes of it: they go with it.
+  if (result) container->TakeDisks(std::move(result->disks));
   const auto cancelled = cancelled_creates_.find(container->id());
   if (cancelled != cancelled_creates_.end()) {
     FailCreate(container, Error(Code::kCancelled, cancelled->second), std::move(reply));
@@ -517,9 +519,7 @@ void Sandbox::OnCreateDone(const std::shared_ptr<Container>& container, Result<C
   } else if (!guest_->agent()) {
     // It ended when the guest had already answered.
     FailCreate(container, Error(Code::kUnavailable, "the virtual machine is not running"), std::move(reply));
-  } else if (Status recorded =
-                 container->OnCreated(result->spec, result->rootfs, result->vmm, std::move(result->disks));
-             !recorded) {
+  } else if (Status recorded = container->OnCreated(result->spec, result->rootfs, result->vmm); !recorded) {
     FailCreate(container, std::move(recorded).error(), std::move(reply));
   } else {
     if (result->readiness.listens) container->AwaitReady(std::move(result->readiness.monitor_socket));
@@ -671,6 +671,13 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
     });
     return;
   }
+  if (container->status() != ContainerStatus::kStopped && !IsAlive(container->state().shim)) {
+    // Who has killed kata-shim takes it for dead. It goes when the guest lets go of it; nobody is to wait.
+    Discard(container_id, container->directory());
+    reply(
+        DeleteResult{pid, {.code = kKilledExitCode, .time = std::chrono::system_clock::now(), .error = {}}});
+    return;
+  }
   if (container->status() != ContainerStatus::kStopped) {
     reply(MakeError(Code::kFailedPrecondition, "cannot delete container '{}' that is not stopped: {}",
                     container_id, StatusName(container->status())));
@@ -683,6 +690,15 @@ void Sandbox::Delete(const std::string& container_id, const std::string& exec_id
 }
 
 void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<void()> done) {
+  // The steps go by id, which a later container may have once they are done.
+  if (!container->BeginRemoval()) {
+    if (Knows(container)) {
+      when_erased_[container].push_back(std::move(done));
+    } else {
+      done();
+    }
+    return;
+  }
   // `container` as a copy that can be moved on: of a reference to const it would stay here, too.
   auto erase = [self = shared_from_this(), container = container, done = std::move(done)] {
     self->Erase(container);
@@ -710,20 +726,16 @@ void Sandbox::Remove(const std::shared_ptr<Container>& container, std::function<
           // Neither must the sandbox's. Nobody waits for the machine to become smaller.
           const std::shared_ptr<MachineSizer> sizer = self->sizer_;
           EventLoop& loop = self->loop_;
+          sizer->Forget(id);  // before there can be a later one with its id
           loop.Post([self = std::move(self), erase = std::move(erase)]() mutable { erase(); });
-          sizer->Forget(id);
           sizer->Shrink();
         });
       });
 }
 
 void Sandbox::Erase(const std::shared_ptr<Container>& container) {
-  const auto found = containers_.find(container->id());
-  // It may have been removed by two, and there be a later one with its id.
-  if (found != containers_.end() && found->second == container) {
-    containers_.erase(found);
-    cancelled_creates_.erase(container->id());
-  }
+  containers_.erase(container->id());
+  cancelled_creates_.erase(container->id());
   if (auto callbacks = when_erased_.extract(container)) {
     for (const std::function<void()>& callback : callbacks.mapped()) callback();
   }
@@ -731,6 +743,11 @@ void Sandbox::Erase(const std::shared_ptr<Container>& container) {
   EndUnusedGuest();
   if (IsCreating()) return;
   for (const std::function<void()>& callback : std::exchange(when_idle_, {})) callback();
+}
+
+bool Sandbox::Knows(const std::shared_ptr<Container>& container) const {
+  const auto found = containers_.find(container->id());
+  return found != containers_.end() && found->second == container;
 }
 
 bool Sandbox::IsCreating() const {

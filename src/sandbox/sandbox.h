@@ -107,6 +107,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
   // Runs the poststop hooks, too, and calls `done` in the end.
   void RemoveTracesLater(const StateDirectory& directory, std::function<void()> done);
   void Erase(const std::shared_ptr<Container>& container);
+  bool Knows(const std::shared_ptr<Container>& container) const;
   bool IsCreating() const;
 
   // Ends all, answers and finishes.

@@ -96,6 +96,42 @@ TEST_F(SandboxPodTest, TheMachineEndsAfterACreationThatFailsAsTheLast) {
   AwaitEvent("stop");
 }
 
+TEST_F(SandboxPodTest, TheDisksOfACreationThatIsKilledAreTakenOut) {
+  ASSERT_OK_AND_ASSIGN(const std::vector<std::string> numbers, ListDirectory("/sys/dev/block"));
+  if (numbers.empty()) GTEST_SKIP() << "needs a block device, which it does not touch";
+  const size_t colon = numbers[0].find(':');
+  devices_ = fmt::format(R"({{"path": "/dev/disk", "type": "b", "major": {}, "minor": {}}})",
+                         numbers[0].substr(0, colon), numbers[0].substr(colon + 1));
+  script_->Set({.create_waits = true});
+  ClientProcess second = Attach("", "c2");
+  std::thread killer([&] {
+    AwaitEvent("create-container c2");
+    EXPECT_OK(Kill(SIGKILL, "", /*all=*/true, "c2"));
+    script_->Set({});
+  });
+  EXPECT_THAT(Create({"sleep"}, "c2"), IsErrorCode(Code::kCancelled));
+  killer.join();
+  EXPECT_THAT(Events({"attach", "detach"}), ElementsAre("attach disk0", "detach disk0"));
+}
+
+TEST_F(SandboxPodTest, ADeletionAndTheEndOfItsClientAreOneRemoval) {
+  for (int i = 1; i <= 20; ++i) {
+    if (i > 1) {
+      ASSERT_OK(StateDirectory::Create(root(), "c2"));
+    }
+    ClientProcess second = Attach("", "c2");
+    ASSERT_OK(Create({"sleep"}, "c2"));
+    ASSERT_OK(Kill(SIGKILL, "", /*all=*/true, "c2"));
+    EXPECT_EQ(second.AwaitExit(), 137);
+    std::thread client([&] { second.attachment.reset(); });
+    const auto deleted = Delete("", "c2");
+    EXPECT_TRUE(deleted || deleted.error().code() == Code::kNotFound) << deleted.error().message();
+    client.join();
+    AwaitNoTraceOfSecond();
+    EXPECT_THAT(Events({"unshare"}), testing::SizeIs(i));
+  }
+}
+
 // By the time its client is seen to have gone, another one may have made a container with the same id.
 TEST_F(SandboxPodTest, ALaterContainerWithTheSameIdIsLeftAlone) {
   ClientProcess second = Attach("", "c2");

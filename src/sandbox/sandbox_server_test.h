@@ -157,8 +157,8 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
         "ociVersion": "1.2.0", "root": {{"path": "rootfs"}}, "hostname": "host", "hooks": {{{}}},
         "process": {{"args": [{}], "cwd": "/", "user": {{"uid": 0, "gid": 0}}, "env": ["A=b"]}},
         "linux": {{"namespaces": [{{"type": "pid"}}, {{"type": "network", "path": "/proc/1/ns/net"}},
-                                  {{"type": "mount"}}], "resources": {{{}}}}}}})",
-                                                                   hooks_, list, resources_)));
+                                  {{"type": "mount"}}], "devices": [{}], "resources": {{{}}}}}}})",
+                                                                   hooks_, list, devices_, resources_)));
     return bundle;
   }
 
@@ -278,7 +278,7 @@ class SandboxServerTest : public kata::test::LeakCheckedTest {
   std::optional<StateDirectory> directory_;
   int bundles_ = 0;
   std::string hooks_;
-  std::string resources_;  // in the bundles to come
+  std::string devices_, resources_;  // in the bundles to come
   std::thread server_;
   EventLoopThread client_thread_;
   std::unique_ptr<ttrpc::Client> client_;

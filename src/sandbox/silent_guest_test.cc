@@ -92,6 +92,15 @@ TEST_F(SilentGuestTest, WhatMayHaveStartedAfterAllIsEnded) {
   EXPECT_OK(Delete());
 }
 
+TEST_F(SilentGuestTest, SoIsAnAdditionalProcess) {
+  ClientProcess init = Run({"sleep"});
+  ClientProcess exec = Attach("e1");
+  ASSERT_OK(Exec("e1", R"("sleep")"));
+  script_->Set({.start_late = true});
+  EXPECT_THAT(Start("e1"), IsError(Code::kDeadlineExceeded, "too late"));
+  AwaitEvent("signal c1/e1 9");
+}
+
 TEST_F(SilentGuestTest, SigkillTakesTheMachineAlong) {
   ClientProcess process = Run({"sleep"});
   script_->Set({.signal_hangs = true});
@@ -191,6 +200,25 @@ TEST_F(SlowDeathTest, AContainerThatIsSlowToDieIsLeftAlone) {
   EXPECT_OK(Kill(SIGKILL));
   EXPECT_EQ(process.AwaitExit(), 137);
   EXPECT_EQ(ClientProcess::ReadAll(process.stderr_read), "");
+}
+
+// Engines that have killed kata-shim do not come back.
+TEST_F(SlowDeathTest, AContainerThatHasLostItsStandInIsDeletedWhenItDies) {
+  ClientProcess first = Run({"sleep"});
+  {
+    ClientProcess second = RunSecond();
+    script_->Set({.undead = true});
+    EXPECT_THAT(Delete("", "c2"), IsErrorCode(Code::kFailedPrecondition));
+    ASSERT_OK(second.stand_in.Terminate(std::chrono::seconds(0)));
+    second.channel.Reset();
+    AwaitEvent("signal c2/ 9");
+    EXPECT_OK(Delete("", "c2"));
+    EXPECT_OK(State("", "c2")) << "what it uses is not free yet";
+  }
+  script_->Set({});
+  EXPECT_OK(Kill(SIGKILL, "", /*all=*/true, "c2"));
+  AwaitEvent("unshare c2");
+  ClientProcess later = RunSecond();
 }
 
 TEST_F(SilentGuestTest, TheMachineGoesWithTheLastThatCanDie) {

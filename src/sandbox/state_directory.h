@@ -50,6 +50,9 @@ struct ContainerState {
   std::map<std::string, std::string> annotations;
   std::map<std::string, std::string> cgroups;  // on the host: cgroup::HostCgroup::Directories
   std::string systemd_unit;                    // the scope that systemd has made of them; empty: none
+
+  // False of a further container of a pod.
+  bool OwnsServer() const { return sandbox_id.empty() || sandbox_id == id; }
 };
 
 // One container's directory. Copyable value (a path and a descriptor); the directory itself is shared state.
