@@ -17,8 +17,26 @@
 #include "base/deadline.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "linux/mounts.h"
 
 namespace kata::linux {
+namespace {
+
+Status CallOnThread(const std::function<Status()>& function) {
+  Status result;
+  std::thread([&] { result = function(); }).join();
+  return result;
+}
+
+// For the calling thread.
+Status EnterMountNamespace(int namespace_fd) {
+  // A thread that shares root and working directory with others cannot change over (setns(2)).
+  TRY(Unshare(CLONE_FS));
+  if (setns(namespace_fd, CLONE_NEWNS) < 0) return SysError("join mount namespace");
+  return {};
+}
+
+}  // namespace
 
 Result<NamespaceKind> FindNamespaceKind(std::string_view oci_name) {
   for (const NamespaceKind& kind : kNamespaceKinds) {
@@ -134,17 +152,20 @@ Result<IdMaps> ReadIdMaps(const NamespaceFd& user_namespace) {
 
 Status CallInMountNamespace(int namespace_fd, const std::function<Status()>& function) {
   if (namespace_fd < 0) return function();
-  Status result;
-  std::thread([&] {
-    const auto call = [&]() -> Status {
-      // A thread that shares root and working directory with others cannot change over (setns(2)).
-      TRY(Unshare(CLONE_FS));
-      if (setns(namespace_fd, CLONE_NEWNS) < 0) return SysError("join mount namespace");
-      return function();
-    };
-    result = call();
-  }).join();
-  return result;
+  return CallOnThread([&]() -> Status {
+    TRY(EnterMountNamespace(namespace_fd));
+    return function();
+  });
+}
+
+Status CallInMountNamespaceCopy(int namespace_fd, const std::function<Status()>& function) {
+  return CallOnThread([&]() -> Status {
+    if (namespace_fd >= 0) TRY(EnterMountNamespace(namespace_fd));
+    TRY(Unshare(CLONE_NEWNS));
+    // The copies of shared mounts are their peers (mount_namespaces(7)).
+    TRY(Mount("", "/", "", MS_PRIVATE | MS_REC));
+    return function();
+  });
 }
 
 Status Unshare(int clone_flags) {

@@ -83,6 +83,10 @@ Result<NamespaceFd> MakeUserNamespace(const std::string& uid_map, const std::str
 // it does. -1: here.
 Status CallInMountNamespace(int namespace_fd, const std::function<Status()>& function);
 
+// The same in a copy of that namespace, which ends with the call: what the function mounts is seen nowhere
+// else.
+Status CallInMountNamespaceCopy(int namespace_fd, const std::function<Status()>& function);
+
 // unshare(2); the error names the namespaces.
 Status Unshare(int clone_flags);
 

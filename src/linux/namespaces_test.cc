@@ -5,6 +5,8 @@
 
 #include <thread>
 
+#include "base/file.h"
+#include "linux/mounts.h"
 #include "support/leak_checked_test.h"
 #include "support/result_matchers.h"
 
@@ -34,6 +36,22 @@ TEST_F(NamespacesTest, ThreadMovesToANewNamespaceAndBack) {
     ASSERT_OK_AND_ASSIGN(same, old.IsSameAs(now));
     EXPECT_TRUE(same);
   }).join();
+}
+
+TEST_F(NamespacesTest, MountsInACopyAreSeenNowhereElse) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  const TempDir directory = std::move(*TempDir::Create());
+  const std::string file = directory.path() + "/file";
+  ASSERT_OK_AND_ASSIGN(const NamespaceFd own, NamespaceFd::OfProcess(0, CLONE_NEWNS));
+  for (const int name_space : {-1, own.get()}) {
+    EXPECT_OK(CallInMountNamespaceCopy(name_space, [&]() -> Status {
+      TRY(Mount("", directory.path(), "tmpfs", 0));
+      return WriteFileAtomic(file, "x");
+    }));
+    EXPECT_FALSE(PathExists(file));
+  }
+  EXPECT_THAT(CallInMountNamespaceCopy(-1, [] { return Status(Error(Code::kNotFound, "told")); }),
+              test::IsError(Code::kNotFound, "told"));
 }
 
 TEST_F(NamespacesTest, MapsOfAUserNamespaceAreRead) {
