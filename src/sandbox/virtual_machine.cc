@@ -78,6 +78,19 @@ void ShareMemory(GuestFiles& files) {
   }
 }
 
+// Returns the path in the guest.
+Result<std::string> Share(storage::SharedDirectory& shared, const std::string& container_id,
+                          const storage::ShareRequest& request) {
+  const storage::BindOptions options{.set = request.set,
+                                     .clear = request.clear,
+                                     .recursive_set = request.recursive_set,
+                                     .recursive = request.recursive,
+                                     .slave = request.slave,
+                                     .id_map = request.id_map};
+  if (request.overlay) return shared.AddOverlay(container_id, *request.overlay, request.destination, options);
+  return shared.AddBindMount(container_id, request.source, request.destination, options);
+}
+
 class VirtualMachine : public Machine {
  public:
   VirtualMachine(EventLoop& loop, MachineOptions options, std::unique_ptr<hypervisor::Driver> driver)
@@ -317,14 +330,7 @@ Result<GuestFiles> VirtualMachine::ShareContainer(const std::string& container_i
                        request.destination, config().shared_fs);
     }
     plan.mounts[request.mount].source =
-        TRY_CTX(shared->AddBindMount(container_id, request.source, request.destination,
-                                     {.set = request.set,
-                                      .clear = request.clear,
-                                      .recursive_set = request.recursive_set,
-                                      .recursive = request.recursive,
-                                      .slave = request.slave,
-                                      .id_map = request.id_map}),
-                "mount on '{}'", request.destination);
+        TRY_CTX(Share(*shared, container_id, request), "mount on '{}'", request.destination);
   }
   guest.mounts = std::move(plan.mounts);
   if (files.shared_memory) ShareMemory(guest);

@@ -83,6 +83,10 @@ class Planner {
 
   Status Add(const oci::Mount& mount) {
     if (oci::IsBind(mount)) return AddBind(mount);
+    if (mount.type == "overlay" && !HasOption(mount, "remount")) {
+      TRY_CTX(ShareOverlay(mount), "mount '{}' on '{}'", mount.source, mount.destination);
+      return {};
+    }
     if (std::find(std::begin(kGuestFileSystems), std::end(kGuestFileSystems), mount.type) ==
         std::end(kGuestFileSystems)) {
       return Refuse(mount, Code::kUnimplemented,
@@ -198,14 +202,45 @@ class Planner {
   }
 
   Status Share(const oci::Mount& mount, const std::string& source, unsigned long source_flags) {
-    TRY_CTX(AddShare(mount, source, source_flags), "mount '{}' on '{}'", mount.source, mount.destination);
+    const auto share = [&]() -> Status {
+      const linux::MountOptions asked = TRY(linux::ParseMountOptions(mount.options));
+      return AddShare(mount, source, asked, TRY(PlanBindAttributes(asked, source_flags, user_namespace_)));
+    };
+    TRY_CTX(share(), "mount '{}' on '{}'", mount.source, mount.destination);
     return {};
   }
 
-  Status AddShare(const oci::Mount& mount, const std::string& source, unsigned long source_flags) {
+  Status ShareOverlay(const oci::Mount& mount) {
     const linux::MountOptions asked = TRY(linux::ParseMountOptions(mount.options));
+    const std::vector<OverlayDirectory> directories = OverlayDirectories(asked.data);
+    for (const OverlayDirectory& directory : directories) TRY(CheckOverlayDirectory(directory));
+    // A new mount: nothing that a source has, and no user namespace has locked anything.
+    TRY(AddShare(mount, mount.source, asked, TRY(PlanBindAttributes(asked, MS_RELATIME, false))));
+    plan_.shares.back().overlay = {.flags = asked.flags, .data = asked.data};
+    std::vector<std::string>& options = plan_.mounts.back().options;
+    const std::vector<std::string_view> generic = linux::MountOptionNames();
+    std::erase_if(options, [&](const auto& option) { return !std::ranges::binary_search(generic, option); });
+    // As the kernel makes such a file system; of that the guest sees nothing.
+    if (std::ranges::find(directories, "upperdir", &OverlayDirectory::option) == directories.end())
+      options.emplace_back("ro");
+    return {};
+  }
+
+  // The kernel would not say which one is meant. A relative path would begin, as under runc, in the root file
+  // system, whose symbolic links are the image's and may lead to anything on the host.
+  Status CheckOverlayDirectory(const OverlayDirectory& directory) const {
+    if (!directory.path.starts_with('/')) {
+      return MakeError(Code::kInvalidArgument, "{} '{}' is no absolute path", directory.option,
+                       directory.path);
+    }
+    const SourceInfo info = TRY_CTX(probe_(directory.path), "{}", directory.option);
+    if (info.kind == SourceKind::kDirectory) return {};
+    return ErrnoError(ENOTDIR, fmt::format("{} '{}'", directory.option, directory.path));
+  }
+
+  Status AddShare(const oci::Mount& mount, const std::string& source, const linux::MountOptions& asked,
+                  const BindAttributes& attributes) {
     std::optional<oci::IdMap> id_map = TRY(oci::PlanIdMap(spec_, mount, asked));
-    const BindAttributes attributes = TRY(PlanBindAttributes(asked, source_flags, user_namespace_));
     oci::Mount& bind = PushBind(mount);
     bind.options.insert(bind.options.end(), attributes.inherited.begin(), attributes.inherited.end());
     if (id_map) {

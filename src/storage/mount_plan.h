@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "oci/id_map.h"
 #include "oci/spec.h"
+#include "storage/overlay.h"
 
 namespace kata::storage {
 
@@ -40,6 +41,8 @@ struct ShareRequest {
   bool slave = false;  // also what the host mounts below later
   // Whose ids the shared files have; the guest has no part in it.
   std::optional<oci::IdMap> id_map;
+  // To be mounted on the host and shared in the place of the source, which is only a name then.
+  std::optional<Overlay> overlay;
 };
 
 struct MountPlan {
@@ -50,9 +53,10 @@ struct MountPlan {
 // Decides for each mount: directories and regular files of the host are shared; kernel file systems are the
 // guest's own, so are binds of /proc, /sys and /dev or from below them, of which those of processes and
 // control groups are the container's own; a /dev/shm that the host provides becomes a tmpfs of the same size
-// in the guest. Refused, with the mount named: sockets, fifos, devices outside /dev, anything but a bind of
-// /proc on /proc, mappings of ids without ids (kInvalidArgument), file systems of the host (kUnimplemented).
-// `bundle`: where relative sources begin. Pure but for `probe`.
+// in the guest; overlays are mounted by the host and shared. Refused, with the mount named: sockets, fifos,
+// devices outside /dev, anything but a bind of /proc on /proc, mappings of ids without ids
+// (kInvalidArgument), file systems of the host (kUnimplemented). `bundle`: where relative sources begin. Pure
+// but for `probe`.
 Result<MountPlan> PlanMounts(const oci::Spec& spec, const std::string& bundle, const SourceProbe& probe);
 
 }  // namespace kata::storage

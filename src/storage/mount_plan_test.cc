@@ -17,6 +17,7 @@ Result<SourceInfo> FakeProbe(const std::string& path) {
   static const std::map<std::string, SourceInfo> kFiles = {
       {"/data", {SourceKind::kDirectory}},
       {"/bundle/rel", {SourceKind::kDirectory}},
+      {"/lower:1", {SourceKind::kDirectory}},
       {"/etc/hosts", {SourceKind::kRegularFile}},
       {"/run/docker.sock", {SourceKind::kSocket}},
       {"/run/fifo", {SourceKind::kFifo}},
@@ -170,6 +171,54 @@ TEST(MountPlanTest, IdsAreMappedOnTheHost) {
   EXPECT_THAT(plan.mounts[0].options, ElementsAre("rbind", "ro"));
   EXPECT_THAT(plan.mounts[0].uid_mappings, IsEmpty());
   EXPECT_THAT(plan.mounts[0].gid_mappings, IsEmpty());
+}
+
+TEST(MountPlanTest, OverlaysAreMountedOnTheHost) {
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan,
+                       Plan(MakeMount("/v", "overlay", "merged",
+                                      {"lowerdir=/lower\\:1:/data", "upperdir=/data", "workdir=/data",
+                                       "private", "nosuid", "userxattr", "context=\"a:b,c\"", "ro"})));
+  ASSERT_EQ(plan.shares.size(), 1u);
+  const ShareRequest& share = plan.shares[0];
+  ASSERT_TRUE(share.overlay.has_value());
+  EXPECT_EQ(share.overlay->data,
+            "lowerdir=/lower\\:1:/data,upperdir=/data,workdir=/data,userxattr,context=\"a:b,c\"");
+  EXPECT_EQ(share.overlay->flags, static_cast<unsigned long>(MS_NOSUID | MS_RDONLY));
+  EXPECT_EQ(share.set, uint64_t{MOUNT_ATTR_RDONLY});
+  EXPECT_EQ(share.destination, "/v");
+  EXPECT_EQ(plan.mounts[0].type, "bind");
+  EXPECT_THAT(plan.mounts[0].options, ElementsAre("private", "nosuid", "ro", "bind"));
+}
+
+TEST(MountPlanTest, AnOverlayWithoutAnUpperLayerIsReadOnly) {
+  ASSERT_OK_AND_ASSIGN(const MountPlan plan,
+                       Plan(MakeMount("/v", "overlay", "overlay", {"lowerdir=/data:/lower\\:1", "rw"})));
+  EXPECT_THAT(plan.mounts[0].options, ElementsAre("rw", "bind", "ro"));
+}
+
+TEST(MountPlanTest, AnOverlayIsItsOwnAlsoInAUserNamespace) {
+  oci::Spec spec;
+  spec.linux.emplace().namespaces = {{"user", ""}};
+  spec.mounts = {MakeMount("/v", "overlay", "overlay", {"lowerdir=/data:/lower\\:1", "noatime"})};
+  EXPECT_OK(PlanMounts(spec, "/bundle", FakeProbe));
+}
+
+TEST(MountPlanTest, OverlaysNameTheDirectoryThatIsWrong) {
+  const auto plan = [](const std::string& options) {
+    return Plan(MakeMount("/v", "overlay", "merged", {options}));
+  };
+  EXPECT_THAT(plan("lowerdir=/data:/nowhere"),
+              IsError(Code::kNotFound,
+                      "mount 'merged' on '/v': lowerdir: read status of '/nowhere': No such "
+                      "file or directory"));
+  EXPECT_THAT(plan("lowerdir=/data,upperdir=/etc/hosts"),
+              IsError(testing::_, "mount 'merged' on '/v': upperdir '/etc/hosts': Not a directory"));
+  EXPECT_THAT(plan("lowerdir=rel"),
+              IsError(Code::kInvalidArgument, HasSubstr("lowerdir 'rel' is no absolute")));
+  EXPECT_THAT(Plan(MakeMount("/v", "overlay", "merged", {"lowerdir=/data", "idmap"})),
+              IsError(Code::kInvalidArgument, HasSubstr("only a bind mount can map ids")));
+  EXPECT_THAT(Plan(MakeMount("/v", "overlay", "merged", {"remount"})),
+              IsError(Code::kUnimplemented, HasSubstr("type 'overlay'")));
 }
 
 TEST(MountPlanTest, RefusalsNameTheMountAndTheReason) {

@@ -110,10 +110,6 @@ Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, 
 Result<std::string> SharedDirectory::AddBindMount(const std::string& container_id, const std::string& source,
                                                   const std::string& destination,
                                                   const BindOptions& options) {
-  TRY(ValidateContainerId(container_id));
-  const std::string name =
-      fmt::format("{}-{}-{}", container_id.substr(0, kMaxId), TRY(RandomHex()), BaseName(destination));
-  std::lock_guard lock(mutex_);
   Source opened;
   const auto open = [&]() -> Status {
     opened = TRY(OpenSource(source, options.recursive));
@@ -122,7 +118,23 @@ Result<std::string> SharedDirectory::AddBindMount(const std::string& container_i
     return linux::MapMountIds(opened.mount.get(), user.get(), options.id_map->recursive);
   };
   TRY_CTX(linux::CallInMountNamespace(source_namespace_, open), "share '{}'", source);
-  TRY_CTX(Add(container_id, opened, name, options), "share '{}'", source);
+  return TRY_CTX(AddMount(container_id, opened, destination, options), "share '{}'", source);
+}
+
+Result<std::string> SharedDirectory::AddOverlay(const std::string& container_id, const Overlay& overlay,
+                                                const std::string& destination, const BindOptions& options) {
+  const Source mounted{.mount = TRY(MountOverlay(overlay, source_namespace_, mounts_path_)),
+                       .is_directory = true};
+  return TRY_CTX(AddMount(container_id, mounted, destination, options), "share overlay");
+}
+
+Result<std::string> SharedDirectory::AddMount(const std::string& container_id, const Source& source,
+                                              const std::string& destination, const BindOptions& options) {
+  TRY(ValidateContainerId(container_id));
+  const std::string name =
+      fmt::format("{}-{}-{}", container_id.substr(0, kMaxId), TRY(RandomHex()), BaseName(destination));
+  std::lock_guard lock(mutex_);
+  TRY(Add(container_id, source, name, options));
   return GuestPath(name);
 }
 

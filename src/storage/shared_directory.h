@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "oci/id_map.h"
+#include "storage/overlay.h"
 
 namespace kata::storage {
 
@@ -49,6 +50,10 @@ class SharedDirectory {
   // `source`: a directory or a regular file; `destination`, the path in the container, only lends its name.
   Result<std::string> AddBindMount(const std::string& container_id, const std::string& source,
                                    const std::string& destination, const BindOptions& options);
+  // A new overlay, whose directories are looked up where sources of bind mounts are. Its ids cannot be mapped
+  // (options.id_map).
+  Result<std::string> AddOverlay(const std::string& container_id, const Overlay& overlay,
+                                 const std::string& destination, const BindOptions& options);
 
   // Unmounts, detached, and removes all of a container, the newest first; goes on after an error and returns
   // the first. A container without anything is success.
@@ -64,6 +69,9 @@ class SharedDirectory {
   Status Prepare();
   struct Source;
   static Result<Source> OpenSource(const std::string& path, bool recursive);
+  // Mounts `source` under a name for the destination; returns the path in the guest.
+  Result<std::string> AddMount(const std::string& container_id, const Source& source,
+                               const std::string& destination, const BindOptions& options);
   // Mounts `source` on `name` below mounts_path_ and records it. REQUIRES: mutex_ held.
   Status Add(const std::string& container_id, const Source& source, const std::string& name,
              const BindOptions& options);

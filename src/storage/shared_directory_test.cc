@@ -234,6 +234,26 @@ TEST_F(SharedDirectoryTest, ReachesMountNamespacesCopiedBefore) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST_F(SharedDirectoryTest, OverlaysLeaveTheirLowerDirectoryAsItIs) {
+  for (const char* name : {"/upper", "/work"}) ASSERT_OK(MakeDirectories(directory_.path() + name));
+  const Overlay overlay{
+      .flags = 0,
+      .data = fmt::format("lowerdir={1},upperdir={0}/upper,workdir={0}/work", directory_.path(), source_)};
+  ASSERT_OK_AND_ASSIGN(const std::string path, shared_->AddOverlay("c1", overlay, "/data", {}));
+  EXPECT_THAT(path, MatchesRegex(std::string(kGuestPrefix) + "c1-[0-9a-f]{16}-data"));
+  EXPECT_TRUE(PathExists(Exported(path) + "/file"));
+  EXPECT_EQ(CreateErrno(Exported(path) + "/new"), 0);
+  EXPECT_TRUE(PathExists(directory_.path() + "/upper/new"));
+  EXPECT_FALSE(PathExists(source_ + "/new"));
+  EXPECT_OK(shared_->Remove("c1"));
+  EXPECT_FALSE(PathExists(Exported(path)));
+  // The layers can be used again: nothing holds them any more.
+  ASSERT_OK_AND_ASSIGN(const std::string again,
+                       shared_->AddOverlay("c1", overlay, "/data", {.set = MOUNT_ATTR_RDONLY}));
+  EXPECT_TRUE(PathExists(Exported(again) + "/new"));
+  EXPECT_EQ(CreateErrno(Exported(again) + "/other"), EROFS);
+}
+
 TEST_F(SharedDirectoryTest, RemoveIsIdempotentAndSurvivesAVanishedSource) {
   const std::string gone = directory_.path() + "/gone";
   ASSERT_OK(MakeDirectories(gone));

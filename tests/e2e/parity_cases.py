@@ -388,6 +388,36 @@ PROPAGATION = Case("propagation", [
     Step("umount {dir}/*/late {dir}/*/early {dir}/slave {dir}/private", host=True),
 ])
 
+# Podman's, which it has the runtime make; others it makes itself, so that they are directories of the host.
+OVERLAYS = Case("overlays", only="podman", steps=[
+    Step("mkdir -p {dir}/low/directory {dir}/upper {dir}/work && echo host > {dir}/low/file && echo gone > {dir}/low/gone && "
+         "chown 7:8 {dir}/low/file", host=True),
+    Step("{run} -d --name {box} -v {dir}/low:/v:O -v {dir}/low:/kept:O,upperdir={dir}/upper,workdir={dir}/work "
+         "--mount type=image,source={image},destination=/image --mount type=image,source={image},destination=/changed,rw=true "
+         "{image} " + LOOP), READY,
+    Step("exec {box} " + show(
+        "file cat /v/file; stat -c %u:%g /v/file", "write echo new > /v/new; echo more >> /v/file; cat /v/file",
+        "remove rm /v/gone; ls /v", "rename mv /v/file /v/directory/moved; ls /v/directory", "owner chown 9:10 /v/new; "
+        "stat -c %u:%g /v/new", "kept cat /kept/file; echo new > /kept/new; rm /kept/gone; ls /kept",
+        "image ls /image; touch /image/x", "changed touch /changed/x /changed/bin/x && ls /changed | head -2",
+        "readonly grep -c ' /image [^ ]* ro,' /proc/mounts")),
+    Step("ls -l {dir}/low | cut -d ' ' -f 1-4; cat {dir}/low/file; ls {dir}/low/directory; cat {dir}/upper/new; "
+         "stat -c '%F %n' {dir}/upper/*", host=True),
+    # The changes of the first one go with the container's end.
+    Step("stop {box}"), Step("start {box}"), Step("exec {box} ls /v /kept /changed"),
+    Step("rm --force {box}"),
+    Step("{create} --name {box} -v {dir}/low:/v:O,upperdir={dir}/upper,workdir={dir}/work {image} true"),
+    Step("rm -r {dir}/work", host=True), Step("start {box}", code=125, contains="o such file"), Step("rm {box}"),
+    Step("ls {dir}", host=True),
+])
+
+OVERLAY_CHECKS = Case("overlay-checks", only="podman", steps=[
+    Step("mkdir {dir}/low", host=True),
+    Step("{run} --rm -v {dir}/low:/v:O -v /usr:/usr:ro -v {dir}/../volume_checks.py:/checks.py:ro {image} "
+         "/usr/bin/python3 /checks.py /v", differs=VIRTIOFSD),
+    Step("ls -A {dir}/low", host=True),
+])
+
 # The slow ones first.
 CASES = [VOLUME_CHECKS, VOLUMES, LIFE, EXEC, ALL_SIGNALS, OOM, BAD_INPUT, HEALTH, HEALTH_ON_DEMAND, ATTACH, RESTART,
-         UPDATE, FOREGROUND, LOGS, SECURITY, STOP, LOCKS, PROPAGATION, OPTIONS]
+         UPDATE, FOREGROUND, LOGS, SECURITY, STOP, LOCKS, PROPAGATION, OVERLAYS, OVERLAY_CHECKS, OPTIONS]

@@ -1,6 +1,7 @@
 """Volumes and mounts: host directories and files, read-only, tmpfs, /dev/shm, mqueue, cgroup."""
 
 import os
+import shutil
 import stat
 import subprocess
 
@@ -117,6 +118,49 @@ class Mounts(KataTest):
                                timeout=harness.COMMAND_TIMEOUT_S)
         self.assertEqual(ours.stdout, runcs.stdout.replace(",inode64", ""))
         self.assertEqual(ours.stderr, runcs.stderr)
+
+    def overlay(self, bundle, destination, *options):
+        """Adds one; returns its options for directories of its own, of which the lowest has a file."""
+        path = self.host_dir(destination.strip("/"))
+        layers = {name: os.path.join(path, name) for name in ("lower:dir", "upper", "work")}
+        for directory in layers.values():
+            os.mkdir(directory)
+        with open(os.path.join(layers["lower:dir"], "file"), "w", encoding="utf-8") as f:
+            f.write(destination + "\n")
+        bundle.add_mount(destination=destination, type="overlay", source="overlay", options=[
+            "lowerdir=" + layers["lower:dir"].replace(":", "\\:"), "upperdir=" + layers["upper"], "workdir=" + layers["work"],
+            *options])
+        return layers
+
+    def test_overlays_of_host_directories(self):
+        """As under runc, the mounts' flags too."""
+        bundle = self.bundle("sh", "-c", "cat /plain/file /strict/file; echo more >> /plain/file; rm /strict/file; "
+                             "echo new > /strict/new; touch /closed/new; ls /plain /strict /closed; "
+                             "while read -r _ path _ flags _; do flags=${flags%%,lowerdir=*}; "
+                             "case $path in /plain | /strict | /closed) echo $path ${flags%%,cache=*};; esac; done < /proc/mounts")
+        layers = {destination: self.overlay(bundle, destination, *options) for destination, *options in (
+            ("/plain", "private"), ("/strict", "nosuid", "nodev", "noexec", "noatime", "index=off"), ("/closed", "ro"))}
+
+        def changes():
+            return [sorted(os.listdir(of[name])) for of in layers.values() for name in ("lower:dir", "upper")]
+        ours = self.run_container(bundle=bundle, check=False)
+        self.assertEqual(changes(), [["file"], ["file"], ["file"], ["file", "new"], ["file"], []])
+        for of in layers.values():
+            for name in ("upper", "work"):
+                shutil.rmtree(of[name])
+                os.mkdir(of[name])
+        runcs = subprocess.run(["runc", "--root", self.root, "run", "--bundle", bundle.path, self.new_id()],
+                               env=self.environment, text=True, capture_output=True, check=False,
+                               timeout=harness.COMMAND_TIMEOUT_S)
+        self.assertEqual(ours.stdout, runcs.stdout)
+        self.assertEqual(ours.stderr, runcs.stderr)
+
+    def test_overlay_that_cannot_be_mounted(self):
+        for options, words in ((["lowerdir=/nosuch"], ["lowerdir", "'/nosuch'", "No such file or directory"]),
+                               (["lowerdir=/usr:/etc", "nosuch=1"], ["nosuch=1", "Invalid argument"])):
+            bundle = self.bundle("true")
+            bundle.add_mount(destination="/data", type="overlay", source="overlay", options=options)
+            self.assert_one_line_error(self.run_container(bundle=bundle, check=False), "on '/data'", *words)
 
     def id_mapped(self, bundle, source, destination, *options, first=5000):
         ids = [{"containerID": 0, "hostID": first, "size": 10}]

@@ -194,6 +194,39 @@ class Podman(IPv6, Statistics, Failures, BrokenSettings, Devices, PodmanTest):
         self.assertEqual(self.pods("exec", "web", "cat", "/w/index.html"), "hello\n")
         self.remove_pod("pod")
 
+    def test_overlays_in_a_pod(self):
+        """Those of a further container are mounted by the server that runs already, and go with the container."""
+        volume = os.path.join(self.dir, "volume")
+        os.mkdir(volume)
+        self.pods("pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker, "--network", "none")
+        self.pods("run", "-d", "--pod", "pod", "--name", "stays", "-v", volume + ":/v:O", IMAGE, "sh", "-c",
+                  "echo first > /v/file; exec sleep 1000")
+        other = os.path.join(self.dir, "cid")
+        later = self.pods("run", "--rm", "--cidfile", other, "--pod", "pod", "-v", volume + ":/v:O",
+                          "--mount", f"type=image,source={IMAGE},destination=/image", IMAGE,
+                          "sh", "-c", "ls -A /v; echo second > /v/file; cat /v/file; ls /image/bin/sh")
+        self.assertEqual(later, "second\n/image/bin/sh\n")
+        with open(other, encoding="utf-8") as f:
+            container = f.read().strip()
+        wait_until(lambda: not self.traces_of(container), "the traces of the container that has ended to go")
+        self.assertEqual(self.pods("exec", "stays", "cat", "/v/file"), "first\n")
+        self.assertEqual(os.listdir(volume), [])
+        self.remove_pod("pod")
+
+    def test_overlay_in_a_user_namespace(self):
+        """Here runc's container would have to reach the directories with its own rights."""
+        volume = os.path.join(self.dir, "volume")
+        os.mkdir(volume)
+        with open(os.path.join(volume, "file"), "w", encoding="utf-8") as f:
+            f.write("host\n")
+        for path in (volume, os.path.join(volume, "file")):
+            os.chown(path, 10000, 10007)
+        ids = "0:10000:5000"
+        changed = self.podman_run("--network", "none", "--uidmap", ids, "--gidmap", ids, "-v", volume + ":/v:O", IMAGE, "sh", "-c",
+                                  "stat -c %u:%g /v /v/file; echo more >> /v/file; cat /v/file; touch /v/new; ls /v")
+        self.assertEqual(changed.stdout, "0:7\n0:7\nhost\nmore\nfile\nnew\n")
+        self.assertEqual(os.listdir(volume), ["file"])
+
     def test_pod_with_one_pid_namespace(self):
         self.pods("pod", "create", "--name", "pod", "--cgroup-parent", "/" + self.marker, "--network", "none",
                   "--share", "ipc,net,pid")
