@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <mutex>
@@ -20,6 +21,8 @@ namespace {
 
 constexpr int kListenFd = 3;
 constexpr size_t kMaxVersionBytes = 4096;
+// QEMU's daemon forgets a SIGTERM that comes before it serves. None has anything that could be lost.
+constexpr std::chrono::seconds kSigtermTime{2};
 constexpr std::chrono::seconds kDestructorStopTime{2};
 
 Status CheckDirectory(const std::string& path) {
@@ -108,7 +111,8 @@ Status Virtiofsd::Impl::Launch(VirtiofsdKind kind, const VirtiofsdOptions& optio
 Status Virtiofsd::Impl::Stop(Deadline deadline) {
   stopping_ = true;
   TRY(process_->Signal(SIGTERM));
-  if (process_->WaitExit(deadline)) return {};
+  if (process_->WaitExit(Deadline::At(std::min(deadline.time(), Deadline::After(kSigtermTime).time()))))
+    return {};
   return process_->Kill();
 }
 

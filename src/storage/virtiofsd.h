@@ -71,7 +71,7 @@ class Virtiofsd {
   std::string LastWords() const;
   // How it ended; nullopt when it still runs at the deadline. Blocking; not from the loop thread.
   std::optional<ExitStatus> WaitEnd(Deadline deadline);
-  // SIGTERM, then SIGKILL when the deadline passes; reaps. Idempotent. Blocking.
+  // SIGTERM, then SIGKILL after two seconds or when the deadline passes; reaps. Idempotent. Blocking.
   Status Stop(Deadline deadline);
 
   class Impl;
