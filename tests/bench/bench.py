@@ -63,7 +63,7 @@ class Bench:
             flag in open("/proc/cpuinfo", encoding="utf-8").read() for flag in (" vmx", " svm"))
         clock = "tsc=reliable pmtmr=0" if kvm else "clocksource=hpet tsc=unstable nolapic_timer pmtmr=0"
         return timed([harness.QEMU, "-machine", "q35,vmport=off,smbus=off,sata=off,usb=off,graphics=off,i8042=off,smm=off,"
-                      "accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max", "-m", "256",
+                      "accel=" + ("kvm" if kvm else "tcg"), "-cpu", "host" if kvm else "max,-erms", "-m", "256",
                       "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",
                       "-bios", "qboot.rom", "-kernel", harness.KERNEL,
                       "-initrd", os.path.join(harness.BUILD_DIR, "guest/poweroff.img"),
