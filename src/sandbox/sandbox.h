@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "sandbox/attach.h"
 #include "sandbox/container.h"
+#include "sandbox/creation.h"
 #include "sandbox/fd_watcher.h"
 #include "sandbox/guest.h"
 #include "sandbox/machine.h"
@@ -81,8 +82,6 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
     AttachRequest request;                    // until a process has taken it
     std::optional<StateDirectory> directory;  // of a further container, as it was then
   };
-  struct CreateJob;
-  struct CreateResult;
 
   // Ends and removes a further container that nobody wants, and what there is of it on the host.
   void Discard(const std::string& container_id, const StateDirectory& directory);
