@@ -4,6 +4,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/take_field.h"
+
 namespace kata::linux {
 namespace {
 
@@ -57,13 +59,11 @@ Result<CpuSet> ParseCpuList(const std::string& list) {
   CpuSet set;
   std::string_view rest = list;
   while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    const std::optional<Range> range = ParseRange(rest.substr(0, comma));
+    const std::optional<Range> range = ParseRange(TakeField(rest, ','));
     if (!range) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
     for (size_t cpu = range->first; cpu <= range->last; ++cpu) {
       if ((cpu - range->first) % range->group < range->used) set.set(cpu);
     }
-    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
   }
   if (set.none()) return MakeError(Code::kInvalidArgument, "invalid CPU list '{}'", list);
   return set;
