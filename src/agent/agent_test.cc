@@ -50,7 +50,6 @@ namespace {
 using test::IsError;
 using test::IsErrorCode;
 using testing::_;
-using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
