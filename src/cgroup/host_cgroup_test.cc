@@ -17,9 +17,7 @@ namespace kata::cgroup {
 namespace {
 
 using kata::test::IsError;
-using kata::test::IsErrorCode;
 using testing::_;
-using testing::Each;
 using testing::HasSubstr;
 
 Deadline Soon() {

@@ -192,7 +192,7 @@ Status NewContainer::AwaitReady() {
     const ServiceManager manager = TRY(ServiceManager::Connect(notify_address_));
     return PassReadyOn(*client_, request_.id, manager, stand_in_.process.pid(), signals_.fd());
   };
-  const Status passed = pass_on();
+  Status passed = pass_on();
   if (passed) return {};
   if (passed.error().code() == Code::kCancelled) {
     TRY(signals_.CheckInterrupt());  // which it may have been already, by the wait

@@ -130,7 +130,7 @@ class ContainerTest : public test::LeakCheckedTest {
 
 class RunningContainerTest : public ContainerTest {
  protected:
-  Result<std::unique_ptr<Container>> StartSleeper(oci::Spec spec, CreateOptions options) {
+  Result<std::unique_ptr<Container>> StartSleeper(oci::Spec spec, const CreateOptions& options) {
     spec.process->args = {"sleep", "1000"};
     std::unique_ptr<Container> container = TRY(Container::Create(spec, options));
     TRY(container->Start());

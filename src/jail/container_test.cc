@@ -362,7 +362,7 @@ TEST_F(ContainerTest, AStartHookThatFailsIsNamedAndEndsTheContainer) {
     oci::Spec spec = ShellSpec("touch /tmp/ran");
     spec.hooks.start_container = {hook};
     const std::unique_ptr<Container> container = TRY(Container::Create(spec, Options()));
-    const Status status = container->Start();
+    Status status = container->Start();
     TRY(WaitFd(container->init_pidfd(), POLLIN, Deadline::After(std::chrono::seconds(30)), "end of init"));
     return status;
   };

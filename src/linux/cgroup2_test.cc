@@ -19,7 +19,6 @@ namespace {
 
 using test::IsErrorCode;
 using testing::ElementsAre;
-using testing::IsEmpty;
 
 Deadline Soon() {
   return Deadline::After(std::chrono::seconds(20));

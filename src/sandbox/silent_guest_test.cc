@@ -218,6 +218,9 @@ TEST_F(SlowDeathTest, AContainerThatHasLostItsStandInIsDeletedWhenItDies) {
   script_->Set({});
   EXPECT_OK(Kill(SIGKILL, "", /*all=*/true, "c2"));
   AwaitEvent("unshare c2");
+  const Deadline deadline = Deadline::After(kTimeout);
+  while (PathExists(root() + "/c2") && !deadline.Passed())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   ClientProcess later = RunSecond();
 }
 
