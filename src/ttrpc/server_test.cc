@@ -38,22 +38,26 @@ class ServerTest : public test::LeakCheckedTest {
  protected:
   void SetUp() override {
     server_.emplace(loop_.loop());
-    server_->HandleRaw("test.Echo", "Echo", [](CallContext, std::string payload, RawResponder responder) {
-      responder.Respond(std::move(payload));
+    server_->HandleRaw("test.Echo", "Echo",
+                       [](CallContext, std::string payload, RawResponder responder) {
+                         responder.Respond(std::move(payload));
+                       });
+    server_->HandleRaw("test.Echo", "Fail",
+                       [](CallContext, const std::string& payload, RawResponder responder) {
+                         responder.Respond(Error(Code::kNotFound, payload));
+                       });
+    server_->HandleRaw("test.Echo", "Drop", [](CallContext, const std::string&, RawResponder) {});
+    server_->HandleRaw("test.Echo", "Throw", [](CallContext, const std::string&, RawResponder) {
+      throw std::runtime_error("oops");
     });
-    server_->HandleRaw("test.Echo", "Fail", [](CallContext, std::string payload, RawResponder responder) {
-      responder.Respond(Error(Code::kNotFound, payload));
-    });
-    server_->HandleRaw("test.Echo", "Drop", [](CallContext, std::string, RawResponder) {});
-    server_->HandleRaw("test.Echo", "Throw",
-                       [](CallContext, std::string, RawResponder) { throw std::runtime_error("oops"); });
     // Keeps its responders for the test to answer.
-    server_->HandleRaw("test.Echo", "Keep", [this](CallContext context, std::string, RawResponder responder) {
-      const std::lock_guard lock(mutex_);
-      contexts_.push_back(context);
-      kept_.push_back(std::move(responder));
-      kept_changed_.notify_all();
-    });
+    server_->HandleRaw("test.Echo", "Keep",
+                       [this](CallContext context, const std::string&, RawResponder responder) {
+                         const std::lock_guard lock(mutex_);
+                         contexts_.push_back(context);
+                         kept_.push_back(std::move(responder));
+                         kept_changed_.notify_all();
+                       });
   }
 
   // Connects a peer; its end of connection fulfils closed_.
@@ -163,7 +167,7 @@ TEST_F(ServerTest, RefusesOversizeRequestsAndGoesOn) {
 }
 
 TEST_F(ServerTest, AnOversizeResponseIsAnError) {
-  server_->HandleRaw("test.Echo", "Huge", [](CallContext, std::string, RawResponder responder) {
+  server_->HandleRaw("test.Echo", "Huge", [](CallContext, const std::string&, RawResponder responder) {
     responder.Respond(std::string(4 << 20, 'x'));  // with its envelope more than a frame holds
   });
   RawPeer peer;
@@ -260,7 +264,7 @@ TEST_F(ServerTest, ReportsDescriptorsThatCannotBeServed) {
 TEST_F(ServerTest, AnswersOutOfOrderFromOtherThreads) {
   RawPeer peer;
   Serve(peer);
-  constexpr uint32_t kCalls = 20;
+  constexpr int kCalls = 20;
   for (uint32_t i = 0; i < kCalls; ++i) peer.SendRequest(2 * i + 1, "test.Echo", "Keep");
   std::vector<RawResponder> responders = WaitKept(kCalls);
   std::vector<std::thread> threads;
@@ -320,7 +324,7 @@ TEST_F(ServerTest, RespondersMayOutliveServerAndLoop) {
   {
     EventLoopThread loop;
     Server server(loop.loop());
-    server.HandleRaw("test.Echo", "Keep", [&](CallContext, std::string, RawResponder responder) {
+    server.HandleRaw("test.Echo", "Keep", [&](CallContext, const std::string&, RawResponder responder) {
       const std::lock_guard lock(mutex_);
       kept_.push_back(std::move(responder));
       kept_changed_.notify_all();
@@ -336,7 +340,7 @@ TEST_F(ServerTest, RespondersMayOutliveServerAndLoop) {
 TEST_F(ServerTest, DestructionWaitsForARunningHandler) {
   std::promise<void> entered;
   std::atomic<bool> left = false;
-  server_->HandleRaw("test.Echo", "Slow", [&](CallContext, std::string, RawResponder) {
+  server_->HandleRaw("test.Echo", "Slow", [&](CallContext, const std::string&, RawResponder) {
     entered.set_value();
     std::this_thread::sleep_for(50ms);
     left = true;
@@ -350,7 +354,7 @@ TEST_F(ServerTest, DestructionWaitsForARunningHandler) {
 }
 
 TEST_F(ServerTest, AHandlerMayDestroyTheServer) {
-  server_->HandleRaw("test.Echo", "Destroy", [this](CallContext, std::string, RawResponder responder) {
+  server_->HandleRaw("test.Echo", "Destroy", [this](CallContext, const std::string&, RawResponder responder) {
     responder.Respond("gone");
     server_.reset();
   });
@@ -369,7 +373,7 @@ TEST_F(ServerTest, AHandlerMayDestroyTheServer) {
 TEST_F(ServerTest, StopsReadingFromAPeerThatDoesNotRead) {
   std::atomic<size_t> handled = 0;
   const std::string large(64 << 10, 'x');
-  server_->HandleRaw("test.Echo", "Large", [&](CallContext, std::string, RawResponder responder) {
+  server_->HandleRaw("test.Echo", "Large", [&](CallContext, const std::string&, RawResponder responder) {
     ++handled;
     responder.Respond(large);
   });
