@@ -119,7 +119,7 @@ TEST_F(ClientTest, AnAnswerThatDoesNotParseFailsItsCallOnly) {
 }
 
 TEST_F(ClientTest, CallsEndAtTheirDeadlineAndLateAnswersAreDiscarded) {
-  std::future<Result<std::string>> call = Call("Slow", "", 30ms);
+  std::future<Result<std::string>> call = Call("Slow", "", 300ms);
   const uint32_t stream_id = peer_.ReceiveRequest();
   EXPECT_THAT(call.get(), IsError(Code::kDeadlineExceeded, "call 'test.Echo/Slow': deadline exceeded"));
   peer_.SendResponse(stream_id, "late");
