@@ -11,7 +11,6 @@ namespace kata::cli {
 namespace {
 
 using test::IsError;
-using test::IsOk;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -38,10 +38,9 @@ class ServerTest : public test::LeakCheckedTest {
  protected:
   void SetUp() override {
     server_.emplace(loop_.loop());
-    server_->HandleRaw("test.Echo", "Echo",
-                       [](CallContext, std::string payload, RawResponder responder) {
-                         responder.Respond(std::move(payload));
-                       });
+    server_->HandleRaw("test.Echo", "Echo", [](CallContext, std::string payload, RawResponder responder) {
+      responder.Respond(std::move(payload));
+    });
     server_->HandleRaw("test.Echo", "Fail",
                        [](CallContext, const std::string& payload, RawResponder responder) {
                          responder.Respond(Error(Code::kNotFound, payload));
