@@ -128,7 +128,8 @@ class Parser {
         rest_.remove_prefix(i + 1);
         return Scalar{type, std::move(text)};
       }
-      if (rest_[i] == '\\' && ++i == rest_.size()) break;
+      if (rest_[i] == '\\') ++i;
+      if (i == rest_.size()) break;
       text += rest_[i];
     }
     return std::nullopt;

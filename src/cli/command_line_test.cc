@@ -10,7 +10,6 @@
 namespace kata::cli {
 namespace {
 
-using test::IsError;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

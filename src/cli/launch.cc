@@ -184,6 +184,7 @@ void SandboxServer::AwaitEnd(std::chrono::milliseconds grace) {
 
 void SandboxServer::Detach() {
   if (process_.valid()) (void)process_.Detach();
+  if (stderr_.valid()) ReadStderr();  // what it said before its last answer
   stderr_.Reset();
 }
 

@@ -27,7 +27,6 @@
 namespace kata::cli {
 namespace {
 
-using test::IsOk;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -30,7 +30,7 @@ Status Start(const GlobalOptions& globals, const std::string& id) {
   if (const std::string address = NotifyAddress(); !address.empty()) {
     manager = TRY(ServiceManager::Connect(address));
   }
-  const Status started = container.server()->Start(id, "", sandbox::StartTimeLimit(hooks));
+  Status started = container.server()->Start(id, "", sandbox::StartTimeLimit(hooks));
   if (started) {
     return manager ? PassReadyOn(*container.server(), id, *manager, container.state().shim.pid) : started;
   }

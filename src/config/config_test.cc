@@ -18,7 +18,6 @@ namespace {
 
 using test::IsError;
 using test::IsErrorCode;
-using test::IsOk;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -83,7 +83,7 @@ class FakeQemu {
  public:
   using OnCommand = std::function<void(FakeQemu& self, const json& command)>;
 
-  explicit FakeQemu(OnCommand on_command, std::string greeting = kGreeting)
+  explicit FakeQemu(OnCommand on_command, const std::string& greeting = kGreeting)
       : on_command_(std::move(on_command)) {
     SocketPairEnds ends = std::move(*MakeSocketPair(SOCK_STREAM));
     client_end_ = std::move(ends.first);
