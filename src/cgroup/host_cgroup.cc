@@ -199,34 +199,29 @@ Status HostCgroup::Apply(const std::vector<Setting>& settings) const {
 Status HostCgroup::Apply(const std::vector<Setting>& settings, linux::KnobChanges& changes) const {
   if (empty()) return {};
   std::vector<const Setting*> refused;
-  const auto write = [&](const Setting& setting) -> Status {
+  const auto write = [&](const Setting& setting, const std::string& value) -> Status {
     const std::string* directory = FindController(setting.controller);
     if (directory == nullptr) {
       if (!setting.required) return {};
       return MakeError(Code::kFailedPrecondition, "set {} to '{}': the host has no control group '{}'",
-                       setting.file, setting.value, setting.controller);
+                       setting.file, value, setting.controller);
     }
-    const Status written = changes.Write(AT_FDCWD, *directory + "/" + setting.file, setting.value);
+    const Status written = changes.Write(AT_FDCWD, *directory + "/" + setting.file, value);
     if (written) return {};
     if (written.error().sys_errno() == ENOENT && !setting.required) {
-      log::Debug("the host has no such limit; the guest has",
-                 {{"file", setting.file}, {"value", setting.value}});
+      log::Debug("the host has no such limit; the guest has", {{"file", setting.file}, {"value", value}});
       return {};
     }
-    return Error(written.error()).Wrap(fmt::format("limit '{}'", Trim(setting.value)));
+    return Error(written.error()).Wrap(fmt::format("limit '{}'", Trim(value)));
   };
   for (const Setting& setting : settings) {
-    if (!write(setting)) refused.push_back(&setting);
+    if (!write(setting, setting.value)) refused.push_back(&setting);
   }
   // Some limits bound each other (memory may not exceed memory and swap together), so that the order depends
   // on what is set now: what was refused is tried again when the others are written.
   for (const Setting* setting : refused) {
-    Status written = write(*setting);
-    if (!written && !setting->fallback.empty()) {
-      Setting asked = *setting;
-      asked.value = setting->fallback;
-      written = write(asked);
-    }
+    Status written = write(*setting, setting->value);
+    if (!written && !setting->fallback.empty()) written = write(*setting, setting->fallback);
     TRY(written);
   }
   return {};
