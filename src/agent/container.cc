@@ -283,7 +283,11 @@ void Container::KillAll() {
     log::Warning("kill container", {{"container", id_}, {"error", status.error().message()}});
   }
   for (const auto& [exec_id, process] : execs_) {
-    if (process) (void)process->Signal(SIGKILL);
+    if (process) {
+      (void)process->Signal(SIGKILL);
+    } else {
+      given_up_execs_.insert(exec_id);
+    }
   }
 }
 
