@@ -112,9 +112,11 @@ std::vector<oci::DeviceRule> EffectiveDeviceRules(const std::vector<oci::DeviceR
       {true, "c", 1, 8, "rwm"},               // random
       {true, "c", 1, 9, "rwm"},               // urandom
       {true, "c", 5, 0, "rwm"},               // tty
-      {true, "c", 5, 1, "rwm"},               // console
       {true, "c", 5, 2, "rwm"},               // ptmx
       {true, "c", 136, std::nullopt, "rwm"},  // pts
+      // The console is the guest's, which the host reads. A container's /dev/console is a pseudo-terminal;
+      // engines allow 5:1 to all containers.
+      {false, "c", 5, 1, "rw"},
   };
   std::vector<oci::DeviceRule> all = rules;
   all.insert(all.end(), kAlways.begin(), kAlways.end());

@@ -12,9 +12,9 @@
 
 namespace kata::jail {
 
-// The spec's rules, then those that every container has: making nodes of any kind, and using null, zero,
-// full, tty, random, urandom, console and pseudo-terminals. A later rule overrides an earlier one; what no
-// rule speaks of is denied.
+// The spec's rules, then those that every container has: making nodes of any kind, using null, zero, full,
+// tty, random, urandom and pseudo-terminals, and never the guest's console. A later rule overrides an earlier
+// one; what no rule speaks of is denied.
 std::vector<oci::DeviceRule> EffectiveDeviceRules(const std::vector<oci::DeviceRule>& rules);
 
 // The rules of a spec. Where it has none, those devices are allowed that it wants in /dev: some engines leave

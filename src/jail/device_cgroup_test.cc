@@ -87,6 +87,15 @@ TEST(DeviceRulesTest, AllDevicesForThePrivileged) {
   EXPECT_TRUE(Allows(code, kBlock, kRead | kWrite | kMake, 254, 7));
 }
 
+TEST(DeviceRulesTest, TheGuestsConsoleIsNobodys) {
+  for (const oci::DeviceRule& rule : {oci::DeviceRule{true, "a", {}, {}, "rwm"}, {true, "c", 5, 1, "rwm"}}) {
+    ASSERT_OK_AND_ASSIGN(const auto code, CompileDeviceRules(EffectiveDeviceRules({rule})));
+    EXPECT_FALSE(Allows(code, kChar, kRead, 5, 1));
+    EXPECT_FALSE(Allows(code, kChar, kWrite, 5, 1));
+    EXPECT_TRUE(Allows(code, kChar, kMake, 5, 1));
+  }
+}
+
 TEST(DeviceRulesTest, DevicesOfASpecWithoutRulesMayBeUsed) {
   oci::Spec spec;
   EXPECT_TRUE(DeviceRulesOf(spec).empty());
