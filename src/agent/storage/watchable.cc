@@ -85,9 +85,22 @@ Status CopyLink(const std::string& source, const Place& place, const struct stat
   return MoveIntoPlace(place);
 }
 
-Status CopyRegular(const std::string& source, const Place& place, const struct stat& info) {
+Result<std::string> ReadSource(const std::string& source) {
   const UniqueFd file = TRY(Open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  const std::string data = TRY_CTX(ReadFd(file.get(), kMaxWatchedBytes), "read '{}'", source);
+  return TRY_CTX(ReadFd(file.get(), kMaxWatchedBytes), "read '{}'", source);
+}
+
+// The copy of a single file is what containers have mounted: a new file in its place would not be seen there.
+Status OverwriteRegular(const std::string& source, const Place& place, const struct stat& info) {
+  const std::string data = TRY(ReadSource(source));
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK;
+  const UniqueFd copy = TRY_CTX(OpenAt(place.parent.get(), place.name, kFlags, 0600), "'{}'", place.path);
+  TRY_CTX(WriteAll(copy.get(), data), "write '{}'", place.path);
+  return SetOwnerAndMode(copy.get(), place, info);
+}
+
+Status CopyRegular(const std::string& source, const Place& place, const struct stat& info) {
+  const std::string data = TRY(ReadSource(source));
   const std::string temporary = place.temporary();
   unlinkat(place.parent.get(), temporary.c_str(), 0);
   const UniqueFd copy =
@@ -150,7 +163,9 @@ Status WatchedCopy::CopyEntry(const std::string& path, const WatchedEntry& entry
     TRY(Remove(place));
   }
   if (S_ISLNK(info.st_mode)) return CopyLink(source, place, info);
-  if (S_ISREG(info.st_mode)) return CopyRegular(source, place, info);
+  if (S_ISREG(info.st_mode)) {
+    return path.empty() ? OverwriteRegular(source, place, info) : CopyRegular(source, place, info);
+  }
   if (!S_ISDIR(info.st_mode)) return {};  // sockets and devices are no configuration
   return CopyDirectory(place, info);
 }

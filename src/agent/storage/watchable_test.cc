@@ -1,6 +1,7 @@
 // WatchedCopy: what changes in the source changes in the copy, whatever a container has made of that.
 #include "agent/storage/watchable.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +49,22 @@ TEST_F(WatchedCopyTest, ChangesOfKindAndRemovalsArrive) {
   ASSERT_OK(copy_->Sync());
   EXPECT_EQ(ReadFile(target_ + "/sub").value(), "a file now");
   EXPECT_FALSE(std::filesystem::is_symlink(target_ + "/link"));
+}
+
+TEST_F(WatchedCopyTest, ASingleFileIsSeenWhereItIsMounted) {
+  const std::string target = directory_->path() + "/file";
+  WatchedCopy copy(source_ + "/sub/file", target);
+  ASSERT_OK(copy.Sync());
+  // As the container's bind mount has it.
+  ASSERT_OK_AND_ASSIGN(const UniqueFd mounted, Open(target, O_RDONLY));
+  EXPECT_EQ(ReadFd(mounted.get()).value(), "first");
+  ASSERT_OK(WriteFileAtomic(source_ + "/sub/file", "and second", 0600));
+  ASSERT_OK(copy.Sync());
+  ASSERT_EQ(lseek(mounted.get(), 0, SEEK_SET), 0);
+  EXPECT_EQ(ReadFd(mounted.get()).value(), "and second");
+  struct stat info{};
+  ASSERT_EQ(fstat(mounted.get(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0600u);
 }
 
 TEST_F(WatchedCopyTest, NothingIsWrittenThroughALinkOfTheContainer) {
