@@ -13,12 +13,14 @@
 #include "base/scope_exit.h"
 #include "base/take_field.h"
 #include "base/unique_fd.h"
+#include "base/utf8.h"
 
 namespace kata::agent {
 namespace {
 
 constexpr size_t kMaxOutputBytes = 4u << 20;
 constexpr size_t kMaxErrorBytes = 1024;
+constexpr size_t kMaxPlainErrorBytes = 3 * kMaxErrorBytes;  // of which none is text
 
 // The parent's ends of a program's streams, and what went through them.
 struct Streams {
@@ -62,15 +64,6 @@ Status Exchange(Streams& streams, Deadline deadline) {
     if (entries[2].revents != 0) Take(streams.error, streams.error_text, kMaxErrorBytes);
   }
   return {};
-}
-
-// What a program said of its failure, on one line.
-std::string OneLine(std::string text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  }
-  return text;
 }
 
 }  // namespace
@@ -118,7 +111,7 @@ Result<std::string> RunGuestProgram(const GuestProgram& program, Deadline deadli
   const ExitStatus status = TRY_CTX(child.Wait(deadline), "'{}'", program.path);
   if (status.ShellCode() != 0) {
     return MakeError(Code::kInternal, "'{}' failed with {}: {}", program.path, status.Describe(),
-                     OneLine(std::move(streams.error_text)));
+                     ToPlainLine(Trim(streams.error_text), kMaxPlainErrorBytes));
   }
   return std::move(streams.output_text);
 }

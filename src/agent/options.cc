@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/take_field.h"
+
 namespace kata::agent {
 namespace {
 
@@ -224,13 +226,6 @@ Status ApplyWord(const Entry& entry, std::string_view word, Options& options) {
   const std::string_view value = word.substr(equals + 1);
   if (value.contains('=')) return Error(Code::kInvalidArgument, "more than one '='");
   return entry.set(options, value);
-}
-
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
 }
 
 // The value of a "key = value" line without quotes and comment.

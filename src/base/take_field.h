@@ -25,4 +25,12 @@ inline std::vector<std::string_view> SplitWords(std::string_view text, std::stri
   return words;
 }
 
+// Without white space at its ends.
+inline std::string_view Trim(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n\v\f";
+  const size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
 }  // namespace kata

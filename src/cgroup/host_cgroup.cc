@@ -99,11 +99,6 @@ Status RemoveDirectory(const std::string& directory, Deadline deadline) {
   }
 }
 
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-  return text;
-}
-
 // The lines of cgroup.procs here and below. Groups that vanish meanwhile have none.
 void CollectProcesses(const std::string& directory, int depth, std::set<std::string>& pids) {
   constexpr int kMaxDepth = 64;

@@ -14,6 +14,8 @@
 #include "base/deadline.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/take_field.h"
+#include "base/utf8.h"
 #include "jail/exec_path.h"
 #include "oci/hook_time_limit.h"
 
@@ -22,6 +24,7 @@ namespace {
 
 constexpr std::chrono::seconds kReapTimeout{30};
 constexpr size_t kMaxShownBytes = 512;
+constexpr size_t kMaxPlainBytes = 3 * kMaxShownBytes;  // of which none is text
 constexpr size_t kPipeBytes = 64u << 10;
 constexpr int kCannotExecute = 127;  // as a shell
 
@@ -64,12 +67,6 @@ Result<std::string> ReadUntilEnd(const ChildProcess& hook, UniqueFd output, Dead
   return Error(Code::kDeadlineExceeded, "");
 }
 
-std::string OneLine(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
-  return text;
-}
-
 Result<ChildProcess> StartHook(const oci::Hook& hook, int state_fd, int output_fd,
                                const std::function<Status()>& assume) {
   const pid_t pid = fork();
@@ -94,7 +91,7 @@ Status RunHook(const oci::Hook& hook, int state_fd, const std::function<Status()
     return MakeError(Code::kDeadlineExceeded, "did not end within {} s", timeout.count());
   if (!tail) return tail.error();
   if (ended.ShellCode() == 0) return {};
-  const std::string text = OneLine(*tail);
+  const std::string text = ToPlainLine(Trim(*tail), kMaxPlainBytes);
   return MakeError(Code::kFailedPrecondition, "{}{}{}", ended.Describe(), text.empty() ? "" : ": ", text);
 }
 

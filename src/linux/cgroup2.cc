@@ -24,25 +24,19 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 4u << 20;
 
-std::vector<std::string> SplitWords(std::string_view text, char separator) {
-  std::vector<std::string> words;
-  while (!text.empty()) {
-    const size_t end = text.find(separator);
-    if (end != 0) words.emplace_back(text.substr(0, end));
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
-  return words;
+// A file of the cgroup to read. A container may hold a lease on it (fcntl(2)): EAGAIN then, where open(2)
+// would wait.
+Result<UniqueFd> OpenFile(int cgroup_fd, const std::string& name) {
+  return OpenAt(cgroup_fd, name, O_RDONLY | O_NONBLOCK);
 }
 
 // Gives children of `directory` its controllers. A controller may refuse (busy with processes of the
 // directory itself, threaded, none left): the limit that needs it then fails with the name of its file.
 Status EnableControllers(const std::string& directory) {
-  const std::string controllers = TRY(ReadFile(directory + "/cgroup.controllers"));
-  for (const std::string& line : SplitWords(controllers, '\n')) {
-    for (const std::string& name : SplitWords(line, ' ')) {
-      (void)WriteKnob(directory + "/cgroup.subtree_control", "+" + name);
-    }
+  const UniqueFd file = TRY(OpenFile(AT_FDCWD, directory + "/cgroup.controllers"));
+  const std::string controllers = TRY(ReadFd(file.get(), kMaxFileBytes));
+  for (const std::string_view name : SplitWords(controllers, " \n")) {
+    (void)WriteKnob(directory + "/cgroup.subtree_control", fmt::format("+{}", name));
   }
   return {};
 }
@@ -98,12 +92,13 @@ Status WalkCgroups(UniqueFd root, const std::function<Status(int cgroup_fd)>& en
 
 Status AddProcesses(int cgroup_fd, std::vector<pid_t>& pids) {
   const auto read = [&]() -> Result<std::string> {
-    return ReadFd(TRY(OpenAt(cgroup_fd, "cgroup.procs", O_RDONLY)).get(), kMaxFileBytes);
+    return ReadFd(TRY(OpenFile(cgroup_fd, "cgroup.procs")).get(), kMaxFileBytes);
   };
   Result<std::string> text = read();
   // A cgroup may vanish while it is read.
   if (!text && (text.error().sys_errno() == ENOENT || text.error().sys_errno() == ENODEV)) return {};
-  for (const std::string& line : SplitWords(TRY(std::move(text)), '\n')) {
+  const std::string lines = TRY(std::move(text));
+  for (const std::string_view line : SplitWords(lines, "\n")) {
     // 0 stands for a process outside of the reader's pid namespace.
     const pid_t pid = ParseNumber<pid_t>(line).value_or(0);
     if (pid > 0) pids.push_back(pid);
@@ -137,18 +132,18 @@ Result<CgroupDir> CgroupDir::Open(const std::string& directory) {
 }
 
 Result<CgroupDir> CgroupDir::Create(const std::string& root, const std::string& path) {
-  const std::vector<std::string> parts = SplitWords(path, '/');
+  const std::vector<std::string_view> parts = SplitWords(path, "/");
   if (parts.empty())
     return MakeError(Code::kInvalidArgument, "create cgroup '{}': path names no cgroup", path);
-  for (const std::string& part : parts) {
+  for (const std::string_view part : parts) {
     if (part == "." || part == "..")
       return MakeError(Code::kInvalidArgument, "create cgroup '{}': '{}' in path", path, part);
   }
   TRY(Open(root));
   std::string directory = root;
-  for (const std::string& part : parts) {
+  for (const std::string_view part : parts) {
     TRY_CTX(EnableControllers(directory), "create cgroup '{}'", path);
-    directory += "/" + part;
+    directory.append("/").append(part);
     if (mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST)
       return SysError("create cgroup '{}'", directory);
   }
@@ -160,15 +155,15 @@ Status CgroupDir::AddProcess(pid_t pid) const {
 }
 
 Result<UniqueFd> CgroupDir::OpenProcs() const {
-  return OpenAt(fd_.get(), "cgroup.procs", O_WRONLY);
+  return OpenAt(fd_.get(), "cgroup.procs", O_WRONLY | O_NONBLOCK);
 }
 
 Result<UniqueFd> CgroupDir::OpenBelow(const std::string& path) const {
   std::string relative = ".";
-  for (const std::string& part : SplitWords(path, '/')) {
+  for (const std::string_view part : SplitWords(path, "/")) {
     if (part == "..")
       return MakeError(Code::kInvalidArgument, "cgroup '{}': .. is not a sub cgroup path", path);
-    relative += "/" + part;
+    relative.append("/").append(part);
   }
   constexpr uint64_t kStayBelow = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
   return TRY_CTX(OpenAt2(fd_.get(), relative, O_RDONLY | O_DIRECTORY, kStayBelow), "cgroup below '{}'",
@@ -180,7 +175,7 @@ bool CgroupDir::HasFile(const std::string& name) const {
 }
 
 Result<std::string> CgroupDir::Read(const std::string& name) const {
-  const UniqueFd file = TRY_CTX(OpenAt(fd_.get(), name, O_RDONLY), "cgroup '{}'", directory_);
+  const UniqueFd file = TRY_CTX(OpenFile(fd_.get(), name), "cgroup '{}'", directory_);
   std::string text = TRY_CTX(ReadFd(file.get(), kMaxFileBytes), "cgroup '{}': read '{}'", directory_, name);
   if (!text.empty() && text.back() == '\n') text.pop_back();
   return text;
@@ -199,8 +194,8 @@ Result<uint64_t> CgroupDir::ReadNumber(const std::string& name) const {
 
 Result<std::map<std::string, uint64_t>> CgroupDir::ReadKeyedNumbers(const std::string& name) const {
   std::map<std::string, uint64_t> values;
-  for (const std::string& line : SplitWords(TRY(Read(name)), '\n')) {
-    std::string_view number = line;
+  const std::string text = TRY(Read(name));
+  for (std::string_view number : SplitWords(text, "\n")) {
     const std::string_view key = TakeField(number, ' ');
     if (const auto value = ParseNumber<uint64_t>(number)) values[std::string(key)] = *value;
   }
@@ -215,7 +210,7 @@ Status CgroupDir::Write(const std::string& name, std::string_view value) const {
 
 Status CgroupDir::WaitFrozen(bool frozen, Deadline deadline) const {
   const std::string wanted = frozen ? "frozen 1" : "frozen 0";
-  const UniqueFd events = TRY_CTX(OpenAt(fd_.get(), "cgroup.events", O_RDONLY), "cgroup '{}'", directory_);
+  const UniqueFd events = TRY_CTX(OpenFile(fd_.get(), "cgroup.events"), "cgroup '{}'", directory_);
   for (;;) {
     // A read re-arms the notification, so no change between read and poll is lost.
     char buffer[256];
@@ -254,7 +249,7 @@ Result<bool> CgroupDir::Populated() const {
 Result<std::vector<pid_t>> CgroupDir::Processes() const {
   std::vector<pid_t> pids;
   // The cgroup itself has to be there.
-  TRY(OpenAt(fd_.get(), "cgroup.procs", O_RDONLY));
+  TRY(OpenFile(fd_.get(), "cgroup.procs"));
   TRY(WalkCgroups(
       TRY(OpenAt(fd_.get(), ".", O_RDONLY | O_DIRECTORY)), [&](int fd) { return AddProcesses(fd, pids); },
       [](int, const std::string&) { return Status(); }));
@@ -284,8 +279,9 @@ Status CgroupDir::Remove(Deadline deadline) {
 Result<std::string> CgroupOfProcess(pid_t pid) {
   // Version 2 is the hierarchy 0 without controllers (cgroups(7)).
   constexpr std::string_view kHierarchy = "0::";
-  for (const std::string& line : SplitWords(TRY(ReadFile(fmt::format("/proc/{}/cgroup", pid))), '\n')) {
-    if (line.starts_with(kHierarchy)) return line.substr(kHierarchy.size());
+  const std::string text = TRY(ReadFile(fmt::format("/proc/{}/cgroup", pid)));
+  for (const std::string_view line : SplitWords(text, "\n")) {
+    if (line.starts_with(kHierarchy)) return std::string(line.substr(kHierarchy.size()));
   }
   return MakeError(Code::kNotFound, "process {} is in no cgroup of version 2", pid);
 }
