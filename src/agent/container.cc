@@ -40,15 +40,14 @@ struct ExecPlan {
   bool plain_newlines = false;
 };
 
-// What a new process of the container takes over from init's description where the request is silent.
-// Rlimits, the OOM score and whether it may gain privileges are the request's own alone.
-Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request, const oci::Process& init) {
+// The request's own alone: of init's description the jail takes capabilities and umask where it is silent,
+// and nothing else.
+Result<ExecPlan> PlanExec(const grpc::ExecProcessRequest& request) {
   if (request.stdin_port() != 0 || request.stdout_port() != 0 || request.stderr_port() != 0) {
     return Error(Code::kUnimplemented, "stdio over connections of its own is not supported");
   }
   if (!request.has_process()) return Error(Code::kInvalidArgument, "the request has no process");
   oci::Process process = TRY(protocol::FromProto(request.process()));
-  if (!process.capabilities) process.capabilities = init.capabilities;
   if (!process.oom_score_adj) process.oom_score_adj = 0;
   TRY(oci::Validate(process));
   ExecPlan plan{.process = std::move(process),
@@ -91,10 +90,9 @@ Status FinishStartAndRunHooks(ContainerParts& parts) {
 
 }  // namespace
 
-Container::Container(Context context, ContainerParts parts, oci::Process process)
+Container::Container(Context context, ContainerParts parts)
     : context_(context),
       id_(parts.id),
-      process_spec_(std::move(process)),
       cgroup_directory_(parts.jail->cgroup_directory()),
       termination_log_(parts.termination_log),
       names_(NamesOf(parts)),
@@ -102,8 +100,7 @@ Container::Container(Context context, ContainerParts parts, oci::Process process
       jobs_(context.jobs) {}
 
 Result<std::shared_ptr<Container>> Container::Adopt(Context context, NewContainer created) {
-  std::shared_ptr<Container> container(
-      new Container(context, std::move(created.parts), std::move(created.process)));
+  std::shared_ptr<Container> container(new Container(context, std::move(created.parts)));
   Result<std::shared_ptr<Process>> init =
       Process::Adopt(context.loop, context.reaper, fmt::format("init of container '{}'", container->id_),
                      std::move(created.init), std::move(created.stdio));
@@ -184,7 +181,7 @@ void Container::AwaitStart(jail::StartingProgram starting, StatusCallback callba
 void Container::Exec(const grpc::ExecProcessRequest& request, StatusCallback callback) {
   const std::string& exec_id = request.exec_id();
   if (Status status = CheckUsable(true); !status) return callback(std::move(status));
-  Result<ExecPlan> plan = PlanExec(request, process_spec_);
+  Result<ExecPlan> plan = PlanExec(request);
   if (!plan) return callback(std::move(plan).error());
   const auto it = execs_.find(exec_id);
   const bool reusable = it != execs_.end() && it->second && it->second->ended() && it->second->waited_for();

@@ -84,7 +84,7 @@ class Container : public std::enable_shared_from_this<Container> {
     StatusCallback callback;
   };
 
-  Container(Context context, ContainerParts parts, oci::Process process);
+  Container(Context context, ContainerParts parts);
   bool running() const { return !init_->ended(); }
   // kFailedPrecondition unless init runs and the container is neither being removed nor, with `unpaused`,
   // paused.
@@ -100,7 +100,6 @@ class Container : public std::enable_shared_from_this<Container> {
 
   Context context_;
   const std::string id_;
-  const oci::Process process_spec_;  // init's, of which execs inherit parts
   const std::string cgroup_directory_;
   const std::string termination_log_;
   const std::set<std::string> names_;

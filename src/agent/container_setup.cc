@@ -150,7 +150,6 @@ Result<NewContainer> SetUpContainer(const Settings& settings, StorageTable& stor
   TRY(RunHooks(parts.hooks->prestart, parts.hook_state));
   created.init = parts.jail->TakeInit();
   created.stdio.CloseChildEnds();
-  created.process = std::move(*spec.process);
   undo.Release();
   return created;
 }

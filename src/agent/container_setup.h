@@ -33,7 +33,6 @@ struct ContainerParts {
 
 struct NewContainer {
   ContainerParts parts;
-  oci::Process process;  // init's description
   ChildProcess init;
   StdioEnds stdio;
 };
