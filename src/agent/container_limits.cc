@@ -5,9 +5,10 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/file.h"
+#include "base/parse_number.h"
+#include "base/take_field.h"
 #include "linux/cgroup2.h"
 
 namespace kata::agent {
@@ -31,6 +32,9 @@ constexpr SharedLimit kSharedLimits[] = {
     {"fs/inotify/max_user_watches", kMaxInt},
     {"fs/fanotify/max_user_groups", kMaxInt},
     {"fs/fanotify/max_user_marks", kMaxInt},
+    // Who has a lease on a file keeps others waiting in open(2), for 45 s: the agent, when it looks at a
+    // control group that the container sees as well.
+    {"fs/leases-enable", "0"},
     {"fs/pipe-user-pages-soft", "0"},  // none
     {"kernel/pty/max", "1048576"},     // as many as there are device numbers
     // No control group counts the memory of keys; of its own accord the kernel would let root have a million.
@@ -48,10 +52,9 @@ constexpr SharedLimit kSharedLimits[] = {
 
 Result<uint64_t> ReadNumber(const std::string& path) {
   const std::string text = TRY(ReadFile(path, 4096));
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc()) return MakeError(Code::kInternal, "'{}' holds no number", path);
-  return value;
+  const std::optional<uint64_t> value = ParseNumber<uint64_t>(Trim(text));
+  if (!value) return MakeError(Code::kInternal, "'{}' holds no number", path);
+  return *value;
 }
 
 Status WriteLimit(const linux::CgroupDir& cgroup, const char* file, uint64_t value) {

@@ -230,7 +230,9 @@ Status WriteKnob(const std::string& path, std::string_view data) {
 }
 
 Status WriteKnobAt(int dirfd, const std::string& path, std::string_view data) {
-  const UniqueFd fd = TRY(OpenAt(dirfd, path, O_WRONLY));
+  // Kernel files know no O_NONBLOCK; it keeps open(2) from waiting for who has a lease on the file
+  // (fcntl(2)).
+  const UniqueFd fd = TRY(OpenAt(dirfd, path, O_WRONLY | O_NONBLOCK));
   return WriteOnce(fd, path, data);
 }
 

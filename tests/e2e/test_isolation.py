@@ -94,6 +94,34 @@ time.sleep(100000)
 """
 
 
+# Ways to keep whoever opens a file of one's own control group waiting, as the agent does.
+OBSTRUCT = """
+import ctypes, fcntl, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_MARK_FILESYSTEM = 0x4, 0x1, 0x100
+FAN_OPEN, FAN_OPEN_PERM, FAN_ONDIR = 0x20, 0x10000, 0x40000000
+
+def lease(kind):
+    fcntl.fcntl(os.open("/sys/fs/cgroup/memory.events", os.O_RDONLY), fcntl.F_SETLEASE, kind)
+
+def mark(events):
+    fd = libc.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY)
+    flags = FAN_MARK_ADD | FAN_MARK_FILESYSTEM
+    if fd < 0 or libc.fanotify_mark(fd, flags, ctypes.c_uint64(events | FAN_ONDIR), -100, b"/sys/fs/cgroup") < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+for name, attempt, argument in (("write lease", lease, fcntl.F_WRLCK), ("read lease", lease, fcntl.F_RDLCK),
+                                ("permission", mark, FAN_OPEN_PERM), ("notification", mark, FAN_OPEN)):
+    try:
+        attempt(argument)
+        print(name, "possible")
+    except OSError as error:
+        print(name, error.strerror)
+print("all tried", flush=True)
+time.sleep(100000)
+"""
+
+
 class Isolation(KataTest):
     def powerful(self, *args):
         """A bundle whose process may do everything that the kernel lets the root of a container do."""
@@ -140,11 +168,11 @@ class Isolation(KataTest):
         """Nodes may be made, as under runc, but the device rules decide what opens."""
         result = self.run_container(bundle=self.powerful("sh", "-c", """
             ports=$(awk '$2 == "virtio-portsdev" {print $1}' /proc/devices)
-            for device in "$ports 1" "$ports 2" "4 64" "1 1" "1 11" "10 183"; do
+            for device in "$ports 1" "$ports 2" "4 64" "5 1" "1 1" "1 11" "10 183"; do
               mknod /dev/probe c $device && (: < /dev/probe) 2>&1 | sed 's/.*: //'; rm /dev/probe
             done
             mknod /dev/probe c 1 5 && head -c1 /dev/probe | wc -c"""))
-        self.assertEqual(result.stdout.splitlines(), ["Operation not permitted"] * 6 + ["1"])
+        self.assertEqual(result.stdout.splitlines(), ["Operation not permitted"] * 7 + ["1"])
 
     def test_limits_of_the_own_cgroup_cannot_be_changed(self):
         bundle = self.powerful("sh", "-c", "mkdir /cg && mount -t cgroup2 cgroup2 /cg && cat /cg/memory.max && "
@@ -268,6 +296,20 @@ class Isolation(KataTest):
             self.assertIn("works", result.stdout, result.stderr)
         free = self.kata("exec", container, "awk", "/MemAvailable/ {print $2}", "/proc/meminfo").stdout
         self.assertGreater(int(free), 100 << 10)
+        self.end(container)
+
+    def test_the_agent_does_not_wait_for_who_holds_a_file(self):
+        bundle = self.powerful("/usr/bin/python3", "-c", OBSTRUCT)
+        for path in ("/usr", "/lib", "/lib64"):
+            if os.path.exists(path):
+                bundle.add_mount(destination=path, type="bind", source=path, options=["rbind", "ro"])
+        bundle.add_mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro"])
+        container = self.started(bundle)
+        wait_until(lambda: "all tried" in self.read_output(container), "the attempts", harness.COMMAND_TIMEOUT_S)
+        self.assertEqual(self.read_output(container).splitlines(), [
+            "write lease Invalid argument", "read lease Invalid argument", "permission Invalid argument",
+            "notification possible", "all tried"])
+        self.kata("exec", container, "true")
         self.end(container)
 
     def test_a_container_that_uses_all_processors_can_be_ended(self):
