@@ -82,6 +82,9 @@ class Grammar {
   explicit Grammar(GlobalOptions& globals) : globals_(globals) {
     app_.require_subcommand(0, 1);
     app_.allow_extras();
+    // As Go's programs: engines put their flags behind those that an operator has configured. Commands
+    // inherit it.
+    app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     AddGlobals();
     AddCreateAndRun();
     AddExec();

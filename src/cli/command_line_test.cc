@@ -98,6 +98,20 @@ TEST(CommandLine, HelpIsThatOfTheProgramOrOfACommand) {
   EXPECT_THAT(help({"help", "nosuch"}), HasSubstr("unknown command 'nosuch'"));
 }
 
+TEST(CommandLine, OfAFlagGivenTwiceTheLastCounts) {
+  GlobalOptions globals;
+  const auto exec =
+      Parse<ExecOptions>({"--log=/configured", "--root", "/a", "--log", "/engines", "--root=/b", "exec",
+                          "--cwd", "/x", "--cwd", "/y", "-e", "A=1", "-e", "B=2", "-t", "-t", "c1", "true"},
+                         &globals);
+  ASSERT_TRUE(exec);
+  EXPECT_EQ(globals.log, "/engines");
+  EXPECT_EQ(globals.root, "/b");
+  EXPECT_EQ(exec->cwd, "/y");
+  EXPECT_THAT(exec->env, testing::ElementsAre("A=1", "B=2"));
+  EXPECT_TRUE(exec->terminal);
+}
+
 TEST(CommandLine, FlagsOfRuncThatChangeLittle) {
   EXPECT_TRUE(Parse<RunOptions>({"run", "--no-mount-fallback", "c1"}));
   EXPECT_TRUE(Parse<SpecOptions>({"spec", "--rootless"})->rootless);
