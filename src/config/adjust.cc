@@ -98,6 +98,7 @@ Result<Config> Loader::Finish() {
   TRY(CheckGuestFiles());
   TRY(CheckMemory());
   TRY(CheckBindMounts());
+  TRY(CheckEnableAnnotations());
   WarnOfDebugConsole();
   // The options would still point into this object.
   return config_;

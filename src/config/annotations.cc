@@ -72,6 +72,13 @@ Result<bool> Matches(const std::string& expression, const std::string& text) {
   return regexec(&compiled, text.c_str(), 0, nullptr, 0) == 0;
 }
 
+// Whether one of the expressions matches; each is looked at.
+Result<bool> MatchesAny(const std::vector<std::string>& expressions, const std::string& text) {
+  bool any = false;
+  for (const std::string& expression : expressions) any = TRY(Matches(expression, text)) || any;
+  return any;
+}
+
 bool MatchesPath(const std::vector<std::string>& patterns, const std::string& path) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
     // FNM_PERIOD: no wildcard stands for "..".
@@ -100,14 +107,16 @@ Status Loader::Annotate(const std::map<std::string, std::string>& annotations) {
   return {};
 }
 
+Status Loader::CheckEnableAnnotations() const {
+  return TRY_CTX(MatchesAny(config_.hypervisor.enable_annotations, ""), "{}",
+                 Where(Section::kHypervisor, "enable_annotations")),
+         Status();
+}
+
 Status Loader::CheckEnabled(const std::string& name) const {
   const std::string where = Where(Section::kHypervisor, "enable_annotations");
   const std::string key = name.substr(kHypervisorPrefix.size());
-  bool enabled = false;
-  for (const std::string& expression : config_.hypervisor.enable_annotations) {
-    enabled = TRY_CTX(Matches(expression, key), "{}", where) || enabled;
-  }
-  if (!enabled) {
+  if (!TRY_CTX(MatchesAny(config_.hypervisor.enable_annotations, key), "{}", where)) {
     return MakeError(Code::kInvalidArgument, "{}: it does not enable the annotation '{}'", where, name);
   }
   // To boot a file whatever its hash is would be worse than not to boot it.

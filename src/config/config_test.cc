@@ -166,6 +166,8 @@ TEST_F(ConfigTest, WrongValuesNameFileLineKeyAndWhatIsAllowed) {
        "c.toml:4: hypervisor.qemu.entropy_source: '/nosuch/random': No such file or directory"},
       {"entropy_source = \"random\"",
        "c.toml:4: hypervisor.qemu.entropy_source: 'random' is not an absolute path"},
+      {"enable_annotations = [\"good\", \"(\"]",
+       "c.toml:4: hypervisor.qemu.enable_annotations: '(' is no regular expression: Unmatched ( or \\("},
       {"entropy_source = \"/dev\"", "c.toml:4: hypervisor.qemu.entropy_source: '/dev' is a directory"},
       {"kernel_params = \"" + std::string(1401, 'x') + "\"",
        "c.toml:4: hypervisor.qemu.kernel_params: 1401 bytes are more than 1400"},

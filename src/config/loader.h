@@ -63,6 +63,7 @@ class Loader {
   Status CheckKernelParameters();
   Status CheckGuestFiles();
   Status CheckMemory();
+  Status CheckEnableAnnotations() const;
   Status CheckBindMounts();
   void WarnOfDebugConsole();
   void AdjustCounts();
