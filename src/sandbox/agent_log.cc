@@ -58,6 +58,12 @@ bool IsImplied(std::string_view key) {
   return key == "msg" || key == "level" || key == "source" || key == "name" || key == "version";
 }
 
+// Members whose names stand in the host's record for something of the host's: its clock, the server's pid,
+// whose machine it is.
+bool IsTheHosts(std::string_view key) {
+  return key == "ts" || key == "pid" || key == "sandbox";
+}
+
 }  // namespace
 
 void LineSplitter::Feed(std::string_view data, std::vector<std::string>& lines) {
@@ -89,9 +95,7 @@ AgentLogRecord ParseAgentLogLine(std::string_view line) {
   for (const auto& [key, value] : json.items()) {
     if (record.fields.size() >= kMaxFields) break;
     if (IsImplied(key)) continue;
-    // The guest's clock and pids must not be taken for the host's.
-    const std::string name = key == "ts" || key == "pid" ? "guest-" + key : FieldName(key);
-    record.fields.emplace_back(name, ValueText(value));
+    record.fields.emplace_back(IsTheHosts(key) ? "guest-" + key : FieldName(key), ValueText(value));
   }
   return record;
 }

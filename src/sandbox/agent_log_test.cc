@@ -60,6 +60,12 @@ TEST(ParseAgentLogLine, RecordsKeepTheirFields) {
   EXPECT_EQ(FieldOf(record, "pid"), "(none)");
 }
 
+TEST(ParseAgentLogLine, AGuestSpeaksForNoOtherSandbox) {
+  const AgentLogRecord record = ParseAgentLogLine(R"({"msg":"hello","sandbox":"victim"})");
+  EXPECT_EQ(FieldOf(record, "sandbox"), "(none)");
+  EXPECT_EQ(FieldOf(record, "guest-sandbox"), "victim");
+}
+
 TEST(ParseAgentLogLine, AnythingElseIsKeptAsText) {
   for (const char* line :
        {"plain text", "{\"msg\": 3}", "{\"level\":\"INFO\"}", "[", "null", "{\"msg\":\"x\""}) {
