@@ -31,15 +31,6 @@ Status CheckDirectory(std::string_view what, const std::string& path) {
   return {};
 }
 
-// A guest image may be a block device of the host too.
-Status CheckImage(const std::string& path) {
-  struct stat status{};
-  if (stat(path.c_str(), &status) < 0) return SysError("guest image '{}'", path);
-  if (S_ISBLK(status.st_mode)) return {};
-  TRY(CheckFile("guest image", path));
-  return {};
-}
-
 }  // namespace
 
 Status CheckAssets(const VmSpec& spec) {
@@ -60,9 +51,8 @@ Status CheckAssets(const VmSpec& spec) {
           spec.initrd, initrd_mib, kernel_mib, spec.memory_mib);
     }
   }
-  if (!spec.image.empty()) TRY(CheckImage(spec.image));
-  // A name without a slash is for the VMM to find.
-  if (spec.firmware.find('/') != std::string::npos) TRY(CheckFile("firmware", spec.firmware));
+  if (!spec.image.empty()) TRY(CheckFile("guest image", spec.image));
+  if (!spec.firmware.empty()) TRY(CheckFile("firmware", spec.firmware));
   for (const DeviceSpec& device : spec.devices) {
     if (const auto* share = std::get_if<Virtio9pDevice>(&device))
       TRY(CheckDirectory("9p share", share->path));
