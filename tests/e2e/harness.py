@@ -97,6 +97,19 @@ def files_with(marker):
             for path in glob.glob(pattern.format(marker))]
 
 
+def runc_containers_with(marker):
+    """Ids in runc's own state directory, where Podman has them, whose bundle's path holds the marker."""
+    found = []
+    for path in glob.glob("/run/runc/*/state.json"):
+        try:
+            with open(path, encoding="utf-8") as f:
+                if marker in f.read():
+                    found.append(os.path.basename(os.path.dirname(path)))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def network_leftovers(namespace):
     """What the runtime adds to a network namespace: devices of its own, and queueing disciplines on those of others."""
     def lines(*command):
@@ -288,6 +301,7 @@ class KataTest(unittest.TestCase):
             left += [f"state directory {name}" for name in os.listdir(self.root)]
         left += [f"file {path}" for path in files_with(self.marker)
                  if path != self.dir and not path.startswith(self.dir + "/")]
+        left += [f"container of runc {name}" for name in runc_containers_with(self.marker)]
         # Engines have files of their own there.
         left += [f"temporary file {name}" for name in os.listdir(self.temporary) if name.startswith("kata")]
         return left
