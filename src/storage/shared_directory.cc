@@ -15,6 +15,7 @@
 #include "linux/mounts.h"
 #include "linux/namespaces.h"
 #include "protocol/constants.h"
+#include "protocol/ids.h"
 
 namespace kata::storage {
 namespace {
@@ -22,13 +23,6 @@ namespace {
 // A file name has at most 255 bytes, of which digits and dashes take 18.
 constexpr size_t kMaxId = 128;
 constexpr size_t kMaxBaseName = 100;
-
-Status ValidateContainerId(const std::string& id) {
-  if (id.empty() || id == "." || id == ".." || id.find('/') != std::string::npos) {
-    return MakeError(Code::kInvalidArgument, "container id '{}' is no file name", id);
-  }
-  return {};
-}
 
 std::string BaseName(std::string path) {
   while (path.ends_with('/')) path.pop_back();
@@ -96,7 +90,7 @@ Status SharedDirectory::Prepare() {
 
 Result<std::string> SharedDirectory::AddRootfs(const std::string& container_id, const std::string& rootfs,
                                                bool read_only) {
-  TRY(ValidateContainerId(container_id));
+  TRY(protocol::CheckContainerId(container_id));
   const std::string name = container_id + "/rootfs";
   std::lock_guard lock(mutex_);
   const Source source =
@@ -130,7 +124,7 @@ Result<std::string> SharedDirectory::AddOverlay(const std::string& container_id,
 
 Result<std::string> SharedDirectory::AddMount(const std::string& container_id, const Source& source,
                                               const std::string& destination, const BindOptions& options) {
-  TRY(ValidateContainerId(container_id));
+  TRY(protocol::CheckContainerId(container_id));
   const std::string name =
       fmt::format("{}-{}-{}", container_id.substr(0, kMaxId), TRY(RandomHex()), BaseName(destination));
   std::lock_guard lock(mutex_);
