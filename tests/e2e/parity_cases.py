@@ -277,7 +277,8 @@ ATTACH = Case("attach", [
     Step("attach {box}", terminal=True, input="one\n\x10\x11", code=1, podman_code=0, racing=True),
     Step("logs {box}", until="got one"), Step(STATE),
     Step("attach {box}", terminal=True, input="two\n\x04", code=4, podman_code=0, racing=True),
-    Step("rm {box}"),
+    # Podman's attach ends with the terminal, which may be before the container is said to have ended.
+    Step("wait {box}"), Step("rm {box}"),
 ])
 
 OOM = Case("oom", [
