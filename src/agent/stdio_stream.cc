@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/file.h"
+
 namespace kata::agent {
 namespace {
 
@@ -52,14 +54,10 @@ void OutputStream::Serve() {
 
 std::optional<Result<std::string>> OutputStream::ReadOnce(size_t max_bytes) {
   if (!ended_ && bytes_after_drain_ < max_bytes_after_drain_) {
-    std::string data(max_bytes, '\0');
-    ssize_t count;
-    do {
-      count = read(descriptor_.native_handle(), data.data(), data.size());
-    } while (count < 0 && errno == EINTR);
+    std::string data;
+    const ssize_t count = ReadAvailable(descriptor_.native_handle(), max_bytes, data);
     if (count > 0) {
       if (drained_) bytes_after_drain_ += static_cast<size_t>(count);
-      data.resize(static_cast<size_t>(count));
       data.shrink_to_fit();
       return data;
     }

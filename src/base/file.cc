@@ -225,6 +225,17 @@ Result<std::string> ReadFd(int fd, size_t limit, Deadline deadline, std::string_
   return ReadToEnd(fd, limit, [&] { return WaitFd(fd, POLLIN, deadline, what); });
 }
 
+ssize_t ReadAvailable(int fd, size_t max_bytes, std::string& data) {
+  ssize_t count = -1;
+  data.resize_and_overwrite(max_bytes, [&](char* room, size_t size) {
+    do {
+      count = read(fd, room, size);
+    } while (count < 0 && errno == EINTR);
+    return std::max<ssize_t>(count, 0);
+  });
+  return count;
+}
+
 Status WriteKnob(const std::string& path, std::string_view data) {
   return WriteKnobAt(AT_FDCWD, path, data);
 }

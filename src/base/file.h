@@ -28,6 +28,11 @@ Result<std::string> ReadFd(int fd, size_t limit = kDefaultReadLimit);
 // (kDeadlineExceeded: "wait for <what>").
 Result<std::string> ReadFd(int fd, size_t limit, Deadline deadline, std::string_view what);
 
+// read(2) once, past EINTR: `data` becomes what is there, at most `max_bytes`. Returns its size, 0 at the
+// end, or -1 with errno. Room that nothing is read into is not cleared, which for a stream of short pieces is
+// most of the work.
+ssize_t ReadAvailable(int fd, size_t max_bytes, std::string& data);
+
 // Writes into an existing file (a /proc or /sys knob) with one write(2).
 Status WriteKnob(const std::string& path, std::string_view data);
 Status WriteKnobAt(int dirfd, const std::string& path, std::string_view data);

@@ -94,6 +94,25 @@ TEST_F(FileTest, ReadingWhatComesHasADeadline) {
             "all");
 }
 
+TEST_F(FileTest, ReadAvailableTakesWhatIsThere) {
+  ASSERT_OK_AND_ASSIGN(PipeEnds pipe, MakePipe());
+  std::string data = "of before";
+  ASSERT_OK(SetNonBlocking(pipe.read.get(), true));
+  EXPECT_EQ(ReadAvailable(pipe.read.get(), 100, data), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_EQ(data, "");
+
+  ASSERT_OK(WriteAll(pipe.write.get(), "a line and more"));
+  EXPECT_EQ(ReadAvailable(pipe.read.get(), 6, data), 6);
+  EXPECT_EQ(data, "a line");
+  EXPECT_EQ(ReadAvailable(pipe.read.get(), 100, data), 9);
+  EXPECT_EQ(data, " and more");
+
+  pipe.write.Reset();
+  EXPECT_EQ(ReadAvailable(pipe.read.get(), 100, data), 0);
+  EXPECT_EQ(data, "");
+}
+
 TEST_F(FileTest, WriteFileAtomicLeavesTheOldContentOnFailure) {
   ASSERT_EQ(mkdir(Path("d").c_str(), 0755), 0);
   ASSERT_OK(WriteFileAtomic(Path("d/a"), "content"));

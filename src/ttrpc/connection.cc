@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/file.h"
+
 namespace kata::ttrpc {
 namespace {
 
@@ -85,19 +87,16 @@ void Connection::WaitReadable() {
 }
 
 void Connection::OnReadable() {
-  unread_.resize(kReadSize);
-  const ssize_t count = read(descriptor_->native_handle(), unread_.data(), unread_.size());
-  const int read_errno = errno;
-  unread_.resize(count > 0 ? static_cast<size_t>(count) : 0);
+  const ssize_t count = ReadAvailable(descriptor_->native_handle(), kReadSize, unread_);
   if (count > 0) {
     Dispatch();
   } else if (count == 0) {
     Close(Error(Code::kUnavailable, decoder_.AtBoundary() ? "the peer closed the stream"
                                                           : "the peer closed the stream within a frame"));
-  } else if (read_errno == EAGAIN || read_errno == EINTR) {
+  } else if (errno == EAGAIN) {
     WaitReadable();
   } else {
-    Close(ErrnoError(read_errno, "read from the stream"));
+    Close(SysError("read from the stream"));
   }
 }
 
