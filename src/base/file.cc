@@ -171,10 +171,10 @@ Status WriteOnce(const UniqueFd& fd, const std::string& path, std::string_view d
 }
 
 // Without fsync on purpose: what is kept this way is void after a reboot.
-Status WriteTemporary(const std::string& path, std::string_view data, mode_t mode) {
+Status WriteTemporary(int dirfd, const std::string& path, std::string_view data, mode_t mode) {
   // The directory may be others' as well: a file of theirs would stay theirs. One of ours is a crash's.
-  if (unlink(path.c_str()) < 0 && errno != ENOENT) return SysError("remove '{}'", path);
-  const UniqueFd fd = TRY(Open(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  if (unlinkat(dirfd, path.c_str(), 0) < 0 && errno != ENOENT) return SysError("remove '{}'", path);
+  const UniqueFd fd = TRY(OpenAt(dirfd, path, O_WRONLY | O_CREAT | O_EXCL, mode));
   // The mode as asked for, whatever the umask says.
   if (fchmod(fd.get(), mode) < 0) return SysError("set mode of '{}'", path);
   return WriteAll(fd.get(), data);
@@ -248,12 +248,16 @@ Status WriteKnobAt(int dirfd, const std::string& path, std::string_view data) {
 }
 
 Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode) {
+  return WriteFileAtomicAt(AT_FDCWD, path, data, mode);
+}
+
+Status WriteFileAtomicAt(int dirfd, const std::string& path, std::string_view data, mode_t mode) {
   const std::string temporary = fmt::format("{}.tmp-{}", path, getpid());
-  Status status = WriteTemporary(temporary, data, mode);
-  if (status && rename(temporary.c_str(), path.c_str()) < 0)
+  Status status = WriteTemporary(dirfd, temporary, data, mode);
+  if (status && renameat(dirfd, temporary.c_str(), dirfd, path.c_str()) < 0)
     status = SysError("rename '{}' to '{}'", temporary, path);
   if (!status) {
-    unlink(temporary.c_str());
+    unlinkat(dirfd, temporary.c_str(), 0);
     return std::move(status).error().Wrap(fmt::format("write '{}'", path));
   }
   return {};

@@ -40,6 +40,7 @@ Status WriteKnobAt(int dirfd, const std::string& path, std::string_view data);
 // Writes `<path>.tmp-<pid>`, then renames it over `path`: a reader sees the old content or the new, never a
 // part.
 Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode = 0644);
+Status WriteFileAtomicAt(int dirfd, const std::string& path, std::string_view data, mode_t mode = 0644);
 
 // Writes all bytes to a blocking descriptor, retrying short writes and EINTR.
 Status WriteAll(int fd, std::string_view data);

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::chrono::seconds kCgroupRemovalTime{5};
 constexpr std::chrono::seconds kSystemdTime{15};
+// Longer than another removal takes.
+constexpr std::chrono::seconds kOtherRemovalTime{60};
 
 // "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue
 // as if the hook had succeeded" (runtime specification).
@@ -46,9 +48,13 @@ oci::State HookState(const ContainerState& state, const std::string& status) {
 }
 
 Status RemoveTraces(const StateDirectory& directory, int host_mount_namespace) {
+  // The names of scope and control groups, too, may be a later container's as soon as the directory is gone:
+  // nobody may remove it while somebody else is at these steps. What one leaves that is killed, the next
+  // removes: the directory goes last.
+  UniqueFd lock = TRY(directory.Lock(Deadline::After(kOtherRemovalTime)));
   if (!directory.IsCurrent()) return {};
   const Result<ContainerState> state = directory.ReadState();
-  const Result<oci::Hooks> hooks = directory.TakeHooks();
+  const Result<oci::Hooks> hooks = directory.ReadHooks();
   if (!hooks) log::Warning("hooks are not run", {{"error", hooks.error().message()}});
   if (state && !state->systemd_unit.empty()) {
     const Status stopped = cgroup::StopScope(state->systemd_unit, Deadline::After(kSystemdTime));
@@ -63,6 +69,7 @@ Status RemoveTraces(const StateDirectory& directory, int host_mount_namespace) {
     }
   }
   TRY(directory.Remove());
+  lock.Reset();  // whoever waits for the end of the removal does not wait for hooks
   if (state && hooks) RunPoststopHooks(hooks->poststop, *state, host_mount_namespace);
   return {};
 }

@@ -8,9 +8,9 @@
 namespace kata::sandbox {
 
 // Removes control groups and state directory of a container of which no process runs any more, then runs its
-// poststop hooks, unless somebody else has; their failure is logged. Idempotent; leaves alone a later
-// container of the same id. Blocking. REQUIRES: this process is in the host's mount namespace, or
-// `host_mount_namespace` is a descriptor of it.
+// poststop hooks; their failure is logged. Of several callers one does so, for which the others wait.
+// Idempotent; leaves alone a later container of the same id. Blocking. REQUIRES: this process is in the
+// host's mount namespace, or `host_mount_namespace` is a descriptor of it.
 Status RemoveTraces(const StateDirectory& directory, int host_mount_namespace = -1);
 
 // The state that hooks get.

@@ -47,8 +47,9 @@ Status Sandbox::Attach(AttachRequest request, uint64_t connection_id) {
     }
   }
   std::optional<StateDirectory> directory;
-  if (request.exec_id.empty() && request.id != id()) {
-    directory = TRY(StateDirectory::Open(options_.directory.root(), request.id));
+  if (request.exec_id.empty()) {
+    directory = request.id == id() ? options_.directory
+                                   : TRY(StateDirectory::Open(options_.directory.root(), request.id));
   }
   ever_attached_ = true;
   Attachment& attachment = attachments_[connection_id];
@@ -59,11 +60,12 @@ Status Sandbox::Attach(AttachRequest request, uint64_t connection_id) {
   return {};
 }
 
-Result<AttachRequest> Sandbox::TakeAttachment(const std::string& container_id, const std::string& exec_id) {
+Result<Sandbox::Attachment*> Sandbox::FindAttachment(const std::string& container_id,
+                                                     const std::string& exec_id) {
   for (auto& [connection, attachment] : attachments_) {
     if (attachment.container_id == container_id && attachment.exec_id == exec_id &&
         attachment.request.channel) {
-      return std::move(attachment.request);
+      return &attachment;
     }
   }
   return Error(Code::kFailedPrecondition, "no kata-shim is attached for this process");
@@ -126,7 +128,8 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
   if (container_id == id() ? booted_ : !guest_->agent()) {
     return MakeError(Code::kFailedPrecondition, "sandbox '{}' does not run", id());
   }
-  const StateDirectory directory = TRY(StateDirectory::Open(options_.directory.root(), container_id));
+  Attachment& attachment = *TRY(FindAttachment(container_id, ""));
+  const StateDirectory& directory = *attachment.directory;
   // What the client has recorded about itself (owner, time) stays.
   ContainerState state;
   if (Result<ContainerState> recorded = directory.ReadState()) {
@@ -141,7 +144,6 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
   if (state.owner.empty()) state.owner = std::to_string(geteuid());
   state.server = {getpid(), TRY(ProcessStartTime(getpid()))};
 
-  AttachRequest attachment = TRY(TakeAttachment(container_id, ""));
   auto container = std::make_shared<Container>(
       Container::Context{.loop = loop_,
                          .workers = workers_,
@@ -150,7 +152,7 @@ Result<std::shared_ptr<Container>> Sandbox::NewContainer(const std::string& cont
                          .sizer = sizer_,
                          .host_mount_namespace = options_.host_mount_namespace.get(),
                          .patience = options_.patience},
-      directory, std::move(state), std::move(attachment),
+      directory, std::move(state), std::move(attachment.request),
       Container::Handlers{.on_abandoned =
                               [this, container_id] {
                                 if (const auto found = FindContainer(container_id)) {
@@ -263,7 +265,8 @@ Status Sandbox::AddExec(const std::string& container_id, const std::string& exec
                         ExecDescription description) {
   const std::shared_ptr<Container> container = TRY(FindContainer(container_id));
   if (exec_id.empty()) return Error(Code::kInvalidArgument, "exec id is empty");
-  return container->AddExec(exec_id, std::move(description), TRY(TakeAttachment(container_id, exec_id)));
+  return container->AddExec(exec_id, std::move(description),
+                            std::move(TRY(FindAttachment(container_id, exec_id))->request));
 }
 
 void Sandbox::Kill(const std::string& container_id, const std::string& exec_id, int signal, bool all,

@@ -80,13 +80,14 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
     std::string container_id;
     std::string exec_id;
     AttachRequest request;                    // until a process has taken it
-    std::optional<StateDirectory> directory;  // of a further container, as it was then
+    std::optional<StateDirectory> directory;  // of a container that is to come, as it was then
   };
 
   // Ends and removes a further container that nobody wants, and what there is of it on the host.
   void Discard(const std::string& container_id, const StateDirectory& directory);
   void OnExecClientGone(const std::string& container_id, const std::string& exec_id, bool committed);
-  Result<AttachRequest> TakeAttachment(const std::string& container_id, const std::string& exec_id);
+  // One of which no process has taken the request yet.
+  Result<Attachment*> FindAttachment(const std::string& container_id, const std::string& exec_id);
   Result<std::shared_ptr<Container>> NewContainer(const std::string& container_id, const std::string& bundle);
   void OnCreateDone(const std::shared_ptr<Container>& container, Result<CreateResult> result,
                     Reply<pid_t> reply);

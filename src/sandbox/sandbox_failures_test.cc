@@ -134,6 +134,7 @@ TEST_F(SandboxServerTest, ServerThatNobodyComesToEnds) {
   AwaitServerEnd();
   ASSERT_OK(directory_->Remove());
   ASSERT_OK_AND_ASSIGN(StateDirectory state, StateDirectory::Create(root(), "c1"));
+  directory_.emplace(std::move(state));
   StartServer(std::chrono::milliseconds(50));
   AwaitServerEnd();
   EXPECT_FALSE(PathExists(directory_->path()));

@@ -2,6 +2,7 @@
 #include "sandbox/state_directory.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,9 +10,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "base/file.h"
 #include "base/process.h"
+#include "linux/mounts.h"
 #include "linux/unix_socket.h"
 #include "oci/json.h"
 #include "protocol/ids.h"
@@ -138,6 +141,23 @@ bool StateDirectory::IsCurrent() const {
          ours.st_ino == found.st_ino;
 }
 
+Result<UniqueFd> StateDirectory::Lock(Deadline deadline) const {
+  UniqueFd lock = TRY_CTX(OpenAt(fd_->get(), ".", O_RDONLY | O_DIRECTORY), "lock '{}'", path_);
+  while (flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return SysError("lock '{}'", path_);
+    if (deadline.Passed()) {
+      return MakeError(Code::kDeadlineExceeded, "lock '{}': another process is removing it", path_);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return lock;
+}
+
+Result<std::string> StateDirectory::Read(const char* name, size_t limit) const {
+  const UniqueFd file = TRY_CTX(OpenAt(fd_->get(), name, O_RDONLY), "read '{}/{}'", path_, name);
+  return TRY_CTX(ReadFd(file.get(), limit), "read '{}/{}'", path_, name);
+}
+
 Result<std::vector<std::string>> StateDirectory::List(const std::string& root) {
   Result<std::vector<std::string>> names = ListDirectory(root);
   if (!names) {
@@ -153,7 +173,7 @@ Result<std::vector<std::string>> StateDirectory::List(const std::string& root) {
 
 Result<ContainerState> StateDirectory::ReadState() const {
   const std::string file = path_ + "/state.json";
-  const std::string text = TRY(ReadFile(file, kMaxStateBytes));
+  const std::string text = TRY(Read("state.json", kMaxStateBytes));
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return MakeError(Code::kDataLoss, "read '{}': it is not a JSON object", file);
   MemberReader reader(json);
@@ -202,62 +222,60 @@ Status StateDirectory::WriteState(const ContainerState& state) const {
   };
   // Bytes that are not UTF-8 (a path may hold any) must not make the state unwritable.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  TRY_CTX(WriteFileAtomic(path_ + "/state.json", text, 0600), "write state of container '{}'", id_);
+  TRY_CTX(WriteFileAtomicAt(fd_->get(), "state.json", text, 0600), "write state of container '{}'", id_);
   return {};
 }
 
 Status StateDirectory::WriteHooks(const oci::Hooks& hooks) const {
-  TRY_CTX(WriteFileAtomic(path_ + "/hooks.json", oci::ToJson(hooks), 0600), "write hooks of container '{}'",
-          id_);
+  TRY_CTX(WriteFileAtomicAt(fd_->get(), "hooks.json", oci::ToJson(hooks), 0600),
+          "write hooks of container '{}'", id_);
   return {};
 }
 
 Result<oci::Hooks> StateDirectory::ReadHooks() const {
-  const std::string file = path_ + "/hooks.json";
-  const Result<std::string> text = ReadFile(file, oci::kMaxConfigBytes);
+  const Result<std::string> text = Read("hooks.json", oci::kMaxConfigBytes);
   if (!text && text.error().code() == Code::kNotFound) return oci::Hooks();
   if (!text) return Error(text.error());
-  return TRY_CTX(oci::ParseHooks(*text), "read '{}'", file);
+  return TRY_CTX(oci::ParseHooks(*text), "read '{}/hooks.json'", path_);
 }
 
-Result<oci::Hooks> StateDirectory::TakeHooks() const {
-  oci::Hooks hooks = TRY(ReadHooks());
-  const std::string file = path_ + "/hooks.json";
-  if (unlink(file.c_str()) == 0) return hooks;
-  if (errno == ENOENT) return oci::Hooks();
-  return SysError("remove '{}'", file);
+Result<UniqueFd> StateDirectory::Listen(const char* name, int type) const {
+  const std::string socket = fmt::format("{}/{}", linux::FdPath(fd_->get()), name);
+  return TRY_CTX(linux::ListenUnix(socket, type | SOCK_NONBLOCK, 0600), "state directory '{}'", path_);
 }
 
 Result<UniqueFd> StateDirectory::ListenTask() const {
-  return linux::ListenUnix(path_ + "/task.sock", SOCK_STREAM | SOCK_NONBLOCK, 0600);
+  return Listen("task.sock", SOCK_STREAM);
 }
 
 Result<UniqueFd> StateDirectory::ListenAttach() const {
-  return linux::ListenUnix(path_ + "/attach.sock", SOCK_SEQPACKET | SOCK_NONBLOCK, 0600);
+  return Listen("attach.sock", SOCK_SEQPACKET);
 }
 
-namespace {
-
 // "Nobody listens" and "no socket" both mean that the server is gone or was never there.
-Result<UniqueFd> Connect(const std::string& path, int type) {
+Result<UniqueFd> StateDirectory::Connect(const char* name, int type) const {
+  const std::string path = fmt::format("{}/{}", path_, name);
   Result<UniqueFd> socket = linux::ConnectUnix(path, type, Deadline::After(kConnectTimeout));
   if (!socket && (socket.error().sys_errno() == ECONNREFUSED || socket.error().sys_errno() == ENOENT)) {
     return std::move(socket).error().WithCode(Code::kUnavailable);
   }
+  // A directory that is current now was so before; else it may be a later container's server.
+  if (socket && !IsCurrent()) {
+    return MakeError(Code::kUnavailable, "connect to socket '{}': the container is gone", path);
+  }
   return socket;
 }
 
-}  // namespace
-
 Result<UniqueFd> StateDirectory::ConnectTask() const {
-  return Connect(path_ + "/task.sock", SOCK_STREAM);
+  return Connect("task.sock", SOCK_STREAM);
 }
 
 Result<UniqueFd> StateDirectory::ConnectAttach() const {
-  return Connect(path_ + "/attach.sock", SOCK_SEQPACKET);
+  return Connect("attach.sock", SOCK_SEQPACKET);
 }
 
 Status StateDirectory::Remove() const {
+  if (!IsCurrent()) return {};
   TRY_CTX(RemoveTree(path_), "remove state directory of container '{}'", id_);
   return {};
 }

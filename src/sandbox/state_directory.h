@@ -2,7 +2,7 @@
 // need also after the sandbox server is gone.
 //
 //   state.json   ContainerState, written atomically
-//   hooks.json   the hooks that are still to be run: its removal decides who runs those of the end
+//   hooks.json   the hooks that are still to be run
 //   console.sock SOCK_STREAM: the guest's console, where debug_console_enabled asks for it
 //   task.sock    ttrpc: containerd.task.v2.Task, served by the sandbox server (only in the sandbox's own
 //   directory) attach.sock  SOCK_SEQPACKET: hands a process's stdio and its kata-shim to the server
@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "oci/spec.h"
@@ -56,6 +57,8 @@ struct ContainerState {
 };
 
 // One container's directory. Copyable value (a path and a descriptor); the directory itself is shared state.
+// Whatever is read, written or connected to is this directory's, never that of a later container which has
+// its path by then: kNotFound.
 class StateDirectory {
  public:
   // Makes <root>/<id> (0700). kAlreadyExists: "container with given ID already exists". `id` is checked to be
@@ -69,6 +72,9 @@ class StateDirectory {
   // False when the directory is gone, also when that of a later container with the same id stands in its
   // place.
   bool IsCurrent() const;
+  // For whoever removes the container: until the descriptor is closed, also by this process's death, nobody
+  // else does. As its directory stands so long, neither can there be a later container with its id.
+  Result<UniqueFd> Lock(Deadline deadline) const;
 
   const std::string& path() const { return path_; }
   const std::string& root() const { return root_; }
@@ -80,8 +86,6 @@ class StateDirectory {
   Status WriteHooks(const oci::Hooks& hooks) const;
   // None when there is no file.
   Result<oci::Hooks> ReadHooks() const;
-  // ReadHooks for the one of several callers that removes the file; for the others there are none.
-  Result<oci::Hooks> TakeHooks() const;
 
   // Sockets live at paths that may be longer than sun_path allows; these go through a directory descriptor.
   Result<UniqueFd> ListenTask() const;
@@ -89,13 +93,16 @@ class StateDirectory {
   Result<UniqueFd> ConnectTask() const;  // kUnavailable when no server listens
   Result<UniqueFd> ConnectAttach() const;
 
-  // Removes the directory and all in it (never across mounts). Idempotent.
+  // Removes the directory and all in it (never across mounts). Idempotent. REQUIRES: Lock().
   Status Remove() const;
 
  private:
   StateDirectory(std::string root, std::string id);
   // Opens the directory that has been found or made at the path.
   Status Pin();
+  Result<std::string> Read(const char* name, size_t limit) const;
+  Result<UniqueFd> Listen(const char* name, int type) const;
+  Result<UniqueFd> Connect(const char* name, int type) const;
   std::string root_, id_, path_;
   std::shared_ptr<const UniqueFd> fd_;  // as long as it is open no later directory gets the inode's number
 };

@@ -91,6 +91,30 @@ TEST_F(StateDirectoryTest, ALaterDirectoryOfTheSameIdIsAnother) {
   EXPECT_TRUE(later.IsCurrent());
 }
 
+TEST_F(StateDirectoryTest, WhoHoldsADirectoryHasNothingToDoWithALaterOne) {
+  ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(root(), "c1"));
+  ASSERT_OK(directory.Remove());
+  ASSERT_OK_AND_ASSIGN(const StateDirectory later, StateDirectory::Create(root(), "c1"));
+  ASSERT_OK(later.WriteState(ExampleState()));
+  ASSERT_OK(later.WriteHooks({.poststop = {{.path = "/bin/a"}}}));
+  ASSERT_OK_AND_ASSIGN(const UniqueFd task, later.ListenTask());
+
+  ContainerState state = ExampleState();
+  state.bundle = "/bundle of the first";
+  EXPECT_THAT(directory.WriteState(state), IsErrorCode(Code::kNotFound));
+  EXPECT_THAT(directory.WriteHooks({}), IsErrorCode(Code::kNotFound));
+  EXPECT_THAT(directory.ReadState(), IsError(Code::kNotFound, HasSubstr("c1/state.json")));
+  ASSERT_OK_AND_ASSIGN(const oci::Hooks hooks, directory.ReadHooks());
+  EXPECT_TRUE(hooks.poststop.empty());
+  EXPECT_THAT(directory.ConnectTask(), IsErrorCode(Code::kUnavailable));
+  EXPECT_THAT(directory.ListenAttach(), IsErrorCode(Code::kNotFound));
+  EXPECT_OK(directory.Remove());
+
+  EXPECT_OK(later.ConnectTask());
+  ASSERT_OK_AND_ASSIGN(const ContainerState read, later.ReadState());
+  EXPECT_EQ(read.bundle, ExampleState().bundle);
+}
+
 TEST_F(StateDirectoryTest, OfManyThatCreateTheSameIdOneWins) {
   std::atomic<int> winners = 0;
   std::vector<std::thread> threads;
@@ -147,18 +171,14 @@ TEST_F(StateDirectoryTest, StateIsReadAsItWasWritten) {
   EXPECT_THAT(files, ElementsAre("state.json"));
 }
 
-TEST_F(StateDirectoryTest, HooksAreTakenOnce) {
+TEST_F(StateDirectoryTest, HooksAreReadAsTheyWereWritten) {
   ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(root(), "c1"));
   ASSERT_OK_AND_ASSIGN(oci::Hooks hooks, directory.ReadHooks());
   EXPECT_TRUE(hooks.poststop.empty());
   ASSERT_OK(directory.WriteHooks({.poststop = {{.path = "/bin/a"}}}));
   ASSERT_OK_AND_ASSIGN(hooks, directory.ReadHooks());
   ASSERT_EQ(hooks.poststop.size(), 1u);
-  ASSERT_OK_AND_ASSIGN(hooks, directory.TakeHooks());
-  ASSERT_EQ(hooks.poststop.size(), 1u);
   EXPECT_EQ(hooks.poststop[0].path, "/bin/a");
-  ASSERT_OK_AND_ASSIGN(hooks, directory.TakeHooks());
-  EXPECT_TRUE(hooks.poststop.empty());
 }
 
 TEST_F(StateDirectoryTest, BytesThatAreNotUtf8DoNotMakeTheStateUnwritable) {
