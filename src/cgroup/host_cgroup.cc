@@ -132,27 +132,35 @@ Status RefuseFrozen(const std::string& name, const std::string& directory) {
 
 }  // namespace
 
+Result<HostCgroup> HostCgroup::Plan(const Hierarchies& hierarchies, const std::string& cgroups_path,
+                                    const std::string& id) {
+  Directories directories;
+  for (const auto& [name, hierarchy] : hierarchies.by_name) {
+    directories[name] = hierarchy.mount_point + TRY(PlaceIn(hierarchies, hierarchy, cgroups_path, id));
+  }
+  return HostCgroup(std::move(directories));
+}
+
 Result<HostCgroup> HostCgroup::Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
                                       const std::string& id) {
+  HostCgroup planned = TRY(Plan(hierarchies, cgroups_path, id));
   Directories made;
   ScopeExit undo([&made] {
     for (const auto& [name, directory] : made) rmdir(directory.c_str());
   });
-  Directories directories;
-  for (const auto& [name, hierarchy] : hierarchies.by_name) {
-    const std::string path = TRY(PlaceIn(hierarchies, hierarchy, cgroups_path, id));
-    const std::string directory = hierarchy.mount_point + path;
+  for (const auto& [name, directory] : planned.directories_) {
+    const std::string& mount_point = hierarchies.by_name.at(name).mount_point;
+    const std::string path = directory.substr(mount_point.size());
     if (!PathExists(directory)) made[name] = directory;
     if (hierarchies.unified) {
-      TRY(linux::CgroupDir::Create(hierarchy.mount_point, path));
+      TRY(linux::CgroupDir::Create(mount_point, path));
     } else {
-      TRY(MakeVersion1(name, hierarchy.mount_point, path));
+      TRY(MakeVersion1(name, mount_point, path));
     }
     TRY(RefuseFrozen(name, directory));
-    directories[name] = directory;
   }
   undo.Release();
-  return HostCgroup(std::move(directories));
+  return planned;
 }
 
 const std::string* HostCgroup::FindController(const std::string& controller) const {

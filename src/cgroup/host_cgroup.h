@@ -29,9 +29,12 @@ class HostCgroup {
   // What Create has made earlier, perhaps in another process.
   explicit HostCgroup(Directories directories) : directories_(std::move(directories)) {}
 
-  // Makes the directories that linux.cgroupsPath names. An absolute path counts from the root of each
-  // hierarchy, a relative one from this process's cgroup; an empty one means `id`. Directories that exist are
-  // used, but not frozen ones. After a failure none is left that was made here.
+  // The directories that linux.cgroupsPath names. An absolute path counts from the root of each hierarchy, a
+  // relative one from this process's cgroup; an empty one means `id`.
+  static Result<HostCgroup> Plan(const Hierarchies& hierarchies, const std::string& cgroups_path,
+                                 const std::string& id);
+  // Makes these. Directories that exist are used, but not frozen ones. After a failure none is left that was
+  // made here.
   static Result<HostCgroup> Create(const Hierarchies& hierarchies, const std::string& cgroups_path,
                                    const std::string& id);
 

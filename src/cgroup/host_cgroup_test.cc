@@ -77,6 +77,17 @@ TEST_F(HostCgroupTest, WithoutAPathItIsNamedAfterTheContainer) {
   }
 }
 
+TEST_F(HostCgroupTest, APlanNamesWhatWillBeMadeAndMakesNothing) {
+  ASSERT_OK_AND_ASSIGN(const HostCgroup plan, HostCgroup::Plan(hierarchies_, TestName() + "/a", "c1"));
+  for (const auto& [name, directory] : plan.directories()) EXPECT_FALSE(PathExists(directory)) << directory;
+  ASSERT_OK_AND_ASSIGN(cgroup_, HostCgroup::Create(hierarchies_, TestName() + "/a", "c1"));
+  EXPECT_EQ(cgroup_.directories(), plan.directories());
+  for (const auto& [name, directory] : plan.directories()) {
+    EXPECT_EQ(rmdir(directory.c_str()), 0) << directory;
+    EXPECT_EQ(rmdir(directory.substr(0, directory.rfind('/')).c_str()), 0) << directory;
+  }
+}
+
 TEST_F(HostCgroupTest, PathsThatLeadOutAreRefused) {
   for (const char* path : {"/a/../../b", "..", "/", "//."}) {
     EXPECT_THAT(HostCgroup::Create(hierarchies_, path, "c1"),

@@ -14,14 +14,23 @@ constexpr char kSystemdDirectory[] = "/run/systemd/system";
 
 constexpr std::chrono::seconds kSystemdTime{30};
 
+std::string ExpandPath(const std::string& cgroups_path) {
+  return cgroup::ExpandSystemdPath(cgroups_path).value_or(cgroups_path);
+}
+
 }  // namespace
+
+Result<cgroup::HostCgroup> PlanHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
+                                          const std::string& id) {
+  if (globals.cgroup_manager == CgroupManager::kDisabled) return cgroup::HostCgroup();
+  return cgroup::HostCgroup::Plan(TRY(cgroup::ReadHierarchies()), ExpandPath(cgroups_path), id);
+}
 
 Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
                                           const std::string& id) {
   if (globals.cgroup_manager == CgroupManager::kDisabled) return cgroup::HostCgroup();
   const cgroup::Hierarchies hierarchies = TRY(cgroup::ReadHierarchies());
-  Result<cgroup::HostCgroup> made = cgroup::HostCgroup::Create(
-      hierarchies, cgroup::ExpandSystemdPath(cgroups_path).value_or(cgroups_path), id);
+  Result<cgroup::HostCgroup> made = cgroup::HostCgroup::Create(hierarchies, ExpandPath(cgroups_path), id);
   if (made) {
     // Their limits and their end would be shared; runc's text, which people look for.
     if (const size_t processes = made->CountProcesses(); processes > 0) {
@@ -46,6 +55,10 @@ Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const st
   cgroup::SystemdScope scope = TRY(cgroup::MakeScopeName(cgroups_path, id));
   scope.properties = TRY(cgroup::ReadSystemdProperties(annotations));
   return scope;
+}
+
+Result<cgroup::HostCgroup> PlanScopeCgroup(const cgroup::SystemdScope& scope) {
+  return cgroup::HostCgroup::Plan(TRY(cgroup::ReadHierarchies()), scope.path, "");
 }
 
 Result<cgroup::HostCgroup> EnterScope(const cgroup::SystemdScope& scope, pid_t shim_pid) {

@@ -10,6 +10,10 @@
 
 namespace kata::cli {
 
+// Those that MakeHostCgroup is going to make.
+Result<cgroup::HostCgroup> PlanHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
+                                          const std::string& id);
+
 // Those of --cgroup-manager cgroupfs at linux.cgroupsPath; none with "disabled", or where --rootless does
 // without. Nothing is left after a failure.
 Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const std::string& cgroups_path,
@@ -19,6 +23,9 @@ Result<cgroup::HostCgroup> MakeHostCgroup(const GlobalOptions& globals, const st
 // systemd cannot be reached.
 Result<cgroup::SystemdScope> PlanScope(const std::string& cgroups_path, const std::string& id,
                                        const oci::StringMap& annotations);
+
+// Those of the scope, including those that systemd is going to make.
+Result<cgroup::HostCgroup> PlanScopeCgroup(const cgroup::SystemdScope& scope);
 
 // Lets systemd make the scope around kata-shim, and adds the hierarchies that systemd does not use.
 Result<cgroup::HostCgroup> EnterScope(const cgroup::SystemdScope& scope, pid_t shim_pid);

@@ -86,7 +86,6 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
       new NewContainer(globals, request, signals, std::move(directory), std::move(server_directory)));
   container->hooks_ = bundle.spec.hooks;
   TRY(container->MakeCgroup(bundle));
-  TRY(container->WriteFirstState(bundle));
   TRY(container->Launch(bundle, config.file));
   TRY(container->CreateInServer(bundle, sandbox::CreateLimit(config, bundle.spec.hooks)));
   return container;
@@ -97,18 +96,29 @@ Status NewContainer::MakeCgroup(const Bundle& bundle) {
   if (globals_.cgroup_manager == CgroupManager::kSystemd) {
     // Made when there is a process for it.
     scope_ = TRY(PlanScope(path, request_.id, bundle.spec.annotations));
-  } else {
-    cgroup_ = TRY(MakeHostCgroup(globals_, path, request_.id));
+    return WriteFirstState(bundle, cgroup_);
   }
-  return {};
+  return MakeRecorded(bundle, TRY(PlanHostCgroup(globals_, path, request_.id)),
+                      [&] { return MakeHostCgroup(globals_, path, request_.id); });
 }
 
 Status NewContainer::EnterSystemdScope(const Bundle& bundle) {
-  cgroup_ = TRY(EnterScope(*scope_, stand_in_.process.pid()));
-  return WriteFirstState(bundle);
+  return MakeRecorded(bundle, TRY(PlanScopeCgroup(*scope_)),
+                      [&] { return EnterScope(*scope_, stand_in_.process.pid()); });
 }
 
-Status NewContainer::WriteFirstState(const Bundle& bundle) {
+Status NewContainer::MakeRecorded(const Bundle& bundle, const cgroup::HostCgroup& planned,
+                                  const std::function<Result<cgroup::HostCgroup>()>& make) {
+  TRY(WriteFirstState(bundle, planned));
+  Result<cgroup::HostCgroup> made = make();
+  if (made) cgroup_ = std::move(*made);
+  if (made && cgroup_.directories() == planned.directories()) return {};
+  // What is there all the same is somebody else's, and must not go with the container.
+  const Status corrected = WriteFirstState(bundle, cgroup_);
+  return made ? corrected : Status(std::move(made).error());
+}
+
+Status NewContainer::WriteFirstState(const Bundle& bundle, const cgroup::HostCgroup& cgroup) {
   sandbox::ContainerState state;
   state.oci_version = bundle.spec.oci_version;
   state.id = request_.id;
@@ -119,8 +129,8 @@ Status NewContainer::WriteFirstState(const Bundle& bundle) {
   state.owner = OwnerName();
   state.status = "creating";
   state.annotations = bundle.spec.annotations;
-  state.cgroups = cgroup_.directories();
-  if (scope_ && !cgroup_.empty()) state.systemd_unit = scope_->unit;
+  state.cgroups = cgroup.directories();
+  if (scope_ && !cgroup.empty()) state.systemd_unit = scope_->unit;
   return directory_.WriteState(state);
 }
 
@@ -273,7 +283,7 @@ void NewContainer::Undo() {
   }
   const Status removed = sandbox::RemoveTraces(directory_);
   if (!removed) log::Warning("cannot remove the state directory", {{"error", removed.error().message()}});
-  // When they could not be recorded.
+  // Somebody else may have removed the directory while there were processes in them.
   (void)cgroup_.Remove(Deadline::After(seconds(0)));
   // Without a commit its end tells the server to destroy the container; so not before that was done here, as
   // two must not do it.

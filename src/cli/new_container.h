@@ -1,6 +1,7 @@
 // A container on its way into the world: all that `create` and `run` make, and its removal when a step fails.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,7 +61,10 @@ class NewContainer {
 
   Status MakeCgroup(const Bundle& bundle);
   Status EnterSystemdScope(const Bundle& bundle);
-  Status WriteFirstState(const Bundle& bundle);
+  // Writes down what `make` is going to make, so that it can be found when this program is killed meanwhile.
+  Status MakeRecorded(const Bundle& bundle, const cgroup::HostCgroup& planned,
+                      const std::function<Result<cgroup::HostCgroup>()>& make);
+  Status WriteFirstState(const Bundle& bundle, const cgroup::HostCgroup& cgroup);
   Status Launch(const Bundle& bundle, const std::string& config_file);
   Status CreateInServer(const Bundle& bundle, std::chrono::nanoseconds timeout);
   // A server of our own that has ended is the cause of the error.

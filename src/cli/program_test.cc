@@ -2,9 +2,14 @@
 // needed.
 #include "cli/program.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +24,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/utf8.h"
+#include "cgroup/hierarchies.h"
 #include "linux/namespaces.h"
 #include "sandbox/state_directory.h"
 #include "support/leak_checked_test.h"
@@ -41,6 +47,28 @@ struct Outcome {
   std::string err;
 };
 
+// Ends this process at its first system call of this number, as if it had been killed there.
+void DieAt(int system_call) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(system_call), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
+    _exit(99);
+  }
+}
+
+// As on a host that systemd has booted.
+void PlaySystemd() {
+  if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0 ||
+      mount("none", "/run", "tmpfs", 0, nullptr) < 0 || !MakeDirectories("/run/systemd/system")) {
+    _exit(99);
+  }
+}
+
 class ProgramTest : public test::LeakCheckedTest {
  protected:
   void SetUp() override {
@@ -59,13 +87,14 @@ class ProgramTest : public test::LeakCheckedTest {
     ASSERT_OK(MakeDirectories(Path("bin")));
     ASSERT_OK(MakeDirectories(Path("bundle/rootfs")));
     ASSERT_EQ(Run({"spec", "--bundle", Path("bundle")}).exit_code, 0);
-    // The tests run side by side, and control groups are the machine's.
-    const std::string cgroup = directory_->path().substr(directory_->path().rfind('/'));
     ChangeSpec([&](Json& spec) {
       spec["process"]["terminal"] = false;
-      spec["linux"]["cgroupsPath"] = cgroup;
+      spec["linux"]["cgroupsPath"] = "/" + CgroupName();
     });
   }
+
+  // The tests run side by side, and control groups are the machine's.
+  std::string CgroupName() const { return directory_->path().substr(directory_->path().rfind('/') + 1); }
 
   std::string Path(const std::string& name) const { return directory_->path() + "/" + name; }
 
@@ -80,8 +109,9 @@ class ProgramTest : public test::LeakCheckedTest {
     ASSERT_OK(WriteFileAtomic(Path("bin/" + name), "#!/bin/sh\n" + text + "\n", 0755));
   }
 
-  // Starts kata-runtime with the test's root, configuration and log in front of `args`.
-  ChildProcess Start(const std::vector<std::string>& args) {
+  // Starts kata-runtime with the test's root, configuration and log in front of `args`; `prepare` comes first
+  // in its process.
+  ChildProcess Start(const std::vector<std::string>& args, const std::function<void()>& prepare = [] {}) {
     std::vector<std::string> all = {"--root", Path("root"),     "--config",     Path("configuration.toml"),
                                     "--log",  Path("log.json"), "--log-format", "json"};
     all.insert(all.end(), args.begin(), args.end());
@@ -94,6 +124,7 @@ class ProgramTest : public test::LeakCheckedTest {
       dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
       dup2(open(out.c_str(), flags | O_CLOEXEC, 0600), STDOUT_FILENO);
       dup2(open(err.c_str(), flags | O_CLOEXEC, 0600), STDERR_FILENO);
+      prepare();
       _exit(RunProgram(all));
     }
     Result<UniqueFd> pidfd = OpenPidfd(pid);
@@ -142,6 +173,18 @@ class ProgramTest : public test::LeakCheckedTest {
   std::vector<std::string> StateLeft() {
     Result<std::vector<std::string>> names = ListDirectory(Path("root"));
     return names ? std::move(*names) : std::vector<std::string>();
+  }
+
+  // Takes them away, too.
+  std::vector<std::string> CgroupsLeft() {
+    const Result<cgroup::Hierarchies> hierarchies = cgroup::ReadHierarchies();
+    EXPECT_OK(hierarchies);
+    std::vector<std::string> left;
+    for (const auto& [name, hierarchy] : hierarchies->by_name) {
+      const std::string directory = hierarchy.mount_point + "/" + CgroupName();
+      if (rmdir(directory.c_str()) == 0 || errno != ENOENT) left.push_back(directory);
+    }
+    return left;
   }
 
   std::vector<std::string> Create(const std::string& id) {
@@ -491,6 +534,47 @@ TEST_F(ProgramTest, SystemdsControlGroupsNeedSystemd) {
   EXPECT_THAT(ErrorOf({"--systemd-cgroup", "create", "--bundle", Path("bundle"), "c1"}),
               HasSubstr("--systemd-cgroup: systemd cannot be reached"));
   EXPECT_THAT(StateLeft(), IsEmpty());
+}
+
+TEST_F(ProgramTest, WhatAKilledCreateHasMadeIsRemovedByDelete) {
+  // When its first state is written, and at the next step behind the control groups.
+  for (const int end : {SYS_renameat, SYS_listen}) {
+    EXPECT_EQ(Finish(Start(Create("c1"), [end] { DieAt(end); })).exit_code, 128 + SIGSYS);
+    EXPECT_THAT(StateLeft(), testing::ElementsAre("c1"));
+    EXPECT_EQ(Run({"delete", "c1"}).exit_code, 0);
+    EXPECT_THAT(StateLeft(), IsEmpty());
+    EXPECT_THAT(CgroupsLeft(), IsEmpty()) << end;
+  }
+}
+
+TEST_F(ProgramTest, TheScopeThatAKilledCreateHasAskedForIsRemovedByDelete) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs to mount";
+  const std::string unit = fmt::format("kata-{}.scope", CgroupName());
+  ChangeSpec([&](Json& spec) { spec["linux"]["cgroupsPath"] = "system.slice:kata:" + CgroupName(); });
+  WriteScript("busctl",
+              fmt::format("case $* in *StartTransientUnit*) kill -KILL $PPID;; *) echo $* >> {};; esac",
+                          Path("calls")));
+  WriteScript("containerd-shim-kata-v2", "exit 0");
+  WriteScript("kata-shim", fmt::format("while [ -e {} ]; do sleep 0.05; done", Path("bundle")));
+  EXPECT_EQ(
+      Finish(Start({"--systemd-cgroup", "create", "--bundle", Path("bundle"), "c1"}, PlaySystemd)).exit_code,
+      128 + SIGKILL);
+  EXPECT_EQ(Run({"delete", "c1"}).exit_code, 0);
+  EXPECT_THAT(StateLeft(), IsEmpty());
+  EXPECT_THAT(ReadFile(Path("calls")).value_or(""), HasSubstr(fmt::format("StopUnit ss {} ", unit)));
+}
+
+TEST_F(ProgramTest, AControlGroupThatCannotBeTakenIsLeftToItsOwner) {
+  ASSERT_OK_AND_ASSIGN(const cgroup::Hierarchies hierarchies, cgroup::ReadHierarchies());
+  const auto freezer = hierarchies.by_name.find(hierarchies.unified ? "" : "freezer");
+  if (freezer == hierarchies.by_name.end()) GTEST_SKIP() << "cannot freeze here";
+  const std::string group = freezer->second.mount_point + "/" + CgroupName();
+  if (mkdir(group.c_str(), 0755) < 0) GTEST_SKIP() << "cannot make control groups";
+  const bool unified = hierarchies.unified;
+  ASSERT_OK(WriteKnob(group + (unified ? "/cgroup.freeze" : "/freezer.state"), unified ? "1" : "FROZEN"));
+  EXPECT_THAT(ErrorOf(Create("c1")), HasSubstr("frozen"));
+  EXPECT_THAT(StateLeft(), IsEmpty());
+  EXPECT_THAT(CgroupsLeft(), testing::ElementsAre(group));
 }
 
 TEST_F(ProgramTest, AConfigurationThatIsWrongIsNamedByLine) {
