@@ -55,6 +55,7 @@ bool HasEnded(const sandbox::ProcessId& process, std::chrono::milliseconds grace
 // By what is recorded of it, or because its server has ended, which a lost connection may be the first sign
 // of.
 bool HasStopped(const sandbox::ContainerState& state) {
+  if (state.IsBeingCreated()) return false;
   return state.status == "stopped" ||
          HasEnded(state.server, kServerEndGrace, "the end of the sandbox server");
 }
@@ -118,7 +119,7 @@ bool HasStopped(const GlobalOptions& globals, const std::string& id) {
 }
 
 Result<std::string> Container::CurrentStatus() {
-  if (server_ == nullptr) return std::string("stopped");
+  if (server_ == nullptr) return std::string(state_.IsBeingCreated() ? "creating" : "stopped");
   const Result<task::StateResponse> response = server_->State(id());
   if (response) return StatusName(response->status());
   switch (response.error().code()) {

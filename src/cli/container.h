@@ -34,7 +34,7 @@ class Container {
   void Disconnect() { server_.reset(); }
 
   // "creating", "created", "running", "paused", "stopped": what the server says, or is recorded while it does
-  // not answer; without a server it is stopped.
+  // not answer; without a server it is stopped, unless its creator has not come as far.
   Result<std::string> CurrentStatus();
 
  private:

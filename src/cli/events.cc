@@ -46,7 +46,8 @@ Status ShowEvents(TaskClient& server, const EventsOptions& options) {
 
 Status Events(const GlobalOptions& globals, const EventsOptions& options) {
   Container container = TRY(Container::Open(globals, options.id));
-  if (TRY(container.CurrentStatus()) == "stopped") return NotRunning(options.id);
+  const std::string status = TRY(container.CurrentStatus());
+  if (status == "stopped" || container.server() == nullptr) return NotRunning(options.id);
   if (options.stats) return ShowStats(*container.server(), options.id);
   const Status shown = ShowEvents(*container.server(), options);
   return !shown && IsEnd(shown.error()) ? Status() : shown;

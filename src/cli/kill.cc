@@ -17,7 +17,8 @@ Status Kill(const GlobalOptions& globals, const KillOptions& options) {
     return StoppedError(Code::kNotFound, "container not running", container.state());
   };
   const std::string status = TRY(container.CurrentStatus());
-  if (status == "stopped") return already_ended();
+  // Of one that is being created nothing runs before there is a server.
+  if (status == "stopped" || container.server() == nullptr) return already_ended();
   if (signal == 0) return {};
   Status sent = container.server()->Kill(options.id, signal, options.all);
   if (sent) return sent;

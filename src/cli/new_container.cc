@@ -85,10 +85,19 @@ Result<std::unique_ptr<NewContainer>> NewContainer::Create(const GlobalOptions& 
   std::unique_ptr<NewContainer> container(
       new NewContainer(globals, request, signals, std::move(directory), std::move(server_directory)));
   container->hooks_ = bundle.spec.hooks;
-  TRY(container->MakeCgroup(bundle));
-  TRY(container->Launch(bundle, config.file));
-  TRY(container->CreateInServer(bundle, sandbox::CreateLimit(config, bundle.spec.hooks)));
-  return container;
+  Status made = container->Make(bundle, config);
+  if (made) return container;
+  // Whatever has failed, it did so for that.
+  if (!container->directory_.IsCurrent()) {
+    return Error(Code::kAborted, "the container was deleted meanwhile");
+  }
+  return std::move(made).error();
+}
+
+Status NewContainer::Make(const Bundle& bundle, const config::Config& config) {
+  TRY(MakeCgroup(bundle));
+  TRY(Launch(bundle, config.file));
+  return CreateInServer(bundle, sandbox::CreateLimit(config, bundle.spec.hooks));
 }
 
 Status NewContainer::MakeCgroup(const Bundle& bundle) {
@@ -128,6 +137,7 @@ Status NewContainer::WriteFirstState(const Bundle& bundle, const cgroup::HostCgr
   state.created = log::FormatTime(std::chrono::system_clock::now());
   state.owner = OwnerName();
   state.status = "creating";
+  state.creator = {getpid(), TRY(ProcessStartTime(getpid()))};
   state.annotations = bundle.spec.annotations;
   state.cgroups = cgroup.directories();
   if (scope_ && !cgroup.empty()) state.systemd_unit = scope_->unit;

@@ -14,6 +14,7 @@
 #include "cli/service_notify.h"
 #include "cli/signal_queue.h"
 #include "cli/task_client.h"
+#include "config/config.h"
 #include "sandbox/attach.h"
 #include "sandbox/state_directory.h"
 
@@ -59,6 +60,7 @@ class NewContainer {
         directory_(std::move(directory)),
         server_directory_(std::move(server_directory)) {}
 
+  Status Make(const Bundle& bundle, const config::Config& config);
   Status MakeCgroup(const Bundle& bundle);
   Status EnterSystemdScope(const Bundle& bundle);
   // Writes down what `make` is going to make, so that it can be found when this program is killed meanwhile.

@@ -564,6 +564,34 @@ TEST_F(ProgramTest, TheScopeThatAKilledCreateHasAskedForIsRemovedByDelete) {
   EXPECT_THAT(ReadFile(Path("calls")).value_or(""), HasSubstr(fmt::format("StopUnit ss {} ", unit)));
 }
 
+TEST_F(ProgramTest, AContainerThatIsBeingCreatedIsNotTakenForStopped) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs to mount";
+  ChangeSpec([&](Json& spec) { spec["linux"]["cgroupsPath"] = "system.slice:kata:" + CgroupName(); });
+  // Its creation waits for systemd until it is deleted; there is no server yet.
+  WriteScript("busctl", fmt::format("case $* in *StopUnit*) exit 0;; esac; touch {}; "
+                                    "while [ -e {} ]; do sleep 0.01; done; exit 1",
+                                    Path("waits"), Path("root/c1")));
+  WriteScript("containerd-shim-kata-v2", "exit 0");
+  WriteScript("kata-shim", "exec sleep 30");
+  ChildProcess create = Start({"--systemd-cgroup", "create", "--bundle", Path("bundle"), "c1"}, PlaySystemd);
+  const Deadline deadline = Deadline::After(kRunTimeout);
+  while (!PathExists(Path("waits")) && !deadline.Passed())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+
+  EXPECT_EQ(Json::parse(Run({"state", "c1"}).out)["status"], "creating");
+  EXPECT_THAT(Run({"list"}).out, HasSubstr(" creating "));
+  EXPECT_THAT(Run({"delete", "c1"}).err,
+              HasSubstr("cannot delete container c1 that is not stopped: creating"));
+  EXPECT_THAT(Run({"start", "c1"}).err, HasSubstr("cannot start an already creating container"));
+  EXPECT_THAT(Run({"kill", "c1"}).err, HasSubstr("container not running"));
+  EXPECT_THAT(Run({"update", "c1"}).err, HasSubstr("container not running"));
+  EXPECT_THAT(Run({"events", "--stats", "c1"}).err, HasSubstr("is not running"));
+  EXPECT_THAT(StateLeft(), testing::ElementsAre("c1"));
+  EXPECT_EQ(Run({"delete", "--force", "c1"}).exit_code, 0);
+  EXPECT_EQ(ErrorOf(Finish(std::move(create))), "create container 'c1': the container was deleted meanwhile");
+  EXPECT_THAT(StateLeft(), IsEmpty());
+}
+
 TEST_F(ProgramTest, AControlGroupThatCannotBeTakenIsLeftToItsOwner) {
   ASSERT_OK_AND_ASSIGN(const cgroup::Hierarchies hierarchies, cgroup::ReadHierarchies());
   const auto freezer = hierarchies.by_name.find(hierarchies.unified ? "" : "freezer");

@@ -23,7 +23,7 @@ Status Update(const GlobalOptions& globals, const UpdateOptions& options) {
       options.resources_file.empty() ? options.resources : TRY(ReadResources(options.resources_file));
   TRY(oci::Validate(resources));
   const std::string status = TRY(container.CurrentStatus());
-  if (status == "stopped")
+  if (status == "stopped" || container.server() == nullptr)
     return StoppedError(Code::kFailedPrecondition, "container not running", container.state());
   return container.server()->Update(options.id, resources);
 }

@@ -188,6 +188,8 @@ Result<ContainerState> StateDirectory::ReadState() const {
   state.status = reader.String("status");
   state.error = reader.String("error");
   state.exit_code = reader.Int("exitCode");
+  // Not in the state of a container that an earlier version has made.
+  if (json.contains("creator")) state.creator = reader.Process("creator");
   state.shim = reader.Process("shim");
   state.server = reader.Process("server");
   state.vmm = reader.Process("vmm");
@@ -213,6 +215,7 @@ Status StateDirectory::WriteState(const ContainerState& state) const {
       {"status", state.status},
       {"error", state.error},
       {"exitCode", state.exit_code},
+      {"creator", ToJson(state.creator)},
       {"shim", ToJson(state.shim)},
       {"server", ToJson(state.server)},
       {"vmm", ToJson(state.vmm)},

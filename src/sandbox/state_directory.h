@@ -45,6 +45,7 @@ struct ContainerState {
   std::string status;   // creating, created, running, paused, stopped: as last written
   std::string error;    // why it stopped, when that was not the container's own doing
   int exit_code = 0;    // when stopped
+  ProcessId creator;    // which makes the container and removes it on failure; matters while "creating"
   ProcessId shim;       // kata-shim of init: the pid that engines see
   ProcessId server;
   ProcessId vmm;
@@ -54,6 +55,8 @@ struct ContainerState {
 
   // False of a further container of a pod.
   bool OwnsServer() const { return sandbox_id.empty() || sandbox_id == id; }
+  // Its creator is at it, perhaps not yet as far as its server.
+  bool IsBeingCreated() const { return status == "creating" && IsAlive(creator); }
 };
 
 // One container's directory. Copyable value (a path and a descriptor); the directory itself is shared state.

@@ -46,6 +46,7 @@ ContainerState ExampleState() {
   state.status = "stopped";
   state.error = "the virtual machine ended";
   state.exit_code = 255;
+  state.creator = {10, 1010};
   state.shim = {11, 1111};
   state.server = {12, 1u << 31};
   state.vmm = {13, 0xffffffffffffffffull};
@@ -160,6 +161,8 @@ TEST_F(StateDirectoryTest, StateIsReadAsItWasWritten) {
   EXPECT_EQ(read.status, state.status);
   EXPECT_EQ(read.error, state.error);
   EXPECT_EQ(read.exit_code, state.exit_code);
+  EXPECT_EQ(read.creator.pid, state.creator.pid);
+  EXPECT_EQ(read.creator.start_time, state.creator.start_time);
   EXPECT_EQ(read.shim.pid, state.shim.pid);
   EXPECT_EQ(read.shim.start_time, state.shim.start_time);
   EXPECT_EQ(read.server.start_time, state.server.start_time);
@@ -211,6 +214,19 @@ TEST_F(StateDirectoryTest, BrokenStateIsAnErrorThatNamesTheFile) {
     ASSERT_OK(WriteFileAtomic(directory.path() + "/state.json", text));
     EXPECT_THAT(directory.ReadState(), IsError(Code::kDataLoss, HasSubstr("c1/state.json"))) << text;
   }
+}
+
+TEST_F(StateDirectoryTest, TheStateOfAnEarlierVersionIsRead) {
+  ASSERT_OK_AND_ASSIGN(const StateDirectory directory, StateDirectory::Create(root(), "c1"));
+  ASSERT_OK(directory.WriteState(ExampleState()));
+  ASSERT_OK_AND_ASSIGN(std::string text, ReadFile(directory.path() + "/state.json"));
+  const size_t begin = text.find("\"creator\"");
+  ASSERT_NE(begin, std::string::npos);
+  text.erase(begin, text.find("},", begin) + 2 - begin);
+  ASSERT_OK(WriteFileAtomic(directory.path() + "/state.json", text));
+  ASSERT_OK_AND_ASSIGN(const ContainerState state, directory.ReadState());
+  EXPECT_EQ(state.creator.pid, 0);
+  EXPECT_EQ(state.shim.pid, 11);
 }
 
 TEST_F(StateDirectoryTest, SocketsWorkBelowRootsLongerThanASocketAddress) {
