@@ -292,7 +292,7 @@ TEST_F(RoundTripTest, ManyThreadsCallAtOnce) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      for (int i = 0; i < 200; ++i) {
+      for (size_t i = 0; i < 200; ++i) {
         ::ttrpc::KeyValue request;
         request.set_key(std::to_string(t) + "-" + std::to_string(i));
         request.set_value(std::string(i * 100, 'v'));
