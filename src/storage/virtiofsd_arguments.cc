@@ -167,6 +167,16 @@ bool Has(const std::vector<std::string>& args, std::string_view name) {
   return false;
 }
 
+// A backslash takes the next character as it is (fuse_opt_parse).
+std::string QemuOptionValue(std::string_view text) {
+  std::string value;
+  for (const char c : text) {
+    if (c == ',' || c == '\\') value += '\\';
+    value += c;
+  }
+  return value;
+}
+
 }  // namespace
 
 Status CheckExtraArguments(VirtiofsdKind kind, const std::vector<std::string>& args) {
@@ -197,12 +207,8 @@ Result<std::vector<std::string>> VirtiofsdArguments(VirtiofsdKind kind, const Vi
   // the guest unless each mount is a file system there too. File capabilities are extended attributes
   // (security.capability).
   if (kind == VirtiofsdKind::kQemu) {
-    if (options.shared_directory.find(',') != std::string::npos) {
-      return InvalidOption(options.shared_directory, "qemu's virtiofsd allows no comma")
-          .Wrap("shared directory");
-    }
     args.emplace_back("-f");
-    add_option("source=" + options.shared_directory);
+    add_option("source=" + QemuOptionValue(options.shared_directory));
     add_option("cache=" + QemuCache(options.cache));
     if (!Has(extra, "announce_submounts")) add_option("announce_submounts");
     if (!Has(extra, "xattr")) add_option("xattr");

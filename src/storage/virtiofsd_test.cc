@@ -185,6 +185,15 @@ TEST_F(RealVirtiofsdTest, ServesTheOneConnectionAndStops) {
   EXPECT_TRUE(reasons_.empty());
 }
 
+TEST_F(RealVirtiofsdTest, TheNameOfTheDirectoryMayHoldWhatOptionsAreMadeOf) {
+  options_.shared_directory = directory_.path() + "/a,xattr\\,b=\\";
+  ASSERT_OK(MakeDirectories(options_.shared_directory));
+  ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
+  const UniqueFd socket = daemon->TakeSocket();
+  ExpectAnswersFeatures(socket.get());
+  EXPECT_OK(daemon->Stop(Soon()));
+}
+
 TEST_F(RealVirtiofsdTest, EndsWithItsConnection) {
   ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
   UniqueFd socket = daemon->TakeSocket();
