@@ -20,7 +20,6 @@ namespace {
 
 using kata::test::IsError;
 using kata::test::IsErrorCode;
-using testing::_;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
